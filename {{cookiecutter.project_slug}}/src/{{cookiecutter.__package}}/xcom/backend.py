@@ -1,0 +1,577 @@
+"""The way of a value, there and back, for every backend; and what a store must do to be one.
+
+push: value → codec → payload ─ small and plain → still the current try? → row
+                              └ store.put → still the current try? → store.commit → reference → row
+pull: row → reference → store → length and sha256 verified → codec → value
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import hashlib
+import importlib
+import io
+import json
+import logging
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, ClassVar, Protocol
+
+from airflow.sdk.bases.xcom import BaseXCom
+
+from . import attempt as attempts
+from . import options, reference, scratch
+from .attempt import Address, Attempt
+from .codecs import Options, Payload, codec_for, codec_named
+from .errors import (
+    BadReference,
+    ForeignReference,
+    PayloadAltered,
+    PayloadTruncated,
+    UnsupportedValue,
+    ValueTooLarge,
+    XComError,
+)
+from .handle import Handle, Lazy, human_size
+from .reference import Reference
+
+log = logging.getLogger(__name__)
+
+# Airflow's scheduler reads this key straight from the row (branching, short circuits): it stays plain.
+SCHEDULER_KEYS = frozenset({"skipmixin_key"})
+
+# Which module holds the store of a URI scheme; "row" is a payload inside the reference.
+STORE_MODULES = {
+    "row": "db",
+    "s3": "s3",
+    "gs": "s3",
+    "az": "s3",
+    "file": "s3",
+    "memory": "s3",
+    "redis": "redis",
+}
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """One push or pull, as it is logged (`record.xcom`): `xcom run` makes its table of these.
+
+    `length` counts the bytes of the payload, `seconds` the whole way including codec and store.
+    """
+
+    direction: str
+    address: Address
+    kind: str
+    summary: str
+    length: int
+    where: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What `Store.put` gives back: the measured payload and where it is."""
+
+    length: int
+    sha256: str
+    uri: str | None = None
+    data: str | None = None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One payload that `Store.scan` found: its URI, bytes, and when it was written (seconds since 1970)."""
+
+    uri: str
+    length: int
+    modified: float
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of `xcom probe`: what was tried, whether it worked, and what was seen or is to be done."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+class Store(Protocol):
+    """Keeps immutable payloads. One instance per process; it may be made before a fork, so clients are
+    made on first use and again in a forked child. Every method raises `StoreError` or `PayloadError`
+    with a text that says what to do; no library's own exception gets out.
+    """
+
+    def put(self, address: Address, attempt: Attempt, payload: Payload, codec_options: Options) -> Stored:
+        """Store a payload under a name of this try's own, durably, before it returns. Never overwrites."""
+        ...
+
+    def commit(self, ref: Reference) -> None:
+        """Make a stored payload current. Called after Airflow has confirmed the try and before the row is
+        written; may be repeated. Most stores have nothing to do: the row is the commit."""
+        ...
+
+    def fetch(self, ref: Reference) -> memoryview:
+        """The whole payload. The caller verifies it. Raises `PayloadMissing` when it is gone."""
+        ...
+
+    def stream(self, ref: Reference) -> Iterator[memoryview]:
+        """The payload in pieces, in constant memory. The caller verifies it."""
+        ...
+
+    def reader(self, ref: Reference) -> BinaryIO | None:
+        """A seekable reader of ranges, or None where the store has none."""
+        ...
+
+    def delete(self, ref: Reference) -> None:
+        """Delete this payload and no other. A payload that is gone already is no error."""
+        ...
+
+    def take_over(self, address: Address, attempt: Attempt) -> None:
+        """A second or later try begins. Stores that know who owns a task's XComs note it."""
+        ...
+
+    def scan(self) -> Iterator[Entry]:
+        """All payloads below this store's prefix."""
+        ...
+
+    def probe(self) -> list[Check]:
+        """Try everything a task will need, and say precisely what does not work."""
+        ...
+
+
+class XComBackend(BaseXCom):
+    """What all backends share. A backend names its store and the limits of its rows."""
+
+    #: Plain JSON up to this many bytes stays in Airflow's row; None: of any size that a row may have.
+    default_inline_limit: ClassVar[int | None] = 0
+    #: Bytes that a payload may have, unless AIRFLOW__XCOM__MAX_SIZE says otherwise.
+    default_max_size: ClassVar[int] = 16 * 2**30
+    #: What to do about a value that is too large, for the error's text.
+    too_large_advice: ClassVar[str] = "Raise AIRFLOW__XCOM__MAX_SIZE, or push less."
+
+    @classmethod
+    def store(cls) -> Store:
+        """The store that this backend writes to."""
+        raise NotImplementedError("a backend names its store")
+
+    # -- Airflow 3.3: the hooks of BaseXCom ---------------------------------------------------------
+
+    @classmethod
+    def serialize_value(
+        cls,
+        value: Any,
+        *,
+        key: str | None = None,
+        task_id: str | None = None,
+        dag_id: str | None = None,
+        run_id: str | None = None,
+        map_index: int | None = None,
+    ) -> Any:
+        """Store a value and give back the JSON of its row. Raises `XComError`."""
+        address = Address(
+            dag_id or "",
+            run_id or "",
+            task_id or "",
+            -1 if map_index is None else map_index,
+            key or BaseXCom.XCOM_RETURN_KEY,
+        )
+        return cls._push(address, attempts.current(), value)
+
+    @classmethod
+    async def aset(cls, key: str, value: Any, **coordinates: Any) -> None:
+        """Push from a coroutine. The value is stored in a thread: asking Airflow on the event loop's own
+        thread is refused while another coroutine's request is under way. Raises `XComError`."""
+        row = await asyncio.to_thread(
+            cls.serialize_value,
+            value,
+            key=key,
+            **{name: coordinates.get(name) for name in ("task_id", "dag_id", "run_id", "map_index")},
+        )
+        await super().aset(key=key, value=_Row(row), **coordinates)
+
+    @classmethod
+    def deserialize_value(cls, result: Any) -> Any:
+        """Give back the value of a row: the whole, verified, or an `XComError`. Never the reference."""
+        return cls.load_value(result.value)
+
+    @classmethod
+    def purge(cls, xcom: Any, *args: Any) -> None:
+        """Delete the payload of a row that is about to go. Never raises: a failure would fail the task.
+
+        Only the payload that this very row names is deleted, so a newer value is safe.
+        """
+        row = getattr(xcom, "value", None)
+        if not reference.is_reference(row):
+            return
+        try:
+            ref = reference.parse(row)
+            store_of(ref).delete(ref)
+        except Exception as error:
+            log.warning("The payload of a deleted XCom was left behind: %s", error)
+
+    # -- Airflow 3.4: rows per task instance, over the same core ------------------------------------
+
+    @classmethod
+    def store_value(cls, coordinate: Any, key: str, value: Any) -> Any:
+        """Airflow 3.4's form of `serialize_value`. `coordinate.ti_id` is the writer's task instance, or
+        None when one task writes another's XCom; then it is the running task that counts."""
+        index = getattr(coordinate, "region_index", None)
+        address = Address(
+            coordinate.dag_id, coordinate.run_id, coordinate.task_id, -1 if index is None else index, key
+        )
+        running = attempts.current()
+        if coordinate.ti_id is not None and str(coordinate.ti_id) != running.ti_id:
+            running = Attempt(running.try_number, str(coordinate.ti_id))
+        return cls._push(address, running, value)
+
+    @classmethod
+    def load_value(cls, stored: Any) -> Any:
+        """Airflow 3.4's form of `deserialize_value`."""
+        if not reference.is_reference(stored):
+            return BaseXCom.deserialize_value(_Result(stored))
+        ref = reference.parse(stored)
+        if ref.lazy:
+            return handle(ref)
+        return load(ref)
+
+    # -- the way there ------------------------------------------------------------------------------
+
+    @classmethod
+    def _push(cls, address: Address, attempt: Attempt, value: Any) -> Any:
+        if type(value) is _Row:
+            return value.row  # stored by `aset` already
+        started = time.perf_counter()
+        value, is_lazy = _unwrap(value)
+        try:
+            if address.key in SCHEDULER_KEYS:
+                attempts.confirm(address, attempt)
+                return BaseXCom.serialize_value(value)
+            if not is_lazy and (size := cls._plain_size(value)) is not None:
+                attempts.confirm(address, attempt)
+                _log("push", address, _plain_kind(value), "", size, "row", started)
+                return value
+            ref = cls._keep(address, attempt, value, is_lazy)
+        except XComError as error:
+            raise error.about(address) from error.__cause__
+        _log("push", address, ref.kind, ref.summary, ref.length, ref.where, started)
+        return ref.row()
+
+    @classmethod
+    def _keep(cls, address: Address, attempt: Attempt, value: Any, is_lazy: bool) -> Reference:
+        """Encode and store a value, ask Airflow, commit. Returns the reference."""
+        store = cls.store()
+        codec_options = cls.codec_options()
+        payload = codec_for(value).encode(value, codec_options)
+        limit = options.integer("max_size", cls.default_max_size, minimum=1)
+        if payload.length > limit:
+            raise ValueTooLarge(
+                f"A {payload.kind} of {human_size(payload.length)} is over the limit of {human_size(limit)}",
+                cls.too_large_advice,
+            )
+        stored = store.put(address, attempt, payload, codec_options)
+        ref = Reference(
+            address=address,
+            attempt=attempt,
+            codec=payload.codec,
+            kind=payload.kind,
+            media_type=payload.media_type,
+            length=stored.length,
+            sha256=stored.sha256,
+            summary=payload.summary,
+            uri=stored.uri,
+            data=stored.data,
+            filename=payload.filename,
+            lazy=is_lazy,
+            meta=payload.meta,
+        )
+        _check_row(ref.row(), ref.kind, cls.too_large_advice)
+        attempts.confirm(address, attempt)
+        store.commit(ref)
+        return ref
+
+    @classmethod
+    def _plain_size(cls, value: Any) -> int | None:
+        """Bytes of a value that stays in the row as Airflow would write it; None if it must be encoded.
+
+        Raises:
+            ValueTooLarge: it is plain, this backend keeps plain values, and the row would be too large.
+        """
+        from .codecs.structured import plain
+
+        limit = options.integer("inline_limit", cls.default_inline_limit or 0)
+        if cls.default_inline_limit is None:
+            if not plain(value):
+                return None
+            return _check_row(value, _plain_kind(value), cls.too_large_advice)
+        if limit == 0 or not plain(value, limit):
+            return None
+        size = _row_size(value)
+        return size if size <= limit else None
+
+    @classmethod
+    def codec_options(cls) -> Options:
+        """What the codecs are told of the configuration."""
+        return _codec_options()
+
+
+def _codec_options() -> Options:
+    return Options(
+        frame_format=options.choice("frame_format", "arrow", ("arrow", "parquet")),
+        max_size=options.integer("max_decoded_size", 8 * 2**30, minimum=1),
+        class_allowed=_class_allowed,
+    )
+
+
+def _class_allowed(qualified_name: str) -> bool:
+    """Whether Airflow's own allow-list ([core] allowed_deserialization_classes) holds a class."""
+    from airflow.sdk import serde
+
+    return bool(serde._match(qualified_name)) or qualified_name in serde._extra_allowed
+
+
+# -- the way back -----------------------------------------------------------------------------------
+
+
+def load(ref: Reference, columns: Sequence[str] | None = None) -> Any:
+    """Fetch, verify and decode a stored value.
+
+    Args:
+        ref: what the row held.
+        columns: of a frame or table, only these.
+
+    Raises:
+        XComError: anything but the whole value.
+    """
+    started = time.perf_counter()
+    try:
+        codec = codec_named(ref.codec)
+        content = StoredContent(ref, store_of(ref))
+        if columns is None:
+            value = codec.decode(content, ref.meta, _codec_options())
+        elif hasattr(codec, "select"):
+            value = codec.select(content, ref.meta, _codec_options(), list(columns))
+        else:
+            raise UnsupportedValue(
+                f"A {ref.kind} has no columns to choose from", "Call load() without columns."
+            )
+    except XComError as error:
+        raise error.about(ref.address) from error.__cause__
+    _log("pull", ref.address, ref.kind, ref.summary, ref.length, ref.where, started)
+    return value
+
+
+def handle(ref: Reference) -> Handle:
+    """A handle for a reference: everything it hands out comes verified from the reference's store."""
+
+    def path() -> Path:
+        return StoredContent(ref, store_of(ref)).file(_name(ref))
+
+    def open_() -> BinaryIO:
+        return io.BufferedReader(_VerifyingStream(ref, store_of(ref).stream(ref)))
+
+    return Handle(ref, functools.partial(load, ref), path, open_)
+
+
+def store_of(ref: Reference) -> Store:
+    """The store that keeps a reference's payload, be it the configured backend's or a former one's.
+
+    Raises:
+        BadReference: no backend knows such a URI.
+        ForeignReference: its backend is not installed here.
+    """
+    scheme = ref.uri.partition(":")[0] if ref.uri is not None else "row"
+    module = STORE_MODULES.get(scheme)
+    if module is None:
+        raise BadReference(f"No backend reads payloads at {ref.uri!r}", address=ref.address)
+    try:
+        found = importlib.import_module(f".{module}", __package__)
+        store: Store = found.store_for(scheme)
+    except ImportError as error:
+        raise ForeignReference(
+            f"The value was stored by the {module} backend, which is not installed here ({error})",
+            f"Install it with `uv sync --extra {module}` where this task runs, or run the task that pushed "
+            "the value again.",
+            address=ref.address,
+        ) from error
+    return store
+
+
+class StoredContent:
+    """The verified bytes of a reference's payload (`codecs.Content`)."""
+
+    def __init__(self, ref: Reference, store: Store) -> None:
+        self._ref = ref
+        self._store = store
+
+    @property
+    def length(self) -> int:
+        """Bytes of the payload."""
+        return self._ref.length
+
+    def buffer(self) -> memoryview:
+        """The whole payload in memory."""
+        data = self._store.fetch(self._ref)
+        verify(self._ref, data.nbytes, hashlib.sha256(data).hexdigest())
+        return data
+
+    def file(self, name: str) -> Path:
+        """The whole payload as a private file called `name`."""
+        path = scratch.new_file(name)
+        measured = Measured(self._store.stream(self._ref))
+        try:
+            with path.open("xb") as file:
+                for piece in measured:
+                    file.write(piece)
+            verify(self._ref, measured.length, measured.sha256)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+        return path
+
+    def reader(self) -> BinaryIO | None:
+        """A reader of ranges, not verified."""
+        return self._store.reader(self._ref)
+
+
+class Measured:
+    """Passes pieces through, and knows afterwards how many bytes there were and their sha256."""
+
+    def __init__(self, pieces: Iterable[memoryview]) -> None:
+        self._pieces = pieces
+        self._digest = hashlib.sha256()
+        self.length = 0
+
+    def __iter__(self) -> Iterator[memoryview]:
+        for piece in self._pieces:
+            self._digest.update(piece)
+            self.length += piece.nbytes
+            yield piece
+
+    @property
+    def sha256(self) -> str:
+        """Of the pieces passed through so far, in hexadecimal digits."""
+        return self._digest.hexdigest()
+
+
+def verify(ref: Reference, length: int, sha256: str) -> None:
+    """Compare what was read with what was pushed.
+
+    Raises:
+        PayloadTruncated, PayloadAltered: it is not the same.
+    """
+    advice = (
+        "It was not handed on. Run the task that pushed it again; if this repeats, check the store's disk."
+    )
+    if length != ref.length:
+        raise PayloadTruncated(
+            f"The payload at {ref.where} has {length:,} bytes instead of {ref.length:,}",
+            advice,
+            address=ref.address,
+        )
+    if sha256 != ref.sha256:
+        raise PayloadAltered(
+            f"The payload at {ref.where} was altered: its sha256 is not the one that was pushed",
+            advice,
+            address=ref.address,
+        )
+
+
+class _VerifyingStream(io.RawIOBase):
+    """A stream whose last read raises if length or digest are wrong."""
+
+    def __init__(self, ref: Reference, pieces: Iterator[memoryview]) -> None:
+        self._ref = ref
+        self._measured = Measured(pieces)
+        self._pieces = iter(self._measured)
+        self._left = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._left:
+            piece = next(self._pieces, None)
+            if piece is None:
+                verify(self._ref, self._measured.length, self._measured.sha256)
+                return 0
+            self._left = piece
+        count = min(len(buffer), self._left.nbytes)
+        buffer[:count] = self._left[:count]
+        self._left = self._left[count:]
+        return count
+
+
+# -- small things -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A row that is stored already, on its way through `BaseXCom.aset`."""
+
+    row: Any
+
+
+@dataclass(frozen=True)
+class _Result:
+    """The form in which Airflow hands a row to `deserialize_value`."""
+
+    value: Any
+
+
+def _unwrap(value: Any) -> tuple[Any, bool]:
+    """The value inside `lazy(...)` and whether it was; also for the values of a returned dict, whose
+    keys `multiple_outputs` has pushed as handles before it pushes the dict itself."""
+    if type(value) is Lazy:
+        return value.value, True
+    if type(value) is dict and any(type(item) is Lazy for item in value.values()):
+        return {key: _unwrap(item)[0] for key, item in value.items()}, False
+    if type(value) is Handle:
+        raise UnsupportedValue(
+            "A Handle was pushed: it stands for another task's XCom and may outlive it",
+            "Push what handle.load() gives, or let the consumer pull from the first producer.",
+        )
+    return value, False
+
+
+def _row_size(row: Any) -> int:
+    return len(json.dumps(row, ensure_ascii=True, separators=(",", ":")))
+
+
+def _check_row(row: Any, kind: str, advice: str) -> int:
+    limit = options.integer("max_row_size", 2**20, minimum=1024)
+    size = _row_size(row)
+    if size > limit:
+        raise ValueTooLarge(
+            f"A {kind} that takes {human_size(size)} in Airflow's metadata database is over the limit of "
+            f"{human_size(limit)} for a row (AIRFLOW__XCOM__MAX_ROW_SIZE)",
+            advice,
+        )
+    return size
+
+
+def _plain_kind(value: Any) -> str:
+    return {"str": "text", "NoneType": "nothing"}.get(type(value).__name__, type(value).__name__)
+
+
+def _name(ref: Reference) -> str:
+    return ref.filename or (ref.uri or "").rsplit("/", 1)[-1] or "payload"
+
+
+def _log(
+    direction: str, address: Address, kind: str, summary: str, length: int, where: str, started: float
+) -> None:
+    transfer = Transfer(direction, address, kind, summary, length, where, time.perf_counter() - started)
+    log.info(
+        "XCom %s %s: %s, %s (%s) in %.3f s",
+        "pushed" if direction == "push" else "pulled",
+        address,
+        f"{kind}, {summary}" if summary else kind,
+        human_size(length),
+        where,
+        transfer.seconds,
+        extra={"xcom": transfer},
+    )

@@ -1,0 +1,177 @@
+"""What a codec must do, and which one carries a value.
+
+A codec turns one kind of value into bytes (or a file) and back, exactly. It knows neither stores nor
+Airflow. Every module in this folder whose name does not begin with an underscore is a codec and has
+a `CODEC`; a project adds its own by adding a file. Codec modules import their library inside their
+functions: Airflow imports this package in every component, where pandas has no business.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+import pkgutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol, runtime_checkable
+
+from ..errors import UnknownCodec, UnsupportedValue
+
+CHUNK = 8 * 2**20  # bytes handed on at a time: large enough to be fast, small enough for constant memory
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a codec may need to know of the configuration.
+
+    Attributes:
+        frame_format: "arrow" (IPC file, zstd) or "parquet" (zstd, page checksums).
+        compress: whether text is compressed; off for payloads that stay legible in a row.
+        max_size: bytes that a decoded value may take; decoding stops beyond it (decompression bombs).
+        class_allowed: tells whether a class, by qualified name, may be built when a payload is read.
+    """
+
+    frame_format: str = "arrow"
+    compress: bool = True
+    max_size: int = 4 * 2**30
+    class_allowed: Callable[[str], bool] = lambda name: False
+
+
+@dataclass
+class Payload:
+    """An encoded value: what a store keeps, and what the reference says about it.
+
+    Attributes:
+        codec: name of the codec, as written into the reference.
+        kind: what a person calls the value: "pandas DataFrame", "file", "list".
+        media_type: IANA media type of the bytes.
+        suffix: file name extension with its dot, of a format that other tools open.
+        body: the bytes in order, or the local file that holds them.
+        summary: size in the value's own terms: "1,000 rows × 4 columns", "4032 × 3024 RGB".
+        meta: what `decode` needs beyond the bytes; JSON, a few kilobytes at most.
+        filename: the name to keep, where the value is a file that has one.
+    """
+
+    codec: str
+    kind: str
+    media_type: str
+    suffix: str
+    body: Sequence[bytes | memoryview] | Path
+    summary: str = ""
+    meta: dict[str, Any] = field(default_factory=dict)
+    filename: str | None = None
+
+    @property
+    def length(self) -> int:
+        """Bytes in the body; of a file, as it is now."""
+        if isinstance(self.body, Path):
+            return os.stat(self.body).st_size
+        return sum(memoryview(part).nbytes for part in self.body)
+
+    def chunks(self, size: int = CHUNK) -> Iterator[memoryview]:
+        """The body in order, in pieces of at most `size` bytes."""
+        if isinstance(self.body, Path):
+            with self.body.open("rb") as file:
+                while piece := file.read(size):
+                    yield memoryview(piece)
+            return
+        for part in self.body:
+            view = memoryview(part).cast("B")
+            for start in range(0, view.nbytes, size):
+                yield view[start : start + size]
+
+
+class Content(Protocol):
+    """The bytes of a stored payload, as a codec sees them when it decodes."""
+
+    @property
+    def length(self) -> int:
+        """Bytes of the payload, as the reference states them."""
+        ...
+
+    def buffer(self) -> memoryview:
+        """The whole payload in memory, length and digest verified."""
+        ...
+
+    def file(self, name: str) -> Path:
+        """The whole payload as a private local file of that name, streamed and verified."""
+        ...
+
+    def reader(self) -> BinaryIO | None:
+        """A seekable reader that fetches ranges, NOT verified; None where the store has no ranges.
+
+        Only for formats that carry checksums of their own (parquet pages).
+        """
+        ...
+
+
+@runtime_checkable
+class Codec(Protocol):
+    """Carries one kind of value. Stateless; one instance per module, named `CODEC`."""
+
+    name: str
+
+    def accepts(self, value: Any) -> bool:
+        """Whether this codec carries exactly this value. Must not import a library that the value's
+        own existence does not prove to be imported (look into `sys.modules`)."""
+        ...
+
+    def encode(self, value: Any, options: Options) -> Payload:
+        """Encode.
+
+        Raises:
+            UnsupportedValue: this value would not come back exactly; the text says which part of it.
+        """
+        ...
+
+    def decode(self, content: Content, meta: dict[str, Any], options: Options) -> Any:
+        """Decode what `encode` made. Runs no code from the payload; refuses what grows over
+        `options.max_size`. Raises `PayloadUnreadable` when the bytes are not what `meta` promises."""
+        ...
+
+    def select(self, content: Content, meta: dict[str, Any], options: Options, columns: Sequence[str]) -> Any:
+        """Decode some columns only. Codecs without columns leave this method out."""
+        ...
+
+
+@functools.cache
+def registry() -> dict[str, Codec]:
+    """All codecs by name, in the order in which they are asked: this package's modules by name,
+    except that `structured`, which accepts whatever is left, comes last."""
+    names = [module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")]
+    names.sort(key=lambda name: (name == "structured", name))
+    found = [importlib.import_module(f"{__name__}.{name}").CODEC for name in names]
+    return {codec.name: codec for codec in found}
+
+
+def codec_for(value: Any) -> Codec:
+    """The codec that carries `value`.
+
+    Raises:
+        UnsupportedValue: none does; the text says what to do.
+    """
+    for codec in registry().values():
+        if codec.accepts(value):
+            return codec
+    kind = f"{type(value).__module__}.{type(value).__qualname__}"
+    raise UnsupportedValue(
+        f"No codec carries a value of type {kind}",
+        "Turn it into one that travels (README, 'What an XCom can hold'), or add a codec to xcom/codecs.",
+    )
+
+
+def codec_named(name: str) -> Codec:
+    """The codec that wrote a payload.
+
+    Raises:
+        UnknownCodec: this project does not have it.
+    """
+    try:
+        return registry()[name]
+    except KeyError:
+        raise UnknownCodec(
+            f"The payload was written by codec {name!r}, which this project does not have",
+            f"Known codecs: {', '.join(registry())}. Restore the file that defines it, or run the task again.",
+        ) from None

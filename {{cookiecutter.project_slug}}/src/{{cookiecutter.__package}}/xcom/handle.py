@@ -1,0 +1,108 @@
+"""A pull that loads on demand: what the consumer of `lazy(value)` gets instead of the value.
+
+Airflow pulls a TaskFlow argument before the task's first line runs, and renders it for the UI by
+walking through it. With a handle neither costs anything: the value is fetched when `load` is called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from .reference import Reference
+
+
+@dataclass(frozen=True, slots=True)
+class Lazy:
+    """A value whose consumer is to get a `Handle`. Made by `lazy`."""
+
+    value: Any
+
+
+def lazy(value: Any) -> Any:
+    """Return or push `lazy(value)` and the consumer gets a `Handle`, which fetches the value on demand.
+
+    Typed as Any, so that a consumer can annotate its parameter with `Handle`.
+    """
+    return Lazy(value)
+
+
+class Handle:
+    """An XCom that has not been fetched yet.
+
+    `load()` gives the value, `path()` and `open()` give the payload as it is stored: a parquet file, a
+    PNG image, a compressed JSON text. Whatever is handed out has been verified; `open()` can only do that
+    at the end of the file, and raises there.
+    """
+
+    __slots__ = ("_load", "_open", "_path", "_reference")
+
+    def __init__(
+        self,
+        reference: Reference,
+        load: Callable[[Sequence[str] | None], Any],
+        path: Callable[[], Path],
+        open_: Callable[[], BinaryIO],
+    ) -> None:
+        self._reference = reference
+        self._load = load
+        self._path = path
+        self._open = open_
+
+    @property
+    def kind(self) -> str:
+        """What the value is: "pandas DataFrame", "file"."""
+        return self._reference.kind
+
+    @property
+    def summary(self) -> str:
+        """Its size in its own terms: "1,000 rows × 4 columns"."""
+        return self._reference.summary
+
+    @property
+    def length(self) -> int:
+        """Bytes of the stored payload."""
+        return self._reference.length
+
+    @property
+    def uri(self) -> str | None:
+        """Where the payload is; None when it is in Airflow's row."""
+        return self._reference.uri
+
+    def load(self, columns: Sequence[str] | None = None) -> Any:
+        """Fetch and decode the value, on every call anew.
+
+        Args:
+            columns: of a data frame or table, only these columns. From parquet on an object store only
+                their bytes are fetched; elsewhere the whole payload is.
+
+        Raises:
+            XComError: it is gone, altered, or has no such columns; the text says which.
+        """
+        return self._load(columns)
+
+    def path(self) -> Path:
+        """Fetch the payload into a private local file, which is removed when the task ends."""
+        return self._path()
+
+    def open(self) -> BinaryIO:
+        """Read the payload as a stream, in constant memory. The last read raises if it was altered."""
+        return self._open()
+
+    def __str__(self) -> str:
+        size = f", {self.summary}" if self.summary else ""
+        return f"<XCom {self.kind}{size}, {human_size(self.length)}: {self._reference.address}>"
+
+    __repr__ = __str__
+
+
+def human_size(length: int) -> str:
+    """A number of bytes for people: "812 B", "12.3 kB", "1.5 GB" (powers of 1000, as disks count)."""
+    size = float(length)
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 999.5:
+            return f"{size:.0f} {unit}" if unit == "B" or size >= 99.95 else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"
