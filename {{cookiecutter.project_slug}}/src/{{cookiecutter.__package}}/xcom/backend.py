@@ -1,4 +1,4 @@
-"""The way of a value, there and back, for every backend; and what a store must do to be one.
+"""The way of a value, there and back, for every backend.
 
 push: value → codec → payload ─ small and plain → still the current try? → row
                               └ store.put → still the current try? → store.commit → reference → row
@@ -9,50 +9,31 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import hashlib
-import importlib
 import io
 import json
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar, Protocol
+from typing import Any, BinaryIO, ClassVar
 
 from airflow.sdk.bases.xcom import BaseXCom
 
 from . import attempt as attempts
-from . import options, reference, scratch
+from . import options, reference
 from .attempt import Address, Attempt
-from .codecs import Options, Payload, codec_for, codec_named
-from .errors import (
-    BadReference,
-    ForeignReference,
-    PayloadAltered,
-    PayloadTruncated,
-    UnsupportedValue,
-    ValueTooLarge,
-    XComError,
-)
+from .codecs import Options, codec_for, codec_named
+from .content import StoredContent, VerifyingStream
+from .errors import UnsupportedValue, ValueTooLarge, XComError
 from .handle import Handle, Lazy, human_size
 from .reference import Reference
+from .store import Store, store_of
 
 log = logging.getLogger(__name__)
 
 # Airflow's scheduler reads this key straight from the row (branching, short circuits): it stays plain.
 SCHEDULER_KEYS = frozenset({"skipmixin_key"})
-
-# Which module holds the store of a URI scheme; "row" is a payload inside the reference.
-STORE_MODULES = {
-    "row": "db",
-    "s3": "s3",
-    "gs": "s3",
-    "az": "s3",
-    "file": "s3",
-    "memory": "s3",
-    "redis": "redis",
-}
 
 
 @dataclass(frozen=True)
@@ -69,78 +50,6 @@ class Transfer:
     length: int
     where: str
     seconds: float
-
-
-@dataclass(frozen=True)
-class Stored:
-    """What `Store.put` gives back: the measured payload and where it is."""
-
-    length: int
-    sha256: str
-    uri: str | None = None
-    data: str | None = None
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One payload that `Store.scan` found: its URI, bytes, and when it was written (seconds since 1970)."""
-
-    uri: str
-    length: int
-    modified: float
-
-
-@dataclass(frozen=True)
-class Check:
-    """One line of `xcom probe`: what was tried, whether it worked, and what was seen or is to be done."""
-
-    name: str
-    ok: bool
-    detail: str
-
-
-class Store(Protocol):
-    """Keeps immutable payloads. One instance per process; it may be made before a fork, so clients are
-    made on first use and again in a forked child. Every method raises `StoreError` or `PayloadError`
-    with a text that says what to do; no library's own exception gets out.
-    """
-
-    def put(self, address: Address, attempt: Attempt, payload: Payload, codec_options: Options) -> Stored:
-        """Store a payload under a name of this try's own, durably, before it returns. Never overwrites."""
-        ...
-
-    def commit(self, ref: Reference) -> None:
-        """Make a stored payload current. Called after Airflow has confirmed the try and before the row is
-        written; may be repeated. Most stores have nothing to do: the row is the commit."""
-        ...
-
-    def fetch(self, ref: Reference) -> memoryview:
-        """The whole payload. The caller verifies it. Raises `PayloadMissing` when it is gone."""
-        ...
-
-    def stream(self, ref: Reference) -> Iterator[memoryview]:
-        """The payload in pieces, in constant memory. The caller verifies it."""
-        ...
-
-    def reader(self, ref: Reference) -> BinaryIO | None:
-        """A seekable reader of ranges, or None where the store has none."""
-        ...
-
-    def delete(self, ref: Reference) -> None:
-        """Delete this payload and no other. A payload that is gone already is no error."""
-        ...
-
-    def take_over(self, address: Address, attempt: Attempt) -> None:
-        """A second or later try begins. Stores that know who owns a task's XComs note it."""
-        ...
-
-    def scan(self) -> Iterator[Entry]:
-        """All payloads below this store's prefix."""
-        ...
-
-    def probe(self) -> list[Check]:
-        """Try everything a task will need, and say precisely what does not work."""
-        ...
 
 
 class XComBackend(BaseXCom):
@@ -371,138 +280,9 @@ def handle(ref: Reference) -> Handle:
         return StoredContent(ref, store_of(ref)).file(_name(ref))
 
     def open_() -> BinaryIO:
-        return io.BufferedReader(_VerifyingStream(ref, store_of(ref).stream(ref)))
+        return io.BufferedReader(VerifyingStream(ref, store_of(ref).stream(ref)))
 
     return Handle(ref, functools.partial(load, ref), path, open_)
-
-
-def store_of(ref: Reference) -> Store:
-    """The store that keeps a reference's payload, be it the configured backend's or a former one's.
-
-    Raises:
-        BadReference: no backend knows such a URI.
-        ForeignReference: its backend is not installed here.
-    """
-    scheme = ref.uri.partition(":")[0] if ref.uri is not None else "row"
-    module = STORE_MODULES.get(scheme)
-    if module is None:
-        raise BadReference(f"No backend reads payloads at {ref.uri!r}", address=ref.address)
-    try:
-        found = importlib.import_module(f".{module}", __package__)
-        store: Store = found.store_for(scheme)
-    except ImportError as error:
-        raise ForeignReference(
-            f"The value was stored by the {module} backend, which is not installed here ({error})",
-            f"Install it with `uv sync --extra {module}` where this task runs, or run the task that pushed "
-            "the value again.",
-            address=ref.address,
-        ) from error
-    return store
-
-
-class StoredContent:
-    """The verified bytes of a reference's payload (`codecs.Content`)."""
-
-    def __init__(self, ref: Reference, store: Store) -> None:
-        self._ref = ref
-        self._store = store
-
-    @property
-    def length(self) -> int:
-        """Bytes of the payload."""
-        return self._ref.length
-
-    def buffer(self) -> memoryview:
-        """The whole payload in memory."""
-        data = self._store.fetch(self._ref)
-        verify(self._ref, data.nbytes, hashlib.sha256(data).hexdigest())
-        return data
-
-    def file(self, name: str) -> Path:
-        """The whole payload as a private file called `name`."""
-        path = scratch.new_file(name)
-        measured = Measured(self._store.stream(self._ref))
-        try:
-            with path.open("xb") as file:
-                for piece in measured:
-                    file.write(piece)
-            verify(self._ref, measured.length, measured.sha256)
-        except BaseException:
-            path.unlink(missing_ok=True)
-            raise
-        return path
-
-    def reader(self) -> BinaryIO | None:
-        """A reader of ranges, not verified."""
-        return self._store.reader(self._ref)
-
-
-class Measured:
-    """Passes pieces through, and knows afterwards how many bytes there were and their sha256."""
-
-    def __init__(self, pieces: Iterable[memoryview]) -> None:
-        self._pieces = pieces
-        self._digest = hashlib.sha256()
-        self.length = 0
-
-    def __iter__(self) -> Iterator[memoryview]:
-        for piece in self._pieces:
-            self._digest.update(piece)
-            self.length += piece.nbytes
-            yield piece
-
-    @property
-    def sha256(self) -> str:
-        """Of the pieces passed through so far, in hexadecimal digits."""
-        return self._digest.hexdigest()
-
-
-def verify(ref: Reference, length: int, sha256: str) -> None:
-    """Compare what was read with what was pushed.
-
-    Raises:
-        PayloadTruncated, PayloadAltered: it is not the same.
-    """
-    advice = (
-        "It was not handed on. Run the task that pushed it again; if this repeats, check the store's disk."
-    )
-    if length != ref.length:
-        raise PayloadTruncated(
-            f"The payload at {ref.where} has {length:,} bytes instead of {ref.length:,}",
-            advice,
-            address=ref.address,
-        )
-    if sha256 != ref.sha256:
-        raise PayloadAltered(
-            f"The payload at {ref.where} was altered: its sha256 is not the one that was pushed",
-            advice,
-            address=ref.address,
-        )
-
-
-class _VerifyingStream(io.RawIOBase):
-    """A stream whose last read raises if length or digest are wrong."""
-
-    def __init__(self, ref: Reference, pieces: Iterator[memoryview]) -> None:
-        self._ref = ref
-        self._measured = Measured(pieces)
-        self._pieces = iter(self._measured)
-        self._left = memoryview(b"")
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        while not self._left:
-            piece = next(self._pieces, None)
-            if piece is None:
-                verify(self._ref, self._measured.length, self._measured.sha256)
-                return 0
-            self._left = piece
-        count = min(len(buffer), self._left.nbytes)
-        buffer[:count] = self._left[:count]
-        self._left = self._left[count:]
-        return count
 
 
 # -- small things -----------------------------------------------------------------------------------

@@ -15,11 +15,12 @@ from typing import BinaryIO, ClassVar
 
 from . import options
 from .attempt import Address, Attempt
-from .backend import Check, Entry, Stored, XComBackend
+from .backend import XComBackend
 from .codecs import Options, Payload
 from .errors import ValueTooLarge
 from .handle import human_size
 from .reference import Reference, inline
+from .store import Check, Entry, Stored
 
 _ADVICE = (
     "Keep it in an object store: `make switch BACKEND=s3` (or redis, up to 256 MiB). Or push less, "

@@ -1,0 +1,119 @@
+"""Reads a stored payload and proves that it is what was pushed: length and sha256, before anything decodes it."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from . import scratch
+from .errors import PayloadAltered, PayloadTruncated
+from .reference import Reference
+from .store import Store
+
+
+class StoredContent:
+    """The verified bytes of a reference's payload (`codecs.Content`)."""
+
+    def __init__(self, ref: Reference, store: Store) -> None:
+        self._ref = ref
+        self._store = store
+
+    @property
+    def length(self) -> int:
+        """Bytes of the payload."""
+        return self._ref.length
+
+    def buffer(self) -> memoryview:
+        """The whole payload in memory."""
+        data = self._store.fetch(self._ref)
+        verify(self._ref, data.nbytes, hashlib.sha256(data).hexdigest())
+        return data
+
+    def file(self, name: str) -> Path:
+        """The whole payload as a private file called `name`."""
+        path = scratch.new_file(name)
+        measured = Measured(self._store.stream(self._ref))
+        try:
+            with path.open("xb") as file:
+                for piece in measured:
+                    file.write(piece)
+            verify(self._ref, measured.length, measured.sha256)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+        return path
+
+    def reader(self) -> BinaryIO | None:
+        """A reader of ranges, not verified."""
+        return self._store.reader(self._ref)
+
+
+class Measured:
+    """Passes pieces through, and knows afterwards how many bytes there were and their sha256."""
+
+    def __init__(self, pieces: Iterable[memoryview]) -> None:
+        self._pieces = pieces
+        self._digest = hashlib.sha256()
+        self.length = 0
+
+    def __iter__(self) -> Iterator[memoryview]:
+        for piece in self._pieces:
+            self._digest.update(piece)
+            self.length += piece.nbytes
+            yield piece
+
+    @property
+    def sha256(self) -> str:
+        """Of the pieces passed through so far, in hexadecimal digits."""
+        return self._digest.hexdigest()
+
+
+def verify(ref: Reference, length: int, sha256: str) -> None:
+    """Compare what was read with what was pushed.
+
+    Raises:
+        PayloadTruncated, PayloadAltered: it is not the same.
+    """
+    advice = (
+        "It was not handed on. Run the task that pushed it again; if this repeats, check the store's disk."
+    )
+    if length != ref.length:
+        raise PayloadTruncated(
+            f"The payload at {ref.where} has {length:,} bytes instead of {ref.length:,}",
+            advice,
+            address=ref.address,
+        )
+    if sha256 != ref.sha256:
+        raise PayloadAltered(
+            f"The payload at {ref.where} was altered: its sha256 is not the one that was pushed",
+            advice,
+            address=ref.address,
+        )
+
+
+class VerifyingStream(io.RawIOBase):
+    """A stream whose last read raises if length or digest are wrong."""
+
+    def __init__(self, ref: Reference, pieces: Iterator[memoryview]) -> None:
+        self._ref = ref
+        self._measured = Measured(pieces)
+        self._pieces = iter(self._measured)
+        self._left = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._left:
+            piece = next(self._pieces, None)
+            if piece is None:
+                verify(self._ref, self._measured.length, self._measured.sha256)
+                return 0
+            self._left = piece
+        count = min(len(buffer), self._left.nbytes)
+        buffer[:count] = self._left[:count]
+        self._left = self._left[count:]
+        return count
