@@ -49,8 +49,8 @@ def git(folder, *arguments):
     except OSError as error:
         raise NotLinkable("git cannot be run: " + str(error)) from error
     if done.returncode:
-        said = done.stderr.strip().splitlines() or ["no reason given"]
-        raise NotLinkable("git says: " + said[0])
+        said = (done.stderr.strip().splitlines() or ["no reason given"])[0]
+        raise NotLinkable("git says: " + said.replace("fatal: ", "", 1).rstrip("."))
     return done.stdout.strip()
 
 
@@ -120,7 +120,7 @@ def main():
         text = json.dumps(link(), ensure_ascii=False, indent=2, separators=(",", ": ")) + "\n"
     except NotLinkable as reason:
         print("It is not linked to its template, so `make update` will not work: " + str(reason) + ".")
-        print("To link it later, run in it: cruft link ADDRESS-OF-THE-TEMPLATE")
+        print("To link it later, run in it: uvx cruft link ADDRESS-OF-THE-TEMPLATE")
     else:
         Path(".cruft.json").write_bytes(text.encode("utf-8"))
     print()
