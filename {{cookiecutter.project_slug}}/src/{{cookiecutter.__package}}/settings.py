@@ -13,22 +13,21 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from datetime import date
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, Self
+from typing import Annotated, Any, ClassVar, Protocol, Self, get_type_hints
 
 
-class BadSetting(ValueError):
+class SettingError(ValueError):
     """A Variable holds what its rule does not allow."""
 
 
-class Kind(Protocol):
-    """What a Variable may hold. `str(kind)` is its rule, in words."""
+class Rule(Protocol):
+    """What a Variable may hold. `str(rule)` says it in words."""
 
     def parse(self, text: str) -> Any:
-        """The value that `text` stands for. Raises ValueError when the rule does not allow it."""
+        """The value that `text` stands for. Raises ValueError or KeyError when the rule forbids it."""
         ...
 
 
@@ -40,7 +39,7 @@ class Whole:
     most: int
 
     def __str__(self) -> str:
-        return f"a whole number from {self.least:,} to {self.most:,}"
+        return f"a whole number from {self.least} to {self.most}"
 
     def parse(self, text: str) -> int:
         """`text` as an int."""
@@ -57,11 +56,11 @@ class Number:
     most: float
 
     def __str__(self) -> str:
-        return f"a number from {self.least:,g} to {self.most:,g}"
+        return f"a number from {self.least} to {self.most}"
 
     def parse(self, text: str) -> float:
         """`text` as a float."""
-        if not self.least <= (number := float(text)) <= self.most:  # false for NaN, too
+        if not self.least <= (number := float(text)) <= self.most:  # NaN is refused, too
             raise ValueError(text)
         return number
 
@@ -115,21 +114,13 @@ class Folder:
         return Path(text)
 
 
-def variable(default: Any, kind: Kind, about: str) -> Any:
-    """A field of a settings class.
-
-    Args:
-        default: the value when nobody has set the Variable. Must keep the rule of `kind`.
-        kind: what the Variable may hold.
-        about: its description, as Airflow's UI shows it.
-    """
-    return field(default=default, metadata={"kind": kind, "about": about})
-
-
 @dataclass(frozen=True)
 class Settings:
-    """The settings of one pipeline. A field `since` of a class with the prefix `orders_` is the Variable
-    `orders_since`."""
+    """The settings of one pipeline.
+
+    A field `since: Annotated[date, Day(), "..."] = date(2024, 1, 1)` of a subclass with the prefix
+    `orders_` is the Variable `orders_since`: its type, its rule, its description and its default.
+    """
 
     prefix: ClassVar[str] = ""
 
@@ -138,124 +129,165 @@ class Settings:
         """All settings of this class, as Airflow has them now.
 
         Raises:
-            BadSetting: a Variable breaks its rule.
+            SettingError: a Variable breaks its rule.
         """
-        from airflow.sdk import Variable
+        from airflow.sdk import Variable  # not above: `python -m` of this file must not start Airflow
 
         given = {}
-        for item in fields(cls):
-            text = Variable.get(cls.prefix + item.name, default=None)
+        for item in cls.described():
+            text = Variable.get(item.variable, default=None)
             if text is not None:
-                given[item.name] = _parsed(
-                    cls.prefix + item.name, str(text), item.metadata["kind"], item.default
-                )
+                given[item.field] = item.parse(str(text))
         return cls(**given)
+
+    @classmethod
+    def described(cls) -> list[Setting]:
+        """The settings of this class, in order."""
+        hints = get_type_hints(cls, include_extras=True)
+        return [
+            Setting(cls.prefix + item.name, item.name, item.default, *hints[item.name].__metadata__)
+            for item in fields(cls)
+        ]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One Variable: its name in Airflow, its field in the class, default, rule and description."""
+
+    variable: str
+    field: str
+    default: Any
+    rule: Rule
+    about: str
+
+    @property
+    def plain_default(self) -> bool | int | float | str:
+        """The default as JSON has it."""
+        return self.default if isinstance(self.default, bool | int | float) else str(self.default)
+
+    def parse(self, text: str) -> Any:
+        """The value that the Variable's text stands for, or an error that says what is wrong with it.
+
+        Raises:
+            SettingError: it breaks the rule.
+        """
+        try:
+            return self.rule.parse(text.strip())
+        except (ValueError, KeyError):
+            environment = f"AIRFLOW_VAR_{self.variable.upper()}"
+            if environment in os.environ:
+                advice = f"It comes from the environment: change {environment} there."
+            else:
+                command = f"airflow variables set {self.variable} {self.plain_default}"
+                advice = f"Change it in the UI under Admin → Variables, or by `{command}`."
+            raise SettingError(
+                f"The Variable {self.variable} is {text!r}, but must be {self.rule}. {advice}"
+            ) from None
 
 
 @dataclass(frozen=True)
 class Folders(Settings):
-    """Where all pipelines read and write."""
+    """For all pipelines."""
 
-    data_folder: Path = variable(Path("data"), Folder(), "Where the pipelines find their input.")
-    output_folder: Path = variable(
-        Path("output"), Folder(), "Where the pipelines leave their results, each in a folder of its own."
-    )
+    data_folder: Annotated[Path, Folder(), "Where pipelines find their input."] = Path("data")
+    output_folder: Annotated[Path, Folder(), "Where pipelines leave their results."] = Path("output")
 
 
 @dataclass(frozen=True)
 class TimeZones(Settings):
-    """dags/time_zones.py"""
+    """For dags/time_zones.py."""
 
     prefix = "time_zones_"
 
-    year: int = variable(2024, Whole(1970, 2037), "The year whose clocks are compared with the sun.")
+    year: Annotated[int, Whole(1970, 2037), "The year whose clocks are compared with the sun."] = 2024
 
 
 @dataclass(frozen=True)
 class WebLogs(Settings):
-    """dags/web_logs.py"""
+    """For dags/web_logs.py."""
 
     prefix = "web_logs_"
 
-    records: int = variable(
-        3000,
+    records: Annotated[
+        int,
         Whole(1, 5_000_000),
-        "How many log records are handed over, about 140 bytes each. 3000 fit into a row of the database.",
-    )
-    session_minutes: int = variable(
-        30, Whole(1, 1440), "A visitor who was silent for longer begins a new session."
-    )
+        "How many log records are handed over, of about 140 bytes each. 3000 fit into a database row.",
+    ] = 3000
+    session_minutes: Annotated[
+        int, Whole(1, 1440), "A visitor who was silent for longer begins a new session."
+    ] = 30
 
 
 @dataclass(frozen=True)
 class Pictures(Settings):
-    """dags/pictures.py"""
+    """For dags/pictures.py."""
 
     prefix = "pictures_"
 
-    thumbnail_pixels: int = variable(160, Whole(16, 2048), "The longer side of a thumbnail.")
-    columns: int = variable(4, Whole(1, 50), "Thumbnails side by side on the contact sheet.")
-    format: str = variable("png", Choice(("png", "jpeg", "webp")), "File format of the contact sheet.")
+    thumbnail_pixels: Annotated[int, Whole(16, 2048), "The longer side of a thumbnail."] = 160
+    columns: Annotated[int, Whole(1, 50), "Thumbnails side by side on the contact sheet."] = 4
+    format: Annotated[str, Choice(("png", "jpeg", "webp")), "File format of the contact sheet."] = "png"
 
 
 @dataclass(frozen=True)
 class SensorArchive(Settings):
-    """dags/sensor_archive.py"""
+    """For dags/sensor_archive.py."""
 
     prefix = "sensor_archive_"
 
-    kibibytes: int = variable(
-        500,
+    kibibytes: Annotated[
+        int,
         Whole(1, 16 * 2**20),
-        "Size of the file that is handed over. 500 KiB fit into a row of the database; more needs a store.",
-    )
+        "Size of the file that is handed over. 500 KiB fit into a database row.",
+    ] = 500
 
 
 @dataclass(frozen=True)
 class Orders(Settings):
-    """dags/orders.py"""
+    """For dags/orders.py."""
 
     prefix = "orders_"
 
-    since: date = variable(date(2024, 1, 1), Day(), "Orders before this day are left out.")
-    include_open: bool = variable(False, Switch(), "Whether orders count that are not paid yet.")
+    since: Annotated[date, Day(), "Orders before this day are left out."] = date(2024, 1, 1)
+    include_open: Annotated[bool, Switch(), "Whether orders count that are not paid yet."] = False
 
 
 @dataclass(frozen=True)
 class MeterReadings(Settings):
-    """dags/meter_readings.py"""
+    """For dags/meter_readings.py."""
 
     prefix = "meter_readings_"
 
-    most_kwh: float = variable(100.0, Number(0, 1_000_000), "A daily reading above this is an error.")
+    most_kwh: Annotated[float, Number(0, 10_000), "A daily reading above this is an error."] = 100.0
 
 
 @dataclass(frozen=True)
 class PriceList(Settings):
-    """dags/price_list.py"""
+    """For dags/price_list.py."""
 
     prefix = "price_list_"
 
-    vat_percent: float = variable(20.0, Number(0, 100), "Value added tax on top of net prices.")
+    vat_percent: Annotated[float, Number(0, 100), "Value added tax on top of net prices."] = 20.0
 
 
-ALL: tuple[type[Settings], ...] = (
-    Folders,
-    TimeZones,
-    WebLogs,
-    Pictures,
-    SensorArchive,
-    Orders,
-    MeterReadings,
-    PriceList,
-)
+def all_settings() -> list[Setting]:
+    """Every setting that there is, class by class."""
+    return [item for group in Settings.__subclasses__() for item in group.described()]
+
+
+def as_variables() -> dict[str, dict[str, Any]]:
+    """Every Variable with default and description, as `airflow variables import` reads them."""
+    return {
+        item.variable: {"value": item.plain_default, "description": f"{item.about} Allowed: {item.rule}."}
+        for item in all_settings()
+    }
 
 
 def data_file(name: str) -> Path:
-    """A file of the data folder. For tasks only.
+    """A file or folder in the data folder. For tasks only.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: there is none of that name.
     """
     path = _beside_dags(Folders.read().data_folder) / name
     if not path.exists():
@@ -264,8 +296,8 @@ def data_file(name: str) -> Path:
 
 
 def output_file(name: str) -> Path:
-    """A file in the running pipeline's own folder below the output folder, which is made when it is
-    missing. For tasks only."""
+    """A path in the running pipeline's own folder below the output folder; makes that folder. For tasks
+    only."""
     from airflow.sdk import get_current_context
 
     folder = _beside_dags(Folders.read().output_folder) / get_current_context()["dag"].dag_id
@@ -273,47 +305,10 @@ def output_file(name: str) -> Path:
     return folder / name
 
 
-def as_variables() -> dict[str, dict[str, Any]]:
-    """Every Variable with default and description, as `airflow variables import` reads it."""
-    return {
-        name: {
-            "value": _plain(item.default),
-            "description": f"{item.metadata['about']} Is {item.metadata['kind']}.",
-        }
-        for name, item in _variables()
-    }
-
-
-def _variables() -> Iterator[tuple[str, Any]]:
-    """Name and dataclass field of every Variable."""
-    for group in ALL:
-        for item in fields(group):
-            yield group.prefix + item.name, item
-
-
-def _parsed(name: str, text: str, kind: Kind, default: Any) -> Any:
-    """The value of one Variable, or an error that says which one, what it holds, and what it may hold."""
-    try:
-        return kind.parse(text.strip())
-    except (ValueError, KeyError):
-        environment = f"AIRFLOW_VAR_{name.upper()}"
-        remedy = (
-            f"It comes from the environment: change {environment}."
-            if environment in os.environ
-            else f"Change it under Admin → Variables, or with `airflow variables set {name} {_plain(default)}`."
-        )
-        raise BadSetting(f"The Variable {name} is {text!r} but must be {kind}. {remedy}") from None
-
-
-def _plain(value: Any) -> Any:
-    """A default as JSON has it."""
-    return value if isinstance(value, bool | int | float) else str(value)
-
-
 def _beside_dags(folder: Path) -> Path:
     """The folder; a relative one counts from the folder that holds `dags/`.
 
-    The DAG's own file is asked where that is, since a bundle may keep several copies of the repository.
+    The DAG's own file tells where that is, since a DAG bundle may keep several copies of the repository.
     """
     from airflow.sdk import get_current_context
 
