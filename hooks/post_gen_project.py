@@ -20,7 +20,7 @@ CONDITIONAL_FOLDERS = (".github/workflows", ".github")
 COOKIECUTTER_ONLY = ("_template", "_commit", "_output_dir", "_repo_dir", "_checkout")
 
 
-class NotLinkable(Exception):
+class NotLinkableError(Exception):
     """The template is nothing that `cruft update` could fetch again."""
 
 
@@ -32,13 +32,14 @@ def remove_empty_folders():
 
 
 def git(folder, *arguments):
-    """What git says of a folder, as text. Raises NotLinkable when it refuses or is not there."""
+    """What git says of a folder, as text. Raises NotLinkableError when it refuses or is not there."""
     # A git hook that calls cookiecutter sets these, and they name its own repository.
     elsewhere = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR")
     environment = {name: value for name, value in os.environ.items() if name not in elsewhere}
     try:
         done = subprocess.run(
             ["git", "-C", str(folder), *arguments],
+            check=False,
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -47,18 +48,18 @@ def git(folder, *arguments):
             errors="replace",
         )
     except OSError as error:
-        raise NotLinkable("git cannot be run: " + str(error)) from error
+        raise NotLinkableError("git cannot be run: " + str(error)) from error
     if done.returncode:
         said = (done.stderr.strip().splitlines() or ["no reason given"])[0]
-        raise NotLinkable("git says: " + said.replace("fatal: ", "", 1).rstrip("."))
+        raise NotLinkableError("git says: " + said.replace("fatal: ", "", 1).rstrip("."))
     return done.stdout.strip()
 
 
 def template_folder():
     """The folder that cookiecutter renders from, as an absolute path.
 
-    A relative one counts from where cookiecutter was started. It has moved since: into that very folder (which
-    Linux shows), while the shell's own $PWD still tells where it was.
+    A relative one counts from where cookiecutter was started. It has moved since, into that very folder, as
+    Linux shows; the shell's own $PWD still tells where it was.
     """
     given = Path(ANSWERS["_repo_dir"])
     if given.is_absolute():
@@ -68,7 +69,7 @@ def template_folder():
     for candidate in (moved_to, started_in):
         if candidate.is_absolute() and (candidate / "cookiecutter.json").is_file():
             return Path(os.path.realpath(candidate))
-    raise NotLinkable("the relative path " + str(given) + " cannot be found any more; give the absolute one")
+    raise NotLinkableError("its relative path " + str(given) + " cannot be followed; give the absolute one")
 
 
 def without_password(address):
@@ -82,10 +83,10 @@ def without_password(address):
 def link():
     """What `cruft create` writes into .cruft.json for the same template, commit and answers.
 
-    Raises NotLinkable when the template is a zip file or a folder that git does not keep.
+    Raises NotLinkableError when the template is a zip file or a folder that git does not keep.
     """
     folder = template_folder()
-    # Asks for the file, not for the repository: a folder without git may lie inside somebody else's repository.
+    # Asks for a file, since a folder that git does not keep may lie inside somebody else's repository.
     git(folder, "cat-file", "-e", "HEAD:./cookiecutter.json")
     commit = git(folder, "rev-parse", "HEAD")
     inside = git(folder, "rev-parse", "--show-prefix").rstrip("/")
@@ -115,16 +116,16 @@ def main():
     if "_commit" in ANSWERS:  # cruft renders: it keeps .cruft.json itself, and an update wants no talk
         return
     print()
-    print("The project is in " + os.getcwd())
+    print("The project is in " + str(Path.cwd()))
     try:
         text = json.dumps(link(), ensure_ascii=False, indent=2, separators=(",", ": ")) + "\n"
-    except NotLinkable as reason:
+    except NotLinkableError as reason:
         print("It is not linked to its template, so `make update` will not work: " + str(reason) + ".")
         print("To link it later, run in it: uvx cruft link ADDRESS-OF-THE-TEMPLATE")
     else:
         Path(".cruft.json").write_bytes(text.encode("utf-8"))
     print()
-    print("Next:  cd " + os.getcwd())
+    print("Next:  cd " + str(Path.cwd()))
     print("       make run      installs it, runs every example pipeline once, shows what was handed over")
     print("       make help     the other commands")
     sys.stdout.flush()

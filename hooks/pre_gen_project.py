@@ -63,12 +63,12 @@ xmltodict yaml yarl zipp zstandard
 # Marks that turn the reading direction of what follows, so that a file reads other than it is.
 BIDIRECTIONAL = {*range(0x202A, 0x202F), *range(0x2066, 0x206A)}
 
-# What begins an expression, a statement or a comment of Jinja (spelt apart, since this file is a template too).
+# What begins something in Jinja. Spelt apart, since this file is a template too.
 JINJA = tuple("{" + sign for sign in ("{", "%", "#"))
 
 
 def invisible(character):
-    """True for what no text file can hold safely: control characters, line breaks, surrogates, non-characters."""
+    """True for what no text file holds safely: controls, line breaks, surrogates, non-characters."""
     code = ord(character)
     return (
         unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")
@@ -126,7 +126,7 @@ def objections():
             yield f"{name} = {shown}: {reason}."
     for name, allowed in CHOICES.items():
         if ANSWERS[name] not in allowed:
-            yield f"{name} = {ascii(ANSWERS[name])}: must be one of {', '.join(allowed)}."
+            yield f"{name} = {ANSWERS[name]!a}: must be one of {', '.join(allowed)}."
 
 
 if __name__ == "__main__":

@@ -1,0 +1,165 @@
+"""What a baked project looks like, for every combination of choices: valid files, clean files, no others."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from projects import BACKENDS, CHOICES, EVERY_CHOICE, TEMPLATE, Bake, BakedProject, Machine, short
+
+SOURCE = TEMPLATE / "{{cookiecutter.project_slug}}"
+JUNK = re.compile(
+    r"(^|/)(__pycache__|\.(mypy|pytest|ruff)_cache|\.hypothesis|\.venv|\.airflow|uv\.lock|\.env)(/|$)|\.pyc$"
+)
+LICENSES = {
+    "Apache-2.0": "Apache License",
+    "MIT": "MIT License",
+    "BSD-3-Clause": "BSD 3-Clause License",
+    "Proprietary": None,
+}
+# Jinja, but not the `${{ … }}` of GitHub and the `${#…}` of shells.
+JINJA = re.compile(r"(?<!\$)\{[{%#]")
+JINJA_IN_PYTHON = re.compile(r"cookiecutter\.[a-z_]+|\{%-? *(end)?(raw|if|for|set)")
+
+
+@pytest.fixture(scope="module", params=EVERY_CHOICE, ids=short)
+def project(request: pytest.FixtureRequest, bake: Bake) -> BakedProject:
+    """A project for one combination of choices."""
+    return bake(**request.param)
+
+
+def test_its_structured_files_can_be_read(project: BakedProject) -> None:
+    for name, text in project.texts().items():
+        suffix = Path(name).suffix
+        try:
+            if suffix == ".toml":
+                tomllib.loads(text)
+            elif suffix == ".json":
+                json.loads(text)
+            elif suffix in (".yaml", ".yml"):
+                list(yaml.safe_load_all(text))
+            elif suffix == ".py":
+                ast.parse(text, feature_version=(3, 11))
+        except (ValueError, SyntaxError, yaml.YAMLError) as error:
+            pytest.fail(f"{name}: {error}")
+
+
+def test_no_template_language_is_left_in_it(project: BakedProject) -> None:
+    for name, text in project.texts().items():
+        if name == ".cruft.json" or (name.startswith("dags/") and "cookiecutter" not in text):
+            continue  # answers and names of questions; Airflow's own templates
+        sign = JINJA_IN_PYTHON if name.endswith(".py") else JINJA
+        found = sign.search(text)
+        assert not found, f"{name} holds {found.group()!r} in line {text[: found.start()].count(chr(10)) + 1}"
+
+
+def test_its_text_is_as_pre_commit_wants_it(project: BakedProject) -> None:
+    for name, text in project.texts().items():
+        if not text:
+            continue
+        assert text.endswith("\n"), f"{name} has no line end at its end"
+        assert not text.endswith("\n\n"), f"{name} has empty lines at its end"
+        assert "\r" not in text, f"{name} has line ends of Windows"
+        trailing = re.search(r"[ \t]+$", text, re.MULTILINE)
+        if not name.startswith("data/"):
+            assert not trailing, (
+                f"{name} has blanks at the end of line {text[: trailing.start()].count(chr(10)) + 1}"
+            )
+
+
+def test_it_has_no_empty_folder_and_nothing_that_tools_left(project: BakedProject) -> None:
+    for path in project.path.rglob("*"):
+        name = path.relative_to(project.path).as_posix()
+        assert not JUNK.search(name), f"{name} was baked; `make clean` removes it from the template"
+        if path.is_dir():
+            assert any(path.iterdir()), f"{name} is empty"
+
+
+def test_it_has_the_files_that_were_chosen(project: BakedProject) -> None:
+    files = project.files()
+    title = LICENSES[project.answers["license"]]
+    assert ("LICENSE" in files) == (title is not None)
+    if title is not None:
+        assert title in project.read("LICENSE").splitlines()[0 if title != "Apache License" else 1]
+    assert any(name.startswith(".github/") for name in files) == (project.answers["ci"] == "github")
+    assert (".gitlab-ci.yml" in files) == (project.answers["ci"] == "gitlab")
+
+
+def test_its_pyproject_says_what_was_chosen(project: BakedProject) -> None:
+    settings = tomllib.loads(project.read("pyproject.toml"))
+    stated = settings["project"]
+    assert stated["name"] == "my-pipelines"
+    assert stated["requires-python"].startswith(f">={project.answers['python_version']}")
+    assert "apache-airflow==3.3.2" in [re.sub(r"\[.*\]", "", name) for name in stated["dependencies"]]
+    # TEMPLATE: what is born after baking must be out of cruft's sight from the first release on.
+    assert {".env", "uv.lock"} <= set(settings["tool"]["cruft"]["skip"])
+    assert settings["tool"]["uv"]["exclude-newer"] == "2026-11-20T00:00:00Z"
+
+
+def test_its_settings_choose_the_backend(project: BakedProject) -> None:
+    chosen = re.search(
+        r"^AIRFLOW__CORE__XCOM_BACKEND=(\S+)$", project.read("config/airflow.env"), re.MULTILINE
+    )
+    backend = project.answers["xcom_backend"]
+    name = {"db": "DbXComBackend", "s3": "S3XComBackend", "redis": "RedisXComBackend"}[backend]
+    assert chosen
+    assert chosen.group(1) == f"my_pipelines.xcom.{backend}.{name}"
+
+
+def test_its_engine_and_its_data_are_copied_byte_for_byte(project: BakedProject) -> None:
+    copied = [path for folder in ("src", "data") for path in (SOURCE / folder).rglob("*") if path.is_file()]
+    assert copied
+    for path in copied:
+        name = path.relative_to(SOURCE).as_posix().replace("{{cookiecutter.__package}}", project.package)
+        if "__pycache__" not in name:
+            assert (project.path / name).read_bytes() == path.read_bytes(), name
+
+
+def test_ruff_has_nothing_to_say_and_nothing_to_change(bake: Bake, machine: Machine, tmp_path: Path) -> None:
+    every = [str(bake(**answers).path) for answers in EVERY_CHOICE]
+    # The longest and the shortest name of a package: neither may move a line break.
+    every += [str(bake(project_slug=slug).path) for slug in ("a1", "a" * 40)]
+    machine.tool("ruff", "check", "--no-cache", "--quiet", *every, cwd=tmp_path)
+    machine.tool("ruff", "format", "--no-cache", "--check", "--diff", "--quiet", *every, cwd=tmp_path)
+
+
+@pytest.mark.parametrize("ci", CHOICES["ci"])
+def test_its_ci_file_is_one(bake: Bake, ci: str, machine: Machine, tmp_path: Path) -> None:
+    project = bake(ci=ci)
+    files = {
+        "github": [str(path) for path in (project.path / ".github" / "workflows").glob("*.yml")],
+        "gitlab": [str(project.path / ".gitlab-ci.yml")],
+        "none": [],
+    }[ci]
+    schema = {"github": "vendor.github-workflows", "gitlab": "vendor.gitlab-ci", "none": ""}[ci]
+    if ci == "none":
+        assert not [name for name in project.files() if name.endswith(".yml")]
+    else:
+        assert files
+        machine.tool("check-jsonschema", "--builtin-schema", schema, *files, cwd=tmp_path)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_its_compose_file_is_one(bake: Bake, backend: str) -> None:
+    project = bake(xcom_backend=backend)
+    project.machine.tool(
+        "check-jsonschema", "--builtin-schema", "vendor.compose-spec", "docker-compose.yaml", cwd=project.path
+    )
+
+
+def test_only_the_edges_know_the_answers(bake: Bake) -> None:
+    """The backend shows in settings and papers, never in Python: every project carries the whole engine."""
+    first, *others = (bake(xcom_backend=backend).files() for backend in BACKENDS)
+    for other in others:
+        common = [name for name in first.keys() & other.keys() if name.endswith(".py")]
+        assert common
+        assert [name for name in common if first[name] != other[name]] == []
+
+
+def test_baking_again_gives_the_same_bytes(bake: Bake, bake_into: Bake, tmp_path: Path) -> None:
+    assert bake_into(tmp_path).files() == bake().files()
