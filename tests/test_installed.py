@@ -1,0 +1,85 @@
+"""A project for each backend, installed, and its own commands as its owner would run them."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import zipfile
+from pathlib import Path
+
+import pytest
+from projects import TEMPLATE, BakedProject
+
+pytestmark = pytest.mark.installed
+
+# Import names and distribution names, as a package could be called.
+NAMES = """
+import importlib.metadata as metadata, json, re
+names = set(metadata.packages_distributions())
+names |= {re.sub("[-_.]+", "_", distribution.metadata["Name"]) for distribution in metadata.distributions()}
+print(json.dumps(sorted({name.lower() for name in names})))
+"""
+
+
+def pipelines(project: BakedProject) -> set[str]:
+    """The files in dags/."""
+    return {path.stem for path in (project.path / "dags").glob("*.py")}
+
+
+def test_make_lint_passes(installed: BakedProject) -> None:
+    installed.make("lint")
+
+
+def test_its_own_pre_commit_changes_nothing(installed: BakedProject) -> None:
+    installed.uv("run", "--no-sync", "pre-commit", "run", "--all-files")
+    assert installed.git("status", "--porcelain", "--untracked-files=no") == ""
+
+
+def test_no_name_that_it_installs_may_be_a_project_s(installed: BakedProject) -> None:
+    hook = (TEMPLATE / "hooks" / "pre_gen_project.py").read_text(encoding="utf-8")
+    found = re.search(r'^INSTALLED = (""".*?""")', hook, re.DOTALL | re.MULTILINE)
+    assert found
+    refused = set(ast.literal_eval(found.group(1)).split())
+    there = set(json.loads(installed.uv("run", "--no-sync", "python", "-c", NAMES).stdout))
+    possible = {name for name in there if re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name)}
+    assert possible - {installed.package} - refused == set()
+
+
+def test_its_wheel_holds_the_package_and_says_how_to_start_it(
+    installed: BakedProject, tmp_path: Path
+) -> None:
+    installed.uv("build", "--wheel", "--out-dir", str(tmp_path))
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        held = {name for name in archive.namelist() if ".dist-info/" not in name}
+        (entry_points,) = [name for name in archive.namelist() if name.endswith("entry_points.txt")]
+        stated = archive.read(entry_points).decode()
+        assert [name for name in archive.namelist() if name.endswith("licenses/LICENSE")]
+    source = installed.path / "src"
+    assert held == {
+        path.relative_to(source).as_posix()
+        for path in source.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert "xcom = my_pipelines.xcom.plugin:XComPlugin" in stated
+    assert "xcom = my_pipelines.cli:main" in stated
+
+
+def test_make_run_runs_every_pipeline_and_shows_what_was_handed_over(installed: BakedProject) -> None:
+    home = {path.name for path in installed.machine.home.iterdir()}
+    said = installed.make("run").stdout
+    for name in pipelines(installed):
+        assert name in said
+    # Airflow's home is the project's own.
+    assert (installed.path / ".airflow").is_dir()
+    assert {path.name for path in installed.machine.home.iterdir()} - home <= {".cache", ".config", ".local"}
+
+
+def test_make_test_passes(installed: BakedProject) -> None:
+    installed.make("test")
+
+
+def test_what_it_makes_is_nothing_that_git_would_take(installed: BakedProject) -> None:
+    """After all of the above: a first commit holds what was baked, and the lock of the first installation."""
+    assert set(installed.git("status", "--porcelain").splitlines()) <= {"?? uv.lock"}
