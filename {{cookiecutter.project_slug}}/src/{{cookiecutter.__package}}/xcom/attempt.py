@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from . import options
 from .errors import CannotConfirmTry, Superseded
@@ -95,13 +96,25 @@ def confirm(address: Address, attempt: Attempt) -> None:
         from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
     except ImportError:
         return  # no task runner in this process
-    from airflow.sdk.execution_time.comms import DeleteTaskStateStore
+    from airflow.sdk.execution_time.comms import DeleteTaskStateStore, OKResponse
 
+    question = DeleteTaskStateStore(ti_id=UUID(attempt.ti_id), key=_NEVER_SET)
     trouble: Exception | None = None
     for pause in (*_PAUSES, None):
         try:
-            SUPERVISOR_COMMS.send(DeleteTaskStateStore(ti_id=_uuid(attempt.ti_id), key=_NEVER_SET))
+            answer = SUPERVISOR_COMMS.send(question)
+            # Answers are not numbered: after an interrupted request, the next one gets its late answer.
+            if not isinstance(answer, OKResponse):
+                raise TypeError(f"unexpected answer: {type(answer).__name__}")
             return
+        except (EOFError, ConnectionError) as error:
+            raise CannotConfirmTry(
+                f"Airflow did not say whether try {attempt.try_number} is still the current one: the "
+                "supervisor of this task has ended",
+                "Nothing was written, and this process cannot write any more. Look into the worker's log for "
+                "the reason; Airflow runs the task again if it has retries left.",
+                address=address,
+            ) from error
         except Exception as error:
             if _says_superseded(error):
                 raise Superseded(
@@ -143,9 +156,3 @@ def _says_superseded(error: Exception) -> bool:
         detail = getattr(error, "detail", None)
     text = str(detail)
     return status == 404 and "Task instance" in text and "not found" in text
-
-
-def _uuid(ti_id: str) -> Any:
-    from uuid import UUID
-
-    return UUID(ti_id)

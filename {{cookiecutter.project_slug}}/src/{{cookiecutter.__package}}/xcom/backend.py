@@ -88,7 +88,7 @@ class XComBackend(BaseXCom):
             -1 if map_index is None else map_index,
             key or BaseXCom.XCOM_RETURN_KEY,
         )
-        return cls._push(address, attempts.current(), value)
+        return cls._put(address, attempts.current(), value)
 
     @classmethod
     async def aset(cls, key: str, value: Any, **coordinates: Any) -> None:
@@ -135,7 +135,7 @@ class XComBackend(BaseXCom):
         running = attempts.current()
         if coordinate.ti_id is not None and str(coordinate.ti_id) != running.ti_id:
             running = Attempt(running.try_number, str(coordinate.ti_id))
-        return cls._push(address, running, value)
+        return cls._put(address, running, value)
 
     @classmethod
     def load_value(cls, stored: Any) -> Any:
@@ -150,7 +150,7 @@ class XComBackend(BaseXCom):
     # -- the way there ------------------------------------------------------------------------------
 
     @classmethod
-    def _push(cls, address: Address, attempt: Attempt, value: Any) -> Any:
+    def _put(cls, address: Address, attempt: Attempt, value: Any) -> Any:
         if type(value) is _Row:
             return value.row  # stored by `aset` already
         started = time.perf_counter()
