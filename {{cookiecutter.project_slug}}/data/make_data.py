@@ -41,7 +41,8 @@ def write_web_requests(path: Path, records: int) -> None:
         for step in range(1 + int(chance.expovariate(1 / 6))):
             page = chance.choices(pages, weights=[20, 18, 15, 12, 12, 8])[0] if step else "/"
             status = chance.choices([200, 304, 404, 500, 503], weights=[870, 90, 25, 10, 5])[0]
-            if page == "/checkout" and 50_400 <= moment < 54_000:  # an hour of trouble, for the report to find
+            if page == "/checkout" and 50_400 <= moment < 54_000:
+                # From 14 to 15 o'clock the checkout is broken, for the report to find.
                 status = chance.choices([200, 500], weights=[60, 40])[0]
             spread = chance.lognormvariate(0, 0.6) * (8 if status >= 500 else 1)
             record = {
