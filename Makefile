@@ -1,7 +1,7 @@
 # Commands for working on the template itself; `make help` lists them.
 # They need Python 3.11 or newer, git and make. uv is fetched from PyPI into build/tools when the machine has none.
 
-UV ?= $(or $(shell command -v uv 2>/dev/null),$(CURDIR)/build/tools/bin/uv)
+UV := $(or $(UV),$(shell command -v uv 2>/dev/null),$(CURDIR)/build/tools/bin/uv)
 RUN = $(UV) run --no-sync
 BACKEND ?= db
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import sys
 import tomllib
@@ -75,22 +74,20 @@ REFUSED = [
 def test_odd_answers_give_the_same_project_in_other_words(bake: Bake, odd: str) -> None:
     plain = bake(project_slug="odd")
     project = bake(project_slug="odd", project_name=odd, description=odd, author=odd)
-    assert project.files().keys() == plain.files().keys()
+    was, files = plain.files(), project.files()
+    assert files.keys() == was.keys()
+    assert [name for name in files if name.endswith(".py") and files[name] != was[name]] == []
     for name, text in project.texts().items():
         suffix = Path(name).suffix
         if suffix in (".yaml", ".yml"):
             assert list(yaml.safe_load_all(text)) or not text, name
         elif suffix == ".json":
             json.loads(text)
-        elif suffix == ".py":
-            ast.parse(text)
     stated = tomllib.loads(project.read("pyproject.toml"))["project"]
     assert stated["description"] == odd
     assert [author["name"] for author in stated["authors"]] == [odd]
     assert odd in project.read("LICENSE")
     assert project.make("help").stdout == plain.make("help").stdout
-    project.machine.tool("ruff", "check", "--no-cache", "--quiet", ".", cwd=project.path)
-    project.machine.tool("ruff", "format", "--no-cache", "--check", "--quiet", ".", cwd=project.path)
     project.run(
         sys.executable, "-c", "import odd; print(odd.__doc__)", PYTHONPATH="src", PYTHONDONTWRITEBYTECODE="1"
     )

@@ -13,13 +13,9 @@ from projects import TEMPLATE, BakedProject
 
 pytestmark = pytest.mark.installed
 
-# Import names and distribution names, as a package could be called.
-NAMES = """
-import importlib.metadata as metadata, json, re
-names = set(metadata.packages_distributions())
-names |= {re.sub("[-_.]+", "_", distribution.metadata["Name"]) for distribution in metadata.distributions()}
-print(json.dumps(sorted({name.lower() for name in names})))
-"""
+IMPORTABLE = (
+    "import importlib.metadata, json; print(json.dumps(list(importlib.metadata.packages_distributions())))"
+)
 
 
 def pipelines(project: BakedProject) -> set[str]:
@@ -41,8 +37,12 @@ def test_no_name_that_it_installs_may_be_a_project_s(installed: BakedProject) ->
     found = re.search(r'^INSTALLED = (""".*?""")', hook, re.DOTALL | re.MULTILINE)
     assert found
     refused = set(ast.literal_eval(found.group(1)).split())
-    there = set(json.loads(installed.uv("run", "--no-sync", "python", "-c", NAMES).stdout))
+    packages = json.loads(installed.uv("run", "--no-sync", "python", "-c", IMPORTABLE).stdout)
+    resolved = installed.uv("export", "--quiet", "--no-hashes", "--all-extras", "--no-emit-project").stdout
+    distributions = re.findall(r"^([\w.-]+)", resolved, re.MULTILINE)
+    there = {re.sub(r"[-.]+", "_", name).lower() for name in [*packages, *distributions]}
     possible = {name for name in there if re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name)}
+    assert len(possible) > 200
     assert possible - {installed.package} - refused == set()
 
 
