@@ -1,0 +1,198 @@
+"""What an old try can still do to the XComs of the try that replaced it: with Airflow's own backend and with ours.
+
+Each drill runs under the real scheduler and local executor. The first try of a task is frozen, as by a machine
+that swaps or a paused container; Airflow misses its heartbeats and runs a second one, which succeeds. Then the
+first try is woken and goes on to push what it has, and only then does the consumer pull.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = [pytest.mark.slow, pytest.mark.zombie]
+
+EVERYTHING = ("plain", "stored", "return_value", "only of the first try", "thread of the first try")
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a first try becomes a zombie, and how it comes back.
+
+    Attributes:
+        frozen_before: what it is about to do, "push" or "return".
+        woken: "task first", "supervisor first", or "supervisor killed" while the task just sleeps on.
+        returns: a "plain" value, which may stay in the row as it is, or a "stored" one.
+    """
+
+    frozen_before: str
+    woken: str
+    returns: str
+
+    def __str__(self) -> str:
+        return f"frozen before {self.frozen_before} {self.woken} {self.returns}".replace(" ", "-")
+
+
+TASK_FIRST = [Way("push", "task first", "stored"), Way("return", "task first", "plain")]
+SUPERVISOR_FIRST = [Way("push", "supervisor first", "plain"), Way("return", "supervisor first", "stored")]
+SUPERVISOR_KILLED = [Way("push", "supervisor killed", "stored"), Way("return", "supervisor killed", "plain")]
+FROZEN = TASK_FIRST + SUPERVISOR_FIRST
+WAYS = FROZEN + SUPERVISOR_KILLED
+
+
+class Drill:
+    """One run of the drill's DAG. The steps are called in the order in which they stand here."""
+
+    def __init__(self, airflow: Any, way: Way, notes: Path) -> None:
+        self.way = way
+        self._notes = notes
+        self._airflow = airflow
+        self.run = airflow.run(
+            "drill",
+            str(way),
+            {"folder": str(notes), "frozen_before": way.frozen_before, "returns": way.returns},
+        )
+
+    def note(self, name: str, timeout: float = 120) -> Any:
+        """What a task has noted under this name, as soon as it is there."""
+        path = self._notes / name
+        self._airflow.wait_for(f"note {name!r} of drill {self.way}", path.exists, timeout=timeout)
+        return json.loads(path.read_text(encoding="utf-8"))
+
+    def freeze(self) -> None:
+        """Freeze the first try at its gate, and its supervisor with it; or only kill the supervisor."""
+        running = self.note("1.running")
+        self.ti_id = running["id"]
+        if self.way.frozen_before == "return":
+            pushed = self.note("1.pushed")
+            assert set(pushed.values()) == {"pushed"}, f"the first try was refused while it was current: {pushed}"
+        self.task = self._airflow.process(running["task"])
+        self.supervisor = self._airflow.process(running["supervisor"])
+        if self.way.woken == "supervisor killed":
+            self.supervisor.send(signal.SIGKILL)
+            self._airflow.wait_for("the supervisor's end", lambda: not self.supervisor.alive)
+            return
+        for process in (self.supervisor, self.task):
+            process.send(signal.SIGSTOP)
+        self._airflow.wait_for("both to be frozen", lambda: self.supervisor.frozen and self.task.frozen)
+
+    def replaced(self) -> None:
+        """Wait until Airflow has missed the first try, and a later one has succeeded."""
+
+        def done() -> bool:
+            now = self.run.task("produce")
+            return bool(now["try_number"] > 1 and now["state"] == "success")
+
+        self._airflow.wait_for(f"a second try in drill {self.way}", done)
+        self.current_try = self.run.task("produce")["try_number"]
+        assert self.task.alive, "the first try has not survived: this is no drill"
+
+    def wake(self) -> None:
+        """Wake the first try, and wait until it has had its say."""
+        (self._notes / "gate").touch()
+        if self.way.woken == "task first":
+            self.task.send(signal.SIGCONT)
+            self.note("1.pushing")
+            self._airflow.wait_for("the task to wait for its supervisor", self._task_waits)
+            self.supervisor.send(signal.SIGCONT)
+        elif self.way.woken == "supervisor first":
+            self.supervisor.send(signal.SIGCONT)
+            # It has asked Airflow, was told that it is not wanted any more, and has passed that on.
+            self._airflow.wait_for("the task to be told to end", lambda: self.task.told_to_end)
+            self.task.send(signal.SIGCONT)
+        self._airflow.wait_for("the end of the first try", lambda: not self.task.alive)
+
+    def _task_waits(self) -> bool:
+        """Whether the task sleeps for good: it has had no processor time for a while, and does not want any."""
+        seen = set()
+        for _ in range(5):
+            seen.add(self.task.work)
+            time.sleep(0.1)
+        return len(seen) == 1 and seen.pop()[0] == "S"
+
+    def pulled(self) -> dict[str, list[Any]]:
+        """Let the consumer pull everything. For each key, which try wrote what it got, pulled in two ways."""
+        (self._notes / "pull").touch()
+        self.run.succeeded()
+        found: dict[str, list[Any]] = self.note("pulled")
+        return found
+
+    def said(self, name: str) -> Any:
+        """What the first try has noted, if it came so far."""
+        path = self._notes / name
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+    def refusal(self, key: str) -> str:
+        """The error with which a push of the first try is refused."""
+        xcom = f"XCom {key!r} of drill.produce, run {self.way}"
+        if self.way.woken == "supervisor killed":
+            return (
+                "CannotConfirmTry: Airflow did not say whether try 1 is still the current one: the supervisor of "
+                f"this task has ended ({xcom}). Nothing was written, and this process cannot write any more. Look "
+                "into the worker's log for the reason; Airflow runs the task again if it has retries left."
+            )
+        return (
+            f"Superseded: Try 1 (task instance {self.ti_id}) is no longer the current try ({xcom}). "
+            "A later try has begun, so this XCom was not written. Nothing to repair: the later try's XComs count. "
+            "Look into its log; if this try was not meant to be replaced, look for a missed heartbeat or a cleared "
+            "task."
+        )
+
+
+@pytest.fixture(scope="module")
+def drills(airflow: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[Way, Drill]:
+    """A drill for each way, come to the point where a second try has succeeded and the first one still sleeps.
+
+    They go there together: it is mostly waiting for Airflow to miss a heartbeat.
+    """
+    ways = FROZEN if airflow.name == "stock" else WAYS
+    started = {way: Drill(airflow, way, tmp_path_factory.mktemp("notes")) for way in ways}
+    for drill in started.values():
+        drill.freeze()
+    for drill in started.values():
+        drill.replaced()
+    return started
+
+
+@pytest.mark.parametrize("airflow", ["stock"], indirect=True)
+@pytest.mark.parametrize("way", FROZEN, ids=str)
+def test_with_airflows_own_backend_the_old_try_is_read(drills: dict[Way, Drill], way: Way) -> None:
+    """The drill has teeth: it shows what this project is there to prevent."""
+    drill = drills[way]
+    drill.wake()
+    pulled = drill.pulled()
+
+    assert pulled["return_value"] == [1, 1], f"try {drill.current_try} has succeeded"
+    if way.frozen_before == "push":
+        assert pulled["plain"] == pulled["stored"] == pulled["only of the first try"] == [1, 1]
+    else:  # a mixture of both tries
+        assert pulled["plain"] == pulled["stored"] == [drill.current_try] * 2
+
+
+@pytest.mark.parametrize("airflow", ["db", "db on PostgreSQL", "s3", "redis"], indirect=True)
+@pytest.mark.parametrize("way", WAYS, ids=str)
+def test_nothing_of_an_old_try_is_read(drills: dict[Way, Drill], way: Way) -> None:
+    """All is of the current try, and a key that only the old one pushes does not come up."""
+    drill = drills[way]
+    drill.wake()
+    pulled = drill.pulled()
+
+    current = [drill.current_try] * 2
+    assert pulled == {
+        "plain": current,
+        "stored": current,
+        "return_value": current,
+        "only of the first try": [None, None],
+        "thread of the first try": [None, None],
+    }
+    # It has tried, and was told why not.
+    if way.frozen_before == "push":
+        assert drill.said("1.pushed") == {key: drill.refusal(key) for key in EVERYTHING if key != "return_value"}
+    if way.woken != "supervisor killed":  # otherwise nobody is left to report the error of a return to
+        assert drill.said("1.ended") == drill.refusal("return_value")
