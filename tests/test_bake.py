@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import shutil
 import tomllib
 from pathlib import Path
 
@@ -118,6 +119,18 @@ def test_its_engine_and_its_data_are_copied_byte_for_byte(project: BakedProject)
         name = path.relative_to(SOURCE).as_posix().replace("{{cookiecutter.__package}}", project.package)
         if "__pycache__" not in name:
             assert (project.path / name).read_bytes() == path.read_bytes(), name
+
+
+def test_braces_in_the_engine_are_not_taken_for_jinja(
+    bake_into: Bake, template_repository: Path, tmp_path: Path
+) -> None:
+    template = tmp_path / "template"
+    shutil.copytree(template_repository, template)
+    braces = "x = f'{{one}} {{% two %}}'  # {{ cookiecutter.three }}\n"
+    (template / SOURCE.name / "src" / "{{cookiecutter.__package}}" / "braces.py").write_text(
+        braces, encoding="utf-8"
+    )
+    assert bake_into(tmp_path, template).read("src/my_pipelines/braces.py") == braces
 
 
 @pytest.mark.parametrize(
