@@ -241,7 +241,8 @@ class Background:
     def _obituary(self, name: str, code: int) -> str:
         log = self.logs / f"{name}.log"
         said = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-        return f"Airflow's {name} ended with exit code {code}: {said[-1] if said else 'no word'}. Its log is {log}."
+        last = said[-1] if said else "it said nothing"
+        return f"Airflow's {name} ended with exit code {code}: {last}. Its log is {log}."
 
     def _say(self, state: State) -> None:
         unfinished = self._state.with_suffix(".new")
@@ -281,9 +282,9 @@ def _session(leader: int) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(ProcessLookupError, PermissionError, psutil.NoSuchProcess):
-            if os.getsid(process.pid) == leader and process.pid != os.getpid():
-                if process.status() != psutil.STATUS_ZOMBIE:
-                    found.append(process)
+            member = os.getsid(process.pid) == leader and process.pid != os.getpid()
+            if member and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
     return found
 
 

@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="xcom", description="Runs this project's pipelines on this machine.")
+    parser = argparse.ArgumentParser(prog="xcom", description="Runs this project on this machine.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def add(name: str, command: Command, about: str) -> argparse.ArgumentParser:
@@ -56,7 +56,6 @@ def _parser() -> argparse.ArgumentParser:
 
     run = add("run", _run, "Run every pipeline once and show what was handed over.")
     run.add_argument("names", nargs="*", metavar="PIPELINE", help="only these")
-    run.add_argument("--jobs", type=int, default=0, help="pipelines at the same time (default: one a CPU, up to 4)")
     up = add("up", _up, "Start Airflow with its UI in the background, on this machine only.")
     up.add_argument("--port", type=int, default=8080, help="of the UI; 0: any that is free (default: 8080)")
     add("down", _down, "End what `up` started.")
@@ -82,11 +81,10 @@ def _run(given: argparse.Namespace) -> int:
         found = runner.prepare()
         names = _chosen(given.names, found.pipelines)
         out.print(f"Running {len(names)} pipeline{'' if len(names) == 1 else 's'}")
-        jobs = given.jobs or min(os.cpu_count() or 1, 4)
         handovers: list[Handover] = []
         tasks: list[TaskEnd] = []
         pipelines: list[PipelineEnd] = []
-        for event in runner.run(names, jobs):
+        for event in runner.run(names):
             match event:
                 case TaskEnd():
                     tasks.append(event)

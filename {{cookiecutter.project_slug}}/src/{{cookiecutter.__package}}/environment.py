@@ -10,9 +10,9 @@ from __future__ import annotations
 import base64
 import io
 import os
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
+from secrets import token_bytes, token_hex
 
 from dotenv import dotenv_values
 
@@ -49,19 +49,19 @@ def project() -> Path:
     return folder
 
 
-def read(folder: Path, environ: Mapping[str, str]) -> dict[str, str]:
+def read(folder: Path, environ: Mapping[str, str], *, secrets: bool = True) -> dict[str, str]:
     """`environ`, completed with the variables of config/airflow.env and .env.
 
     Args:
         folder: the project's folder.
         environ: what is set already. It wins, except over `OURS_ALONE`. Of .env only names that begin
             with AIRFLOW count here: the others are for docker compose.
+        secrets: whether .env counts.
     """
     found = _values(folder / SETTINGS, folder)
-    own = {name: value for name, value in _values(folder / SECRETS, folder).items() if name.startswith("AIRFLOW")}
-    own.update(environ)
-    found |= {name: value for name, value in own.items() if name not in OURS_ALONE}
-    return found
+    own = _values(folder / SECRETS, folder) if secrets else {}
+    own = {name: value for name, value in own.items() if name.startswith("AIRFLOW")} | dict(environ)
+    return found | {name: value for name, value in own.items() if name not in OURS_ALONE}
 
 
 def activate() -> Path | None:
@@ -115,7 +115,7 @@ def write_secrets(folder: Path) -> list[str]:
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         with os.fdopen(file, "a", encoding="utf-8") as out:
             if not there:
-                out.write("# Secrets of this machine, made by `make .env`; what they are for is in .env.example.\n")
+                out.write("# Secrets, made by `make .env`. What they are for is said in .env.example.\n")
             elif not path.read_text(encoding="utf-8").endswith("\n"):
                 out.write("\n")
             for name in missing:
@@ -126,5 +126,5 @@ def write_secrets(folder: Path) -> list[str]:
 def _random(name: str) -> str:
     """A secret: a Fernet key where the name says so, otherwise hexadecimal, which needs no quoting."""
     if name.endswith("FERNET_KEY"):
-        return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
-    return secrets.token_hex(24)
+        return base64.urlsafe_b64encode(token_bytes(32)).decode()
+    return token_hex(24)

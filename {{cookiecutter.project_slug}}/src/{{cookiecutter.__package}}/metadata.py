@@ -22,12 +22,12 @@ VARIABLES = Path("config/variables.json")
 def migrate() -> None:
     """Make the database, or bring it to this version of Airflow; also the airflow.cfg beside it, which
     holds the keys that Airflow makes up for itself. Quick when there is nothing to do."""
-    from airflow.configuration import write_default_airflow_configuration_if_needed
-    from airflow.utils import db
-
-    # Before anything is encrypted: all of Airflow's processes have to find the same keys.
-    write_default_airflow_configuration_if_needed()
     with _quietly():
+        from airflow.configuration import write_default_airflow_configuration_if_needed
+        from airflow.utils import db
+
+        # Before anything is encrypted: all of Airflow's processes have to find the same keys.
+        write_default_airflow_configuration_if_needed()
         db.upgradedb()
 
 
@@ -47,12 +47,13 @@ def load_variables(file: Path) -> list[str]:
 
     wanted: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     with create_session() as session:
-        there = set(session.scalars(select(Variable.key)))
+        there = set(session.scalars(select(Variable.key)))  # noqa: AIR311 - the table, not a task's view
         missing = {name: entry for name, entry in wanted.items() if name not in there}
         for name, entry in missing.items():
             described = isinstance(entry, dict) and "value" in entry
             value, about = (entry["value"], entry.get("description")) if described else (entry, None)
-            Variable.set(name, value, about, serialize_json=not isinstance(value, str), session=session)
+            plain = isinstance(value, str)
+            Variable.set(name, value, about, serialize_json=not plain, session=session)  # noqa: AIR311
     return list(missing)
 
 
@@ -156,8 +157,8 @@ def _describe(stored: Any) -> tuple[str, str, int | None, str]:
 
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
-    """Airflow and alembic say a line for each step; only what is wrong interests here."""
-    logging.disable(logging.INFO)
+    """Airflow and alembic say a line for each step, and libraries warn each other; here only errors count."""
+    logging.disable(logging.WARNING)
     try:
         yield
     finally:

@@ -21,7 +21,12 @@ if TYPE_CHECKING:
     from .xcom.store import Check
 
 WIDE_ENOUGH = 100  # columns; below, an XCom takes two lines instead of a row of the table
-_SIGNS = {"success": "[green]✓[/]", "failed": "[red]✗[/]", "skipped": "[yellow]-[/]", "up_for_retry": "[yellow]↻[/]"}
+_SIGNS = {
+    "success": "[green]✓[/]",
+    "failed": "[red]✗[/]",
+    "skipped": "[yellow]-[/]",
+    "up_for_retry": "[yellow]↻[/]",
+}
 
 
 def console() -> Console:
@@ -101,10 +106,13 @@ def task_end(out: Console, event: TaskEnd) -> None:
 
 def failures(out: Console, tasks: Sequence[TaskEnd], pipelines: Sequence[PipelineEnd]) -> None:
     """Print why tasks and pipelines failed, and where their logs are."""
+    alike: dict[tuple[str, str, str], list[int]] = {}
     for task in tasks:
-        index = "" if task.map_index < 0 else f"[{task.map_index}]"
-        out.print(f"[red]✗ {escape(f'{task.dag_id}.{task.task_id}{index}')}[/]")
-        _indented(out, task.error)
+        alike.setdefault((task.dag_id, task.task_id, task.error), []).append(task.map_index)
+    for (dag_id, task_id, error), indexes in alike.items():
+        which = "" if indexes[0] < 0 else f"[{', '.join(map(str, sorted(indexes)))}]"
+        out.print(f"[red]✗ {escape(f'{dag_id}.{task_id}{which}')}[/]")
+        _indented(out, error)
     for pipeline in pipelines:
         if pipeline.error:
             out.print(f"[red]✗ {escape(pipeline.dag_id)}[/]")

@@ -1,8 +1,9 @@
 """Runs pipelines once, without a scheduler, and tells what happens while it happens.
 
-The pipelines run in a few worker processes (worker.py), so a crash of one is an error among others. A
-worker says what happens as lines of JSON on a pipe of its own; all that Airflow and the tasks print
-goes to one log file for each pipeline.
+They run one after the other in a worker process (worker.py): Airflow takes most of the time to start, so a
+second process would only double that. The process says what happens as lines of JSON on a pipe of its
+own; all that Airflow and the tasks print goes to one log file for each pipeline. If it dies, that is an error
+of the pipeline that it ran, and the next one gets a new process.
 """
 
 from __future__ import annotations
@@ -10,11 +11,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import queue
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,70 +76,57 @@ class Found:
 
 
 class WorkerError(RuntimeError):
-    """A worker process ended before it was told to."""
+    """The worker process ended before it was told to."""
 
 
 class Runner:
-    """Worker processes that run pipelines. Use it as a context: leaving it ends them."""
+    """The worker process. Use it as a context: leaving it ends the process."""
 
     def __init__(self, folder: Path) -> None:
         """`folder` is the project's; its environment must be active."""
         self._folder = folder
         self._logs = Path(os.environ["AIRFLOW_HOME"]) / LOGS
+        self._log = self._logs / "start.log"
         self._logs.mkdir(parents=True, exist_ok=True)
-        self._workers: list[_Worker] = []
+        self._start()
 
     def __enter__(self) -> Runner:
         return self
 
-    def __exit__(self, *problem: object) -> None:
-        for worker in self._workers:
-            worker.end()
+    def __exit__(self, problem: type[BaseException] | None, *_: object) -> None:
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
+        if problem:
+            self._process.terminate()
+        try:
+            self._process.wait(15)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._said.close()
 
     def prepare(self) -> Found:
         """Bring database and Variables up to date and look for pipelines. Raises `WorkerError`."""
-        first = self._start()
-        first.tell({"prepare": True})
-        for said in first.events():
+        self._tell({"prepare": True})
+        for said in self._events():
             return Found(**said["found"])
-        raise WorkerError(first.obituary("got the database ready"))
+        raise WorkerError(self._obituary("made the database ready", self._log))
 
-    def run(self, dag_ids: Sequence[str], jobs: int) -> Iterator[Event]:
-        """Run pipelines, `jobs` at a time, and give what happens while it happens."""
-        waiting = list(dag_ids)
-        events: queue.SimpleQueue[Event | _Worker] = queue.SimpleQueue()
-
-        def work(worker: _Worker) -> None:
-            while waiting:
-                with contextlib.suppress(IndexError):  # another thread took the last one
-                    for event in worker.run(waiting.pop(0), self._logs):
-                        events.put(event)
-            events.put(worker)
-
-        while len(self._workers) < min(jobs, len(waiting)):
-            self._start()
-        for worker in self._workers:
-            threading.Thread(target=work, args=(worker,), daemon=True).start()
-        at_work = len(self._workers)
-        while at_work:
-            event = events.get()
-            if isinstance(event, _Worker):
-                at_work -= 1
-            else:
+    def run(self, dag_ids: Sequence[str]) -> Iterator[Event]:
+        """Run pipelines and give what happens. The last event of each is its `PipelineEnd`."""
+        for dag_id in dag_ids:
+            log = self._logs / f"{dag_id}.log"
+            self._tell({"run": dag_id, "log": str(log)})
+            for said in self._events():
+                event = _EVENTS[said.pop("event")](**said)
                 yield event
-
-    def _start(self) -> _Worker:
-        self._workers.append(_Worker(self._folder, self._logs / f"worker-{len(self._workers) + 1}.log"))
-        return self._workers[-1]
-
-
-class _Worker:
-    """One worker process, seen from outside. Started anew when it dies."""
-
-    def __init__(self, folder: Path, log: Path) -> None:
-        self._folder = folder
-        self._log = log
-        self._start()
+                if isinstance(event, PipelineEnd):
+                    break
+            else:
+                yield PipelineEnd(dag_id, "failed", 0.0, str(log), self._obituary(f"ran {dag_id}", log))
+                self._said.close()
+                self._start()
 
     def _start(self) -> None:
         reading, writing = os.pipe()
@@ -157,45 +143,22 @@ class _Worker:
         os.close(writing)
         self._said = os.fdopen(reading, encoding="utf-8")
 
-    def tell(self, message: dict[str, Any]) -> None:
+    def _tell(self, message: dict[str, Any]) -> None:
         assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # then it is dead, and `events` comes to its end
+        with contextlib.suppress(BrokenPipeError):  # then it is dead, and `_events` comes to its end
             self._process.stdin.write(json.dumps(message) + "\n")
             self._process.stdin.flush()
 
-    def events(self) -> Iterator[dict[str, Any]]:
+    def _events(self) -> Iterator[dict[str, Any]]:
         """What the worker says, until it dies."""
         for line in self._said:
             yield json.loads(line)
 
-    def run(self, dag_id: str, logs: Path) -> Iterator[Event]:
-        """Run one pipeline. Its last event is its `PipelineEnd`, even if the worker dies."""
-        log = logs / f"{dag_id}.log"
-        self.tell({"run": dag_id, "log": str(log)})
-        for said in self.events():
-            event = _EVENTS[said.pop("event")](**said)
-            yield event
-            if isinstance(event, PipelineEnd):
-                return
-        yield PipelineEnd(dag_id, "failed", 0.0, str(log), self.obituary(f"ran {dag_id}"))
-        self._start()
-
-    def obituary(self, doing: str) -> str:
-        """How the worker came to its end, while `doing` what."""
+    def _obituary(self, doing: str, log: Path) -> str:
+        """How the worker came to its end while `doing` what, and its last words."""
         code = self._process.wait()
         how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
-        return f"The worker process ended {how} while it {doing}. What it said before is in its log."
-
-    def end(self) -> None:
-        """End the process, gently at first."""
-        assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.close()
-        self._process.terminate()
-        try:
-            self._process.wait(5)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._said.close()
-
+        lines = log.read_text(errors="replace").split("\n") if log.is_file() else []
+        said = [line for line in lines if line.strip()]
+        what = f"The worker process ended {how} while it {doing}. Its last words in {log}:"
+        return "\n".join([what, *said[-3:]])

@@ -110,7 +110,7 @@ def _process(service: Service, folder: Path) -> Iterator[subprocess.Popen[bytes]
             stdout=subprocess.PIPE,
             stderr=log,
         )
-    assert process.stdin is not None and process.stdout is not None
+    assert process.stdin and process.stdout
     with process.stdin, process.stdout:
         try:
             yield process
@@ -132,7 +132,7 @@ def _port(service: Service, process: subprocess.Popen[bytes], folder: Path) -> i
         log = _log(service, folder)
         said = log.read_text(errors="replace").strip().splitlines()
         raise ServiceError(
-            f"The development server {service.server} did not start: {said[-1] if said else 'no reason given'}. "
+            f"{service.server}, the server for development, did not start: {said[-1] if said else 'no word'}. "
             f"All that it said is in {log}. To use a store of your own, set {service.variable} in .env."
         )
     return int(line)

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow.listeners import hookimpl
+from airflow.sdk.exceptions import AirflowFailException
 
 from .runner import Found, PipelineEnd, TaskEnd
 
@@ -154,7 +155,9 @@ class _Listener:
 
     @hookimpl
     def on_task_instance_failed(self, previous_state: Any, task_instance: Any, error: Any) -> None:
-        again = "up_for_retry" in str(task_instance.state)
+        # Both a failure that is tried again and the last one come here, with the same state.
+        again = task_instance.try_number <= task_instance.max_tries
+        again = again and not isinstance(error, AirflowFailException)
         self._end(task_instance, "up_for_retry" if again else "failed", _in_short(error))
 
     def _end(self, task: Any, state: str, error: str = "") -> None:
