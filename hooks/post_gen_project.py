@@ -3,10 +3,10 @@
 Runs twice on every `cruft update`, so it asks nothing of network, clock or chance, and writes nothing else.
 """
 
+import contextlib
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -110,25 +110,34 @@ def link():
     }
 
 
+def say(*lines):
+    """Show lines to whoever runs cookiecutter; that nobody reads them (`| head`) must not undo the project."""
+    with contextlib.suppress(OSError):
+        os.write(1, "".join(line + "\n" for line in lines).encode("utf-8", "backslashreplace"))
+
+
 def main():
     """Tidy the folder; with plain cookiecutter, also link it and say what comes next."""
     remove_empty_folders()
     if "_commit" in ANSWERS:  # cruft renders: it keeps .cruft.json itself, and an update wants no talk
         return
-    print()
-    print("The project is in " + str(Path.cwd()))
+    here = str(Path.cwd())
+    say("", "The project is in " + here)
     try:
         text = json.dumps(link(), ensure_ascii=False, indent=2, separators=(",", ": ")) + "\n"
     except NotLinkableError as reason:
-        print("It is not linked to its template, so `make update` will not work: " + str(reason) + ".")
-        print("To link it later, run in it: uvx cruft link ADDRESS-OF-THE-TEMPLATE")
+        say(
+            "It is not linked to its template, so `make update` will not work: " + str(reason) + ".",
+            "To link it later, run in it: uvx cruft link ADDRESS-OF-THE-TEMPLATE",
+        )
     else:
         Path(".cruft.json").write_bytes(text.encode("utf-8"))
-    print()
-    print("Next:  cd " + str(Path.cwd()))
-    print("       make run      installs it, runs every example pipeline once, shows what was handed over")
-    print("       make help     the other commands")
-    sys.stdout.flush()
+    say(
+        "",
+        "Next:  cd " + here,
+        "       make run      installs it, runs every example pipeline once, shows what was handed over",
+        "       make help     the other commands",
+    )
 
 
 if __name__ == "__main__":

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from projects import CHOICES, TEMPLATE, Bake
+from projects import CHOICES, TEMPLATE, Bake, Machine
 
 HOOKS = sorted((TEMPLATE / "hooks").glob("*.py"))
 
@@ -106,6 +109,26 @@ def test_baking_over_a_project_leaves_its_owner_s_folders_alone(
         cwd=tmp_path,
     )
     assert all(folder.is_dir() for folder in kept)
+
+
+def test_nobody_has_to_read_what_it_says(machine: Machine, tmp_path: Path, cookiecutter_config: Path) -> None:
+    """As with `cookiecutter … | head -1`: a hook that fails makes cookiecutter remove the project."""
+    read, write = os.pipe()
+    os.close(read)
+    command = [
+        Path(sys.executable).with_name("cookiecutter"),
+        "--no-input",
+        "--config-file",
+        cookiecutter_config,
+    ]
+    try:
+        done = subprocess.run(
+            [*command, TEMPLATE], cwd=tmp_path, env=machine.environment(), stdout=write, check=False
+        )
+    finally:
+        os.close(write)
+    assert done.returncode == 0
+    assert (tmp_path / "my-pipelines" / "pyproject.toml").exists()
 
 
 def test_the_choices_that_it_accepts_are_those_of_the_questions() -> None:
