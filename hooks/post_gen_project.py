@@ -111,7 +111,7 @@ def link():
 
 
 def say(*lines):
-    """Show lines to whoever runs cookiecutter; that nobody reads them (`| head`) must not undo the project."""
+    """Show lines to whoever runs cookiecutter. Nobody need read them (`| head`): that undoes no project."""
     with contextlib.suppress(OSError):
         os.write(1, "".join(line + "\n" for line in lines).encode("utf-8", "backslashreplace"))
 
