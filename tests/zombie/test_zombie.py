@@ -1,8 +1,8 @@
-"""What an old try can still do to the XComs of the try that replaced it: with Airflow's own backend and with ours.
+"""What an old try can still do to the XComs of the one that replaced it: with Airflow's own backend and ours.
 
-Each drill runs under the real scheduler and local executor. The first try of a task is frozen, as by a machine
-that swaps or a paused container; Airflow misses its heartbeats and runs a second one, which succeeds. Then the
-first try is woken and goes on to push what it has, and only then does the consumer pull.
+Each drill runs under the real scheduler and local executor. The first try of a task is frozen, as by a
+machine that swaps or a paused container; Airflow misses its heartbeats and runs a second one, which succeeds.
+Then the first one is woken and goes on to push what it has, and only then does the consumer pull.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflows import Airflow, Process
 
 pytestmark = [pytest.mark.slow, pytest.mark.zombie]
 
@@ -49,7 +50,7 @@ WAYS = FROZEN + SUPERVISOR_KILLED
 class Drill:
     """One run of the drill's DAG. The steps are called in the order in which they stand here."""
 
-    def __init__(self, airflow: Any, way: Way, notes: Path) -> None:
+    def __init__(self, airflow: Airflow, way: Way, notes: Path) -> None:
         self.way = way
         self._notes = notes
         self._airflow = airflow
@@ -71,9 +72,11 @@ class Drill:
         self.ti_id = running["id"]
         if self.way.frozen_before == "return":
             pushed = self.note("1.pushed")
-            assert set(pushed.values()) == {"pushed"}, f"the first try was refused while it was current: {pushed}"
-        self.task = self._airflow.process(running["task"])
-        self.supervisor = self._airflow.process(running["supervisor"])
+            assert set(pushed.values()) == {"pushed"}, (
+                f"the first try was refused while it was current: {pushed}"
+            )
+        self.task = Process.of(running["task"])
+        self.supervisor = Process.of(running["supervisor"])
         if self.way.woken == "supervisor killed":
             self.supervisor.send(signal.SIGKILL)
             self._airflow.wait_for("the supervisor's end", lambda: not self.supervisor.alive)
@@ -109,7 +112,7 @@ class Drill:
         self._airflow.wait_for("the end of the first try", lambda: not self.task.alive)
 
     def _task_waits(self) -> bool:
-        """Whether the task sleeps for good: it has had no processor time for a while, and does not want any."""
+        """Whether the task sleeps for good: it has had no processor time for a while, and wants none."""
         seen = set()
         for _ in range(5):
             seen.add(self.task.work)
@@ -133,21 +136,22 @@ class Drill:
         xcom = f"XCom {key!r} of drill.produce, run {self.way}"
         if self.way.woken == "supervisor killed":
             return (
-                "CannotConfirmTry: Airflow did not say whether try 1 is still the current one: the supervisor of "
-                f"this task has ended ({xcom}). Nothing was written, and this process cannot write any more. Look "
-                "into the worker's log for the reason; Airflow runs the task again if it has retries left."
+                "CannotConfirmTry: Airflow did not say whether try 1 is still the current one: the "
+                f"supervisor of this task has ended ({xcom}). Nothing was written, and this process cannot "
+                "write any more. Look into the worker's log for the reason; Airflow runs the task again if it "
+                "has retries left."
             )
         return (
             f"Superseded: Try 1 (task instance {self.ti_id}) is no longer the current try ({xcom}). "
-            "A later try has begun, so this XCom was not written. Nothing to repair: the later try's XComs count. "
-            "Look into its log; if this try was not meant to be replaced, look for a missed heartbeat or a cleared "
-            "task."
+            "A later try has begun, so this XCom was not written. Nothing to repair: the later try's XComs "
+            "count. Look into its log; if this try was not meant to be replaced, look for a missed "
+            "heartbeat or a cleared task."
         )
 
 
-@pytest.fixture(scope="module")
-def drills(airflow: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[Way, Drill]:
-    """A drill for each way, come to the point where a second try has succeeded and the first one still sleeps.
+@pytest.fixture(scope="session")
+def drills(airflow: Airflow, tmp_path_factory: pytest.TempPathFactory) -> dict[Way, Drill]:
+    """A drill for each way, come to where a second try has succeeded and the first one still sleeps.
 
     They go there together: it is mostly waiting for Airflow to miss a heartbeat.
     """
@@ -193,6 +197,8 @@ def test_nothing_of_an_old_try_is_read(drills: dict[Way, Drill], way: Way) -> No
     }
     # It has tried, and was told why not.
     if way.frozen_before == "push":
-        assert drill.said("1.pushed") == {key: drill.refusal(key) for key in EVERYTHING if key != "return_value"}
+        assert drill.said("1.pushed") == {
+            key: drill.refusal(key) for key in EVERYTHING if key != "return_value"
+        }
     if way.woken != "supervisor killed":  # otherwise nobody is left to report the error of a return to
         assert drill.said("1.ended") == drill.refusal("return_value")

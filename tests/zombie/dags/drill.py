@@ -1,6 +1,6 @@
-"""A producer whose first try is frozen at a gate and wakes up late, and a consumer that pulls what is there then.
+"""A producer whose first try is frozen at a gate and wakes up late, and a consumer that pulls what is there.
 
-The conf of the run says where they and the test leave notes for each other, and before what the first try waits.
+The conf of the run says before what the first try waits, and where tasks and test leave notes for each other.
 """
 
 # mypy: ignore-errors
