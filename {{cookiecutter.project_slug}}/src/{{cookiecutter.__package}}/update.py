@@ -12,6 +12,7 @@ the copy is cherry-picked: onto this project, or, for a dry run, onto a work tre
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import re
@@ -43,7 +44,10 @@ OF_A_HOOK = ("DIR", "WORK_TREE", "INDEX_FILE", "COMMON_DIR", "PREFIX", "OBJECT_D
 HERE = {name: value for name, value in os.environ.items() if name.removeprefix("GIT_") not in OF_A_HOOK}
 NOBODY = {f"GIT_{who}_{what}": "template" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
 
-WHAT_HAPPENED = {"A": "new", "M": "changed", "T": "changed", "D": "removed"}
+# How alike two files must be for one to count as the other moved. With git's own 50 %, edits to a file that
+# the template dropped would go into a new one that merely looks like it.
+SIMILAR = "--find-renames=75%"
+WHAT_HAPPENED = {"A": "new", "D": "removed"}
 
 
 class Refused(Exception):
@@ -236,9 +240,9 @@ def check_answers(template: Git, target: Target, link: Mapping[str, Any], wanted
         offered = questions.get(name, [] if name in wanted else None)
         if name.startswith("_") or not isinstance(offered, list) or answer in offered:
             continue
-        given = f"BACKEND={answer}" if name in wanted else f"The answer {name} = {answer}"
+        given = f"BACKEND={answer}" if name in wanted else f"{name} = {answer}"
         raise Refused(
-            f"{given} is not offered by {target.name} of the template: {', '.join(offered) or 'none'}."
+            f"{given}: {target.name} of the template offers {' and '.join(offered) or 'no choice'}."
         )
 
 
@@ -266,7 +270,11 @@ def cruft(*arguments: str | Path, cwd: Path) -> None:
     if done.returncode:
         if "No module named cruft" in done.stdout:
             raise Refused("cruft is not installed for this Python: run this script by `make update`.")
-        raise Refused(f"cruft {arguments[0]} failed:\n{done.stdout.strip()}")
+        lines = done.stdout.strip().splitlines() or ["it does not say why"]
+        told = list(itertools.takewhile(lambda line: "Traceback (most recent" not in line, lines))
+        raise Refused(
+            f"The template cannot be rendered; `cruft {arguments[0]}` says:" + listed(told or lines[-1:])
+        )
 
 
 def render(
@@ -278,7 +286,8 @@ def render(
         The copy before and after, as commits in this project's repository, and the new .cruft.json.
     """
     former = str(link["commit"])
-    print(f"Rendering it as of {named(template, former)} and as of {target.name}", flush=True)
+    there = "".join(f" with {name} = {answer}" for name, answer in wanted.items())
+    print(f"Rendering {named(template, former)}, and {target.name}{there}", flush=True)
     answers = {name: answer for name, answer in link["context"]["cookiecutter"].items() if name[0] != "_"}
     inside = ["--directory", str(link["directory"])] if link.get("directory") else []
     made: list[str | Path] = [
@@ -395,7 +404,9 @@ def merge(git: Git, before: str, after: str) -> None:
         "-c",
         f"core.hooksPath={os.devnull}",
     )
-    done = git.run(*settings, "cherry-pick", "--no-commit", "--no-rerere-autoupdate", after, **NOBODY)
+    done = git.run(
+        *settings, "cherry-pick", "--no-commit", "--no-rerere-autoupdate", "-X", SIMILAR[2:], after, **NOBODY
+    )
     if done.returncode and not git("ls-files", "--unmerged"):
         raise Refused(f"git could not merge: {reason(done.stderr)}.")
 
@@ -404,7 +415,7 @@ def merge(git: Git, before: str, after: str) -> None:
 class Outcome:
     """What a merge did, as paths below the project."""
 
-    changed: list[str]  # each with a word before it
+    changed: dict[str, str]  # with words that say how
     conflicts: list[str]
     left_behind: list[str]
 
@@ -414,7 +425,7 @@ class Outcome:
         return bool(self.conflicts or self.left_behind)
 
 
-def look(git: Git, before: str) -> Outcome:
+def look(git: Git, before: str, after: str) -> Outcome:
     """Read what a merge did off git's index."""
     stages: dict[str, set[str]] = {}
     for line in git.names("ls-files", "--unmerged", "-z"):
@@ -422,43 +433,35 @@ def look(git: Git, before: str) -> Outcome:
         stages.setdefault(name, set()).add(described.split()[2])
     left_behind = [name for name, found in stages.items() if found == {"1", "2"}]
     edited = set(git.names("diff", "--name-only", "--no-renames", "--relative", "-z", before, "HEAD"))
-    changed = []
-    words = iter(git.names("diff", "--cached", "--name-status", "--find-renames", "--relative", "-z", "HEAD"))
-    for status in words:
-        name = next(words)
-        if status[0] == "R":
-            changed.append(
-                f"moved    {name} to {next(words)}" + (", with your edits" if name in edited else "")
-            )
-        elif name not in stages and name != LINK:
-            changed.append(
-                f"{WHAT_HAPPENED[status[0]]:8} {name}" + (", beside your edits" if name in edited else "")
-            )
+    moves = iter(
+        git.names("diff", "--name-status", SIMILAR, "--diff-filter=R", "--relative", "-z", before, after)
+    )
+    moved = {new: old for _, old, new in zip(moves, moves, moves, strict=True)}
+    changed = {}
+    words = iter(git.names("diff", "--cached", "--name-status", "--no-renames", "--relative", "-z", "HEAD"))
+    for status, name in zip(words, words, strict=True):
+        if name in stages or name == LINK or (status == "D" and name in moved.values()):
+            continue
+        old = moved.get(name, name)
+        how = f"moved from {old}" if old != name else WHAT_HAPPENED.get(status, "changed")
+        changed[name] = how + (", beside your edits" if old in edited else "")
     return Outcome(changed, sorted(set(stages).difference(left_behind)), left_behind)
 
 
 def tell(git: Git, outcome: Outcome, *, dry_run: bool) -> None:
     """Say in plain words what happened, and what to do next."""
-    would = "would be " if dry_run else ""
     if outcome.changed:
-        print(f"\nWhat {'would change' if dry_run else 'changed'}:{listed(outcome.changed, 60)}")
+        lines = [f"{name}  ({how})" for name, how in outcome.changed.items()]
+        print(f"\nWhat {'would change' if dry_run else 'changed'}:{listed(lines, 60)}")
+    would_be = " (there would be)" if dry_run else ""
     if outcome.conflicts:
-        unmarked = {name for name in outcome.conflicts if b"<<<<<<<" not in content(git.folder / name)}
-        print(
-            f"\nConflicts ({would}marked by <<<<<<<): you and the template changed the same lines.\n"
-            "Put right what is between the marks, then `git add` the file:"
-            + listed(
-                [
-                    name + (" (kept as yours, without marks)" if name in unmarked else "")
-                    for name in outcome.conflicts
-                ]
-            )
-        )
+        unmarked = [name for name in outcome.conflicts if b"<<<<<<<" not in content(git.folder / name)]
+        lines = [name + "  (yours, without marks)" * (name in unmarked) for name in outcome.conflicts]
+        print(f"\nConflicts{would_be}: you and the template changed the same lines. Both are there, between")
+        print("<<<<<<< and >>>>>>>. Put each file right, then `git add` it:" + listed(lines))
     if outcome.left_behind:
-        print(
-            f"\nLeft behind{' (it would be)' if dry_run else ''}: you edited these, and the template no longer has "
-            "them.\nDrop a file with `git rm`, or keep it with `git add`:" + listed(outcome.left_behind)
-        )
+        print(f"\nLeft behind{would_be}: you edited these, and the template dropped them.")
+        print("Drop a file with `git rm`, or keep it with `git add`:" + listed(outcome.left_behind))
     if not (outcome.changed or outcome.unresolved):
         print("\nNothing in the project changes but .cruft.json, which notes what it was made from.")
 
@@ -473,10 +476,8 @@ def next_steps(outcome: Outcome) -> str:
     steps = ["git diff HEAD    what changed, in full"]
     if outcome.unresolved:
         steps.append("git status       what is left to decide")
-    if any(
-        line.endswith((" pyproject.toml", " pyproject.toml, beside your edits")) for line in outcome.changed
-    ):
-        steps.append("uv lock          other requirements")
+    if "pyproject.toml" in [*outcome.changed, *outcome.conflicts]:
+        steps.append("uv lock          the requirements may be others")
     steps += ["make test", "git commit"]
     return "\nNext:" + listed(steps) + "\nOr take it all back: git reset --hard"
 
@@ -523,7 +524,7 @@ def go(arguments: argparse.Namespace, project: Path, scratch: Path) -> int:
         merged("add", "--force", "--", LINK)
         if arguments.dry_run:
             print(merged("diff", "--relative", "HEAD"))
-        outcome = look(merged, before)
+        outcome = look(merged, before, after)
         tell(merged, outcome, dry_run=arguments.dry_run)
     if new := new_questions(link, state):
         print("\nNew questions of the template, answered by their defaults in .cruft.json:" + listed(new))

@@ -1,0 +1,95 @@
+"""A template with three releases, and projects made from the first of them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from projects import BakedProject, Machine
+from updates import FIRST, INSIDE, PLAN, SECOND, THIRD, Render, copy_of, edit, release
+
+
+@pytest.fixture(scope="session")
+def releases(machine: Machine, template_repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """This tree with a handbook in it, released three times: changed, extended, moved and pruned by each.
+
+    Do not change it: `releases_of_ours` gives a copy.
+    """
+    template = tmp_path_factory.mktemp("releases") / "cookiecutter-airflow-xcom"
+    shutil.copytree(template_repository, template, ignore=shutil.ignore_patterns(".git"))
+    machine.git(template, "init", "--quiet", "--initial-branch=main")
+    handbook = template / INSIDE
+    handbook.mkdir()
+    (handbook / "plan.txt").write_text("{{ cookiecutter.description }}\n" + "".join(PLAN), encoding="utf-8")
+    for name in ("dropped.txt", "old name é.txt", "moved/inner.txt", "start.sh"):
+        path = handbook / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("".join(f"{name}, {line}" for line in PLAN), encoding="utf-8")
+    (handbook / "{% if cookiecutter.xcom_backend == 'redis' %}cache.txt{% endif %}").write_text(
+        "".join(PLAN), encoding="utf-8"
+    )
+    (handbook / "seal.bin").write_bytes(bytes(range(256)) * 8)
+    release(machine, template, FIRST)
+
+    edit(handbook, "plan.txt", PLAN[9], "10. Do it now\n")
+    (handbook / "added.txt").write_text("New in the second release\n", encoding="utf-8")
+    (handbook / "dropped.txt").unlink()
+    (handbook / "old name é.txt").rename(handbook / "new name é.txt")
+    edit(handbook, "new name é.txt", f"old name é.txt, {PLAN[9]}", "10. Do it under another name\n")
+    (handbook / "moved").rename(handbook / "elsewhere")
+    (handbook / "start.sh").chmod(0o755)
+    (handbook / "seal.bin").write_bytes(bytes(range(255, -1, -1)) * 8)
+    release(machine, template, SECOND, flavour="plain")
+
+    edit(handbook, "plan.txt", PLAN[19], "20. Do it again\n")
+    release(machine, template, THIRD)
+    return template
+
+
+@pytest.fixture
+def our_releases(releases: Path, tmp_path: Path) -> Path:
+    """A copy of the three releases, to be changed."""
+    return Path(shutil.copytree(releases, tmp_path / "template" / releases.name))
+
+
+@pytest.fixture(scope="session")
+def render(
+    machine: Machine, cookiecutter_config: Path, releases: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Render:
+    """What `cruft create` makes of a release: `render(THIRD, xcom_backend="s3")`."""
+
+    def create(checkout: str, template: Path | str = releases, **answers: str) -> BakedProject:
+        folder = tmp_path_factory.mktemp("rendered")
+        machine.tool(
+            "cruft",
+            "create",
+            "--no-input",
+            "--config-file",
+            cookiecutter_config,
+            "--checkout",
+            checkout,
+            "--extra-context",
+            json.dumps(answers),
+            str(template),
+            cwd=folder,
+        )
+        (made,) = folder.iterdir()
+        return BakedProject(made, answers, machine)
+
+    return create
+
+
+@pytest.fixture(scope="session")
+def untouched(render: Render) -> BakedProject:
+    """A project of the first release, committed. Do not change it: `project` is a copy."""
+    made = render(FIRST)
+    made.commit("As generated")
+    return made
+
+
+@pytest.fixture
+def project(untouched: BakedProject, tmp_path: Path) -> BakedProject:
+    """A project of the first release with nothing in it but what was generated, committed."""
+    return copy_of(untouched, tmp_path / "here" / untouched.path.name)

@@ -1,0 +1,228 @@
+"""What `make update` and `make switch` refuse: in few words, and before anything is touched."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from projects import BakedProject, Machine
+from updates import FIRST, PLAN, SECOND, THIRD, Render, edit, link, release, relink, switch, tree, update
+
+pytestmark = pytest.mark.update
+
+
+@pytest.fixture
+def unchanged(project: BakedProject) -> Iterator[BakedProject]:
+    """A project that must be the same when the test ends, also to git."""
+    before = tree(project.path), project.git("status", "--porcelain"), project.git("rev-parse", "HEAD")
+    yield project
+    assert (
+        tree(project.path),
+        project.git("status", "--porcelain"),
+        project.git("rev-parse", "HEAD"),
+    ) == before
+    assert len(project.git("worktree", "list").splitlines()) == 1
+
+
+def refusal(said: str) -> str:
+    """What was said after the template was fetched."""
+    return "".join(line for line in said.splitlines(keepends=True) if not line.startswith("Fetching "))
+
+
+@pytest.mark.parametrize("backend", ["s4", "", "S3", "--s3", "s3; rm -rf /"])
+def test_a_backend_that_is_not_offered(backend: str, unchanged: BakedProject) -> None:
+    said = refusal(switch(unchanged, "--", backend, code=1))
+    assert said == f"BACKEND={backend}: {FIRST} of the template offers db and s3 and redis.\n"
+
+
+def test_the_backend_that_it_is(unchanged: BakedProject) -> None:
+    assert refusal(switch(unchanged, "db")) == "The backend is db already. Nothing to do.\n"
+
+
+@pytest.mark.parametrize("version", ["v9.9.9", "--help", "no such branch"])
+def test_a_release_that_does_not_exist(version: str, unchanged: BakedProject) -> None:
+    said = refusal(update(unchanged, f"--version={version}", code=1))
+    expected = f"VERSION={version} is no release of the template. There is: {FIRST}, {SECOND}, {THIRD}.\n"
+    assert said == expected
+
+
+def test_work_that_is_not_committed(project: BakedProject) -> None:
+    edit(project.path, "handbook/plan.txt", PLAN[30], "31. Mine\n")
+    (project.path / "dags/mine.py").write_text("", encoding="utf-8")
+    (project.path / "handbook/staged.txt").write_text("", encoding="utf-8")
+    project.git("add", "handbook/staged.txt")
+    before = tree(project.path)
+    said = update(project, code=1)
+    for name in ("handbook/plan.txt", "dags/mine.py", "handbook/staged.txt"):
+        assert f"    {name}\n" in said
+    assert "Commit (or stash, or delete) these first" in said
+    assert tree(project.path) == before
+
+
+def test_a_rej_file_of_plain_cruft(project: BakedProject) -> None:
+    (project.path / "Makefile.rej").write_text("", encoding="utf-8")
+    assert "A .rej file holds what `cruft update` could not place" in update(project, code=1)
+
+
+def test_a_project_that_is_not_in_git(project: BakedProject) -> None:
+    shutil.rmtree(project.path / ".git")
+    assert "no commit in git yet" in update(project, code=1)
+    project.git("init", "--quiet")
+    assert "no commit in git yet" in update(project, code=1)
+
+
+def test_a_project_that_an_outer_repository_ignores(project: BakedProject) -> None:
+    shutil.rmtree(project.path / ".git")
+    outer = project.path.parent
+    (outer / ".gitignore").write_text("my-pipelines\n", encoding="utf-8")
+    for arguments in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "--message", "Outer"]):
+        project.machine.git(outer, *arguments)
+    assert "git does not keep this project" in update(project, code=1)
+
+
+def test_a_template_that_cannot_be_fetched(project: BakedProject, tmp_path: Path) -> None:
+    relink(project, template=str(tmp_path / "gone"))
+    said = refusal(update(project, code=1))
+    assert said.startswith(f"The template cannot be fetched from {tmp_path}/gone: ")
+    assert 'correct "template" in .cruft.json' in said
+    assert len(said.splitlines()) == 1
+
+
+def test_a_commit_that_the_template_no_longer_has(project: BakedProject) -> None:
+    relink(project, commit="0123456789012345678901234567890123456789")
+    said = update(project, code=1)
+    assert "no longer has the commit" in said
+    assert "0123456789" in said
+
+
+def test_a_commit_that_is_on_no_branch_any_more_but_still_there(
+    project: BakedProject, our_releases: Path, machine: Machine
+) -> None:
+    """A release that was made again: its commit is on no branch, but a server keeps it for a while."""
+    relink(project, template=str(our_releases))
+    machine.git(our_releases, "tag", "--delete", FIRST)
+    machine.git(our_releases, "checkout", "--quiet", "--orphan", "again", SECOND)
+    for tag in (SECOND, THIRD):
+        machine.git(our_releases, "tag", "--delete", tag)
+    machine.git(our_releases, "branch", "--quiet", "-D", "main")
+    release(machine, our_releases, SECOND)
+    update(project)
+    assert "10. Do it now\n" in project.read("handbook/plan.txt")
+
+
+def test_a_broken_cruft_json(project: BakedProject) -> None:
+    for text in (
+        "<<<<<<< HEAD\n{}\n",
+        "{}",
+        "[]",
+        '{"template": "x", "commit": "y", "context": {"cookiecutter": 1}}',
+    ):
+        (project.path / ".cruft.json").write_text(text, encoding="utf-8")
+        assert ".cruft.json cannot be read" in update(project, code=1)
+
+
+def test_a_broken_pyproject(project: BakedProject) -> None:
+    """`make update` must still be able to say so."""
+    (project.path / "pyproject.toml").write_text("<<<<<<< HEAD\n", encoding="utf-8")
+    project.commit("Merged in haste")
+    assert "pyproject.toml cannot be read" in update(project, code=1)
+
+
+def test_a_project_of_an_archive_is_told_how_to_link(
+    untouched: BakedProject, releases: Path, render: Render, machine: Machine, tmp_path: Path
+) -> None:
+    shutil.copytree(
+        untouched.path, tmp_path / "my-pipelines", ignore=shutil.ignore_patterns(".cruft.json", ".git")
+    )
+    project = BakedProject(tmp_path / "my-pipelines", {}, machine)
+    project.commit("From an archive")
+    said = update(project, code=1)
+    assert "not linked to a template" in said
+    (command,) = (line.split() for line in said.splitlines() if "cruft link" in line)
+    assert command[:5] == ["uvx", "--from", "cruft==2.16.0", "cruft", "link"]
+    arguments = [str(releases) if word == "ADDRESS" else word for word in command[3:]]
+    machine.tool(*arguments, "--no-input", cwd=project.path)
+    project.commit("Linked")
+    update(project)
+    assert tree(project.path) == tree(render(THIRD).path)
+
+
+def test_an_answer_that_a_release_no_longer_offers(
+    render: Render, our_releases: Path, machine: Machine
+) -> None:
+    """It must not happen (MAINTAINING.md). cruft would show a traceback."""
+    project = render(FIRST, our_releases, ci="gitlab")
+    project.commit("As generated")
+    release(machine, our_releases, "v0.4.0", ci=["github", "none"])  # type: ignore[arg-type]
+    before = tree(project.path)
+    assert refusal(update(project, code=1)) == "ci = gitlab: v0.4.0 of the template offers github and none.\n"
+    assert tree(project.path) == before
+
+
+def test_an_answer_that_a_release_refuses(render: Render, our_releases: Path, machine: Machine) -> None:
+    """By its hook: said as the hook says it, and nothing is touched."""
+    project = render(FIRST, our_releases)
+    project.commit("As generated")
+    hook = our_releases / "hooks/pre_gen_project.py"
+    hook.write_text("import sys\nsys.exit('project_slug = my-pipelines: no longer.')\n", encoding="utf-8")
+    release(machine, our_releases, "v0.4.0")
+    before = tree(project.path)
+    assert "project_slug = my-pipelines: no longer." in update(project, code=1)
+    assert tree(project.path) == before
+    assert project.git("status", "--porcelain") == ""
+
+
+def test_a_template_without_releases(render: Render, our_releases: Path, machine: Machine) -> None:
+    """As while working on the template: the head of its branch is taken, and that is said."""
+    project = render(FIRST, our_releases)
+    project.commit("As generated")
+    machine.git(our_releases, "tag", "--delete", FIRST, SECOND, THIRD)
+    assert "no release yet: taking the head of its branch main" in update(project)
+    head = machine.git(our_releases, "rev-parse", "HEAD")
+    assert (link(project)["commit"], link(project)["checkout"]) == (head, None)
+    assert "20. Do it again\n" in project.read("handbook/plan.txt")
+
+
+def test_a_project_newer_than_the_newest_release(
+    render: Render, our_releases: Path, machine: Machine
+) -> None:
+    (our_releases / "README.md").write_text("After the release\n", encoding="utf-8")
+    machine.git(our_releases, "commit", "--quiet", "--all", "--message", "Not released")
+    project = render("main", our_releases)
+    project.commit("As generated")
+    before = tree(project.path)
+    assert f"is newer than {THIRD}, the newest release" in update(project)
+    assert tree(project.path) == before
+    release(machine, our_releases, "v0.10.0")
+    machine.git(our_releases, "tag", "v1.0.0-rc1")
+    update(project)
+    assert link(project)["checkout"] == "v0.10.0"
+
+
+def test_a_release_can_be_named_in_several_ways_and_also_an_older_one(
+    project: BakedProject, our_releases: Path, machine: Machine
+) -> None:
+    relink(project, template=str(our_releases))
+    first = tree(project.path)
+    update(project, "--version", "0.2.0")
+    assert link(project)["checkout"] == SECOND
+    project.commit("Second")
+    update(project, "--version", machine.git(our_releases, "rev-parse", "HEAD"))
+    project.commit("By commit")
+    assert "20. Do it again\n" in project.read("handbook/plan.txt")
+    update(project, "--version", FIRST)
+    again = tree(project.path)
+    assert json.loads(again.pop(".cruft.json"))["checkout"] == FIRST
+    first.pop(".cruft.json")
+    assert again == first
+
+
+def test_without_cruft(unchanged: BakedProject) -> None:
+    """Whoever runs the script by hand is told what runs it."""
+    path = unchanged.path / "src" / unchanged.package / "update.py"
+    done = unchanged.run("/usr/bin/env", "python3", "-S", str(path), "update", check=False)
+    assert done.returncode == 1
+    assert "run this script by `make update`" in done.stderr
