@@ -138,8 +138,8 @@ class Drill:
             return (
                 "CannotConfirmTry: Airflow did not say whether try 1 is still the current one: the "
                 f"supervisor of this task has ended ({xcom}). Nothing was written, and this process cannot "
-                "write any more. Look into the worker's log for the reason; Airflow runs the task again if it "
-                "has retries left."
+                "write any more. Look into the worker's log for the reason; Airflow runs the task again if "
+                "it has retries left."
             )
         return (
             f"Superseded: Try 1 (task instance {self.ti_id}) is no longer the current try ({xcom}). "
