@@ -235,6 +235,9 @@ class TestPictures:
         done = run("pictures", pictures_thumbnail_pixels=48, pictures_columns=3, pictures_format="webp")
         with Image.open(done.output / "contact_sheet.webp") as sheet:
             assert (sheet.format, sheet.size) == ("WEBP", (3 * 48, 3 * (32 + 16)))
+            middles = [sheet.convert("L").getpixel((24 + 48 * (n % 3), 24 + 48 * (n // 3))) for n in range(9)]
+        assert all(middle < 240 for middle in middles[:8])
+        assert middles[8] > 250  # nothing there: white
 
     def test_a_new_picture_is_a_new_task(self, run: Runner, tmp_path: Path) -> None:
         (tmp_path / "input" / "pictures").mkdir(parents=True)
@@ -333,10 +336,14 @@ class TestMeterReadings:
         assert done.value("check", key="faults") == faults
         assert done.value("check") == {"readings": 627, "faults": faults}
 
+        written = done.table("rejected.csv")
+        assert [(row["meter"], row["reason"]) for row in written] == list(
+            zip(rejected["meter"], rejected["reason"], strict=True)
+        )
         figures = json.loads(done.text("quality.json"))
         assert figures["kWh"] == round(sum(float(row["kwh"]) for row in done.table("accepted.csv")), 2)
         assert figures["percent good"] == round(100 * 597 / 627, 2)
-        assert set(figures["meters with faults"]) == {row["meter"] for row in done.table("rejected.csv")}
+        assert set(figures["meters with faults"]) == {row["meter"] for row in written}
 
     def test_the_limit_is_a_variable(self, run: Runner) -> None:
         done = run("meter_readings", meter_readings_most_kwh=12.5)

@@ -151,3 +151,25 @@ def test_a_wrong_value_in_airflow_is_answered_with_the_command_that_corrects_it(
     records = next(item for item in settings.all_settings() if item.variable == "web_logs_records")
     with pytest.raises(settings.SettingError, match="`airflow variables set web_logs_records 3000`"):
         records.parse("many")
+
+
+def test_folders_count_from_the_one_above_the_dag_file_and_a_missing_input_names_the_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow.sdk import DAG
+    from airflow.sdk.execution_time.context import set_current_context
+
+    monkeypatch.delenv("AIRFLOW_VAR_DATA_FOLDER", raising=False)
+    monkeypatch.delenv("AIRFLOW_VAR_OUTPUT_FOLDER", raising=False)
+    dag = DAG("billing")
+    dag.fileloc = str(tmp_path / "dags" / "billing.py")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "rates.csv").touch()
+    with set_current_context({"dag": dag}):
+        assert settings.data_file("rates.csv") == tmp_path / "data" / "rates.csv"
+        assert settings.output_file("bill.csv") == tmp_path / "output" / "billing" / "bill.csv"
+        assert (tmp_path / "output" / "billing").is_dir()
+        with pytest.raises(FileNotFoundError, match=r"data/rate\.csv.*data_folder"):
+            settings.data_file("rate.csv")
+        monkeypatch.setenv("AIRFLOW_VAR_OUTPUT_FOLDER", str(tmp_path / "elsewhere"))
+        assert settings.output_file("bill.csv").parent == tmp_path / "elsewhere" / "billing"
