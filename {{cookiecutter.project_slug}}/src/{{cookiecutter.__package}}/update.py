@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 LINK = ".cruft.json"
+SETTINGS = "config/airflow.env"
 QUESTION = "xcom_backend"
 RELEASE = re.compile(r"v?(\d+)\.(\d+)\.(\d+)")
 DATE = re.compile(r'^exclude-newer = "([^"\n]*)"', re.MULTILINE)
@@ -47,6 +48,9 @@ NOBODY = {f"GIT_{who}_{what}": "template" for who in ("AUTHOR", "COMMITTER") for
 # How alike two files must be for one to count as the other moved. With git's own 50 %, edits to a file that
 # the template dropped would go into a new one that merely looks like it.
 SIMILAR = "--find-renames=75%"
+# Settings of a backend that reading needs after a switch, and what they are called then.
+KEPT_SETTINGS = {"URL": "FORMER_URL", "CONN_ID": "FORMER_CONN_ID", "PREFIX": "PREFIX"}
+
 WHAT_HAPPENED = {"A": "new", "D": "removed"}
 
 
@@ -482,6 +486,20 @@ def next_steps(outcome: Outcome) -> str:
     return "\nNext:" + listed(steps) + "\nOr take it all back: git reset --hard"
 
 
+def to_go_on_reading(git: Git, former: str) -> str:
+    """What a person does so that values which the former backend stored can still be read after a switch."""
+    told = "\nValues that are kept in rows of Airflow's database stay readable as they are."
+    found = dict(re.findall(r"^AIRFLOW__XCOM__(\w+)=(.+)$", git("show", f"HEAD:./{SETTINGS}"), re.MULTILINE))
+    lines = [f"AIRFLOW__XCOM__{new}={found[old]}" for old, new in KEPT_SETTINGS.items() if old in found]
+    packages = pyproject(git.folder).get("project", {}).get("optional-dependencies", {}).get(former, [])
+    if former == "db" or not lines:
+        return told
+    return (
+        f"{told}\nTo go on reading what {former} stored, add its address to {SETTINGS}:{listed(lines)}"
+        f"\nkeep its connection, and its libraries:{listed(['uv add ' + ' '.join(packages)])}"
+    )
+
+
 def new_questions(link: Mapping[str, Any], state: Mapping[str, Any]) -> list[str]:
     """What a release asks that this project was never asked, with the default that it now has."""
     asked, answers = (found["context"]["cookiecutter"] for found in (link, state))
@@ -515,6 +533,7 @@ def go(arguments: argparse.Namespace, project: Path, scratch: Path) -> int:
         return 0
 
     check_tree(git, dry_run=arguments.dry_run)
+    reading = to_go_on_reading(git, str(was)) if wanted else ""
     before, after, state = render(git, template, link, target, wanted, scratch)
     check_untracked(git, before, after)
     with place(git, scratch, dry_run=arguments.dry_run) as merged:
@@ -531,7 +550,7 @@ def go(arguments: argparse.Namespace, project: Path, scratch: Path) -> int:
     if arguments.dry_run:
         print("\nThis was a dry run: nothing was changed.")
         return 0
-    print(next_steps(outcome))
+    print(reading + next_steps(outcome))
     return 2 if outcome.unresolved else 0
 
 
