@@ -37,35 +37,47 @@ def console() -> Console:
 
 @dataclass
 class Xcom:
-    """What became of one task's key: the pushes of all its map indexes, and the pulls of all consumers."""
+    """What became of one task's key: the last push of each of its map indexes, and the pulls of all consumers."""
 
     dag_id: str
     task_id: str
     key: str
-    kind: str
-    summary: str
-    where: str
-    lengths: list[int] = field(default_factory=list)
-    pushes: list[float] = field(default_factory=list)
-    pulls: list[float] = field(default_factory=list)
+    pushes: dict[int, Handover] = field(default_factory=dict)
+    pulls: list[Handover] = field(default_factory=list)
 
     @property
     def task(self) -> str:
         """The task's id, and how many of its map indexes pushed."""
         return f"{self.task_id} ×{len(self.pushes)}" if len(self.pushes) > 1 else self.task_id
 
+    @property
+    def kind(self) -> str:
+        """What the value is; of a single one also its size in its own terms."""
+        kinds = dict.fromkeys(push.kind for push in self.pushes.values())
+        only = next(iter(self.pushes.values())) if len(self.pushes) == 1 else None
+        return f"{only.kind}, {only.summary}" if only and only.summary else ", ".join(kinds)
+
+    @property
+    def size(self) -> str:
+        """The size of all payloads together."""
+        return human_size(sum(push.length for push in self.pushes.values()))
+
+    @property
+    def where(self) -> str:
+        """Where the payloads are; of several the first."""
+        return next(iter(self.pushes.values())).where
+
 
 def gather(handovers: Iterable[Handover]) -> list[Xcom]:
-    """Put pushes and pulls of the same key together, in the order of the pushes."""
+    """Put pushes and pulls of the same key together, pipeline by pipeline in the order of the pushes."""
     found: dict[tuple[str, str, str], Xcom] = {}
     for event in handovers:
         name = (event.dag_id, event.task_id, event.key)
-        entry = found.setdefault(name, Xcom(*name, event.kind, event.summary, event.where))
+        entry = found.setdefault(name, Xcom(*name))
         if event.direction == "push":
-            entry.pushes.append(event.seconds)
-            entry.lengths.append(event.length)
+            entry.pushes[event.map_index] = event
         else:
-            entry.pulls.append(event.seconds)
+            entry.pulls.append(event)
     return sorted((entry for entry in found.values() if entry.pushes), key=lambda entry: entry.dag_id)
 
 
@@ -76,8 +88,8 @@ def handed_over(out: Console, xcoms: Sequence[Xcom]) -> None:
     elif out.width < WIDE_ENOUGH:
         for entry in xcoms:
             out.print(f"[bold]{escape(entry.dag_id)}[/] {escape(entry.task)} [cyan]{escape(entry.key)}[/]")
-            out.print(f"  {escape(_kind(entry))}, {_size(entry)}, {escape(entry.where)}", style="dim")
-            out.print(f"  push {_time(entry.pushes)}, pull {_time(entry.pulls)}", style="dim")
+            out.print(f"  {escape(entry.kind)}, {entry.size}, {escape(entry.where)}", style="dim")
+            out.print(f"  push {_time(entry.pushes.values())}, pull {_time(entry.pulls)}", style="dim")
     else:
         table = Table(box=None, header_style="bold", pad_edge=False)
         for title in ("pipeline", "task", "key"):
@@ -91,8 +103,8 @@ def handed_over(out: Console, xcoms: Sequence[Xcom]) -> None:
         for entry in xcoms:
             first = entry.dag_id if entry.dag_id != last else ""
             last = entry.dag_id
-            texts = (first, entry.task, entry.key, _kind(entry), _size(entry), entry.where)
-            table.add_row(*map(escape, texts), _time(entry.pushes), _time(entry.pulls))
+            texts = (first, entry.task, entry.key, entry.kind, entry.size, entry.where)
+            table.add_row(*map(escape, texts), _time(entry.pushes.values()), _time(entry.pulls))
         out.print(table)
 
 
@@ -153,16 +165,9 @@ def _indented(out: Console, text: str) -> None:
         out.print(f"  {escape(line)}", soft_wrap=True)
 
 
-def _kind(entry: Xcom) -> str:
-    return f"{entry.kind}, {entry.summary}" if entry.summary and len(entry.pushes) < 2 else entry.kind
-
-
-def _size(entry: Xcom) -> str:
-    return human_size(sum(entry.lengths))
-
-
-def _time(seconds: Sequence[float]) -> str:
+def _time(transfers: Iterable[Handover]) -> str:
     """One time as it is; of several the middle one, and how many."""
+    seconds = [transfer.seconds for transfer in transfers]
     if not seconds:
         return "-"
     middle = median(seconds)

@@ -130,9 +130,9 @@ def _port(service: Service, process: subprocess.Popen[bytes], folder: Path) -> i
     line = process.stdout.readline() if ready else b""
     if not line.strip().isdigit():
         log = _log(service, folder)
-        said = log.read_text(errors="replace").strip().splitlines()
+        said = log.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
         raise ServiceError(
-            f"{service.server}, the server for development, did not start: {said[-1] if said else 'no word'}. "
+            f"{service.server}, the server for development, did not start: {said[-1]}. "
             f"All that it said is in {log}. To use a store of your own, set {service.variable} in .env."
         )
     return int(line)
