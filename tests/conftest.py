@@ -37,10 +37,25 @@ def cookiecutter_config(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def bake_into(machine: Machine, cookiecutter_config: Path) -> Bake:
-    """Bake a project below a folder, from this tree or another: `bake_into(folder, xcom_backend="s3")`."""
+def template_repository(machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A git repository that holds this template as it would be released now, for all tests to bake from."""
+    repository = tmp_path_factory.mktemp("template") / "cookiecutter-airflow-xcom"
+    for name in released_files(machine):
+        target = repository / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(TEMPLATE / name, target)
+    machine.git(repository, "init", "--quiet", "--initial-branch=main")
+    machine.git(repository, "add", "--all", "--force")
+    machine.git(repository, "commit", "--quiet", "--message", "Release")
+    machine.git(repository, "tag", "v" + QUESTIONS["__template_version"])
+    return repository
 
-    def bake_project(folder: Path, template: Path | str = TEMPLATE, **answers: str) -> BakedProject:
+
+@pytest.fixture(scope="session")
+def bake_into(machine: Machine, cookiecutter_config: Path, template_repository: Path) -> Bake:
+    """Bake a project below a folder, of this template or another: `bake_into(folder, xcom_backend="s3")`."""
+
+    def bake_project(folder: Path, template: Path = template_repository, **answers: str) -> BakedProject:
         made = cookiecutter(
             str(template),
             no_input=True,
@@ -65,21 +80,6 @@ def bake(bake_into: Bake, tmp_path_factory: pytest.TempPathFactory) -> Bake:
         return baked[key]
 
     return bake_once
-
-
-@pytest.fixture(scope="session")
-def template_repository(machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A git repository that holds this tree as it would be released: for cruft, which only clones."""
-    repository = tmp_path_factory.mktemp("template") / "cookiecutter-airflow-xcom"
-    for name in released_files(machine):
-        target = repository / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(TEMPLATE / name, target)
-    machine.git(repository, "init", "--quiet", "--initial-branch=main")
-    machine.git(repository, "add", "--all", "--force")
-    machine.git(repository, "commit", "--quiet", "--message", "Release")
-    machine.git(repository, "tag", "v" + QUESTIONS["__template_version"])
-    return repository
 
 
 @pytest.fixture

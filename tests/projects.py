@@ -169,6 +169,9 @@ Bake = Callable[..., BakedProject]
 
 
 def released_files(machine: Machine) -> list[str]:
-    """Every file of the template that git keeps or would keep, by its path below the root."""
-    listed = machine.git(TEMPLATE, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
-    return sorted(name for name in listed.split("\0") if name and (TEMPLATE / name).is_file())
+    """Every file of the template that no .gitignore excludes, by its path below the root."""
+    empty = machine.home / "empty.git"  # an archive of the template has no repository of its own
+    machine.git(machine.home, "init", "--quiet", "--bare", str(empty))
+    options = [f"--git-dir={empty}", f"--work-tree={TEMPLATE}"]
+    listed = machine.git(TEMPLATE, *options, "ls-files", "-z", "--others", "--exclude-standard")
+    return sorted(name for name in listed.split("\0") if name)

@@ -49,7 +49,7 @@ def test_it_needs_only_the_standard_library_of_an_older_python(hook: Path) -> No
 
 @pytest.mark.parametrize("ci", ["github", "none"])
 def test_it_only_reads_git_writes_the_link_and_removes_empty_folders(
-    bake_into: Bake, ci: str, tmp_path: Path, template_repository: Path, monkeypatch: pytest.MonkeyPatch
+    bake_into: Bake, ci: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "sitecustomize.py").write_text(WATCH, encoding="utf-8")
@@ -57,7 +57,7 @@ def test_it_only_reads_git_writes_the_link_and_removes_empty_folders(
     monkeypatch.setenv("WATCH", str(record))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
-    project = bake_into(tmp_path, template_repository, ci=ci)
+    project = bake_into(tmp_path, ci=ci)
 
     did = [json.loads(line) for line in record.read_text(encoding="utf-8").splitlines()]
     ran = [ast.literal_eval(arguments[1]) for event, arguments in did if event == "subprocess.Popen"]
