@@ -68,7 +68,7 @@ def copy_of(project: BakedProject, folder: Path) -> BakedProject:
 
 
 def script(project: BakedProject, *arguments: str, code: int = 0, **environment: Any) -> str:
-    """Run the project's update.py with this pytest's cruft; return what it said. `code` is how it must end."""
+    """Run the project's update.py with this pytest's cruft; give what it said. `code` is how it must end."""
     path = project.path / "src" / project.package / "update.py"
     command = [sys.executable, "-P", str(path), *arguments]
     done = project.machine.run(*command, cwd=project.path, check=False, **environment)

@@ -1,0 +1,52 @@
+"""`make update` and `make switch` as a person types them, and the packages that a person adds by `uv add`."""
+
+from __future__ import annotations
+
+import tomllib
+
+import pytest
+from projects import BakedProject
+from updates import PLAN, SECOND, edit, link, tree
+
+pytestmark = pytest.mark.update
+
+
+def test_make_update(project: BakedProject) -> None:
+    """Also where the project's own environment is broken: it may be why somebody updates."""
+    (project.path / ".venv/bin").mkdir(parents=True)
+    (project.path / ".venv/bin/python").symlink_to("/nowhere/python")
+    (project.path / ".venv/pyvenv.cfg").write_text("home = /nowhere\n", encoding="utf-8")
+    before = tree(project.path)
+    assert "+10. Do it now" in project.make("update", f"VERSION={SECOND}", "DRY_RUN=1").stdout
+    assert tree(project.path) == before
+    edit(project.path, "handbook/plan.txt", PLAN[9], "10. Do it my way\n")
+    project.commit("Edited")
+    done = project.make("update", f"VERSION={SECOND}", check=False)
+    assert done.returncode != 0
+    assert "Conflicts" in done.stdout
+    assert link(project)["checkout"] == SECOND
+
+
+def test_make_switch(project: BakedProject) -> None:
+    before = tree(project.path)
+    for arguments in (["BACKEND=tape"], []):
+        done = project.make("switch", *arguments, check=False)
+        assert done.returncode != 0
+        assert "offers db and s3 and redis" in done.stderr
+    assert tree(project.path) == before
+    project.make("switch", "BACKEND=s3")
+    assert "xcom.s3.S3XComBackend" in project.read("config/airflow.env")
+
+
+def test_packages_that_a_person_adds_do_not_collide_with_a_switch(project: BakedProject) -> None:
+    """uv keeps a sorted list sorted: what a backend requires must not be where most packages go."""
+    added = ["beautifulsoup4", "duckdb", "httpx", "openpyxl", "pydantic", "requests", "scikit-learn"]
+    project.uv("add", "--frozen", *added)
+    project.uv("add", "--frozen", "--dev", "coverage", "pytest-cov", "respx", "types-requests")
+    project.commit("Packages of mine")
+    for backend in ("s3", "redis", "db"):
+        project.make("switch", f"BACKEND={backend}")
+        project.commit(f"On {backend}")
+        found = tomllib.loads(project.read("pyproject.toml"))
+        assert set(added) <= set(found["project"]["dependencies"])
+        assert "respx" in found["dependency-groups"]["dev"]
