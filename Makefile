@@ -10,7 +10,7 @@ export UV_PYTHON_DOWNLOADS ?= never
 unexport VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all docker-test lint clean
+.PHONY: help demo test test-all update-test docker-test lint clean
 
 help:  ## List these commands
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -24,6 +24,9 @@ test: lint  ## All that must pass before a change goes in: the template, and an 
 
 test-all: lint  ## The same and whatever takes longer: big payloads, frozen tasks under the real scheduler
 	@$(RUN) pytest -m "not (docker or bench)"
+
+update-test: .venv/.ready  ## Projects of the first commit and of the last release take in the current state
+	@$(RUN) pytest tests/update/test_history.py
 
 docker-test: .venv/.ready  ## What needs a Docker engine: the generated docker-compose.yaml
 	@$(RUN) pytest -m docker
