@@ -8,12 +8,15 @@ pull: row → reference → store → length and sha256 verified → codec → v
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import functools
 import io
 import json
 import logging
+import os
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
@@ -92,15 +95,14 @@ class XComBackend(BaseXCom):
 
     @classmethod
     async def aset(cls, key: str, value: Any, **coordinates: Any) -> None:
-        """Push from a coroutine. The value is stored in a thread: asking Airflow on the event loop's own
-        thread is refused while another coroutine's request is under way. Raises `XComError`."""
-        row = await asyncio.to_thread(
-            cls.serialize_value,
-            value,
-            key=key,
-            **{name: coordinates.get(name) for name in ("task_id", "dag_id", "run_id", "map_index")},
-        )
-        await super().aset(key=key, value=_Row(row), **coordinates)
+        """Push from a coroutine: in a thread of our own, one push after the other. Raises `XComError`.
+
+        Asking Airflow on the event loop's own thread is refused while another coroutine's request is under
+        way. In the loop's pool we might take the last thread in which that request waits for its answer. And
+        Airflow's own `aset`, when it is called off, can leave the way to the supervisor locked for good.
+        """
+        push = functools.partial(contextvars.copy_context().run, cls.set, key, value, **coordinates)
+        await asyncio.get_running_loop().run_in_executor(_pushing_thread(os.getpid()), push)
 
     @classmethod
     def deserialize_value(cls, result: Any) -> Any:
@@ -151,8 +153,6 @@ class XComBackend(BaseXCom):
 
     @classmethod
     def _put(cls, address: Address, attempt: Attempt, value: Any) -> Any:
-        if type(value) is _Row:
-            return value.row  # stored by `aset` already
         started = time.perf_counter()
         value, is_lazy = _unwrap(value)
         try:
@@ -288,11 +288,10 @@ def handle(ref: Reference) -> Handle:
 # -- small things -----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Row:
-    """A row that is stored already, on its way through `BaseXCom.aset`."""
-
-    row: Any
+@functools.cache
+def _pushing_thread(process: int) -> ThreadPoolExecutor:
+    """The thread in which coroutines push. A forked process has none of its parent's threads."""
+    return ThreadPoolExecutor(1, "xcom-push")
 
 
 @dataclass(frozen=True)
