@@ -18,14 +18,14 @@ NAMES = {"db": "DbXComBackend", "s3": "S3XComBackend", "redis": "RedisXComBacken
 def notes(airflow: Airflow, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What the tasks of the DAG `worker` have noted in one run."""
     folder = tmp_path_factory.mktemp("notes")
-    airflow.run("worker", "once", {"folder": str(folder)}).succeeded()
+    run = airflow.run("worker", "once", {"folder": str(folder)})
+    run.succeeded()
     found = {
         path.name: json.loads(path.read_text("utf-8"))
         for path in folder.glob("[!.]*")
         if path.suffix != ".txt"
     }
-    found["airflow"] = airflow
-    return found
+    return {**found, "airflow": airflow, "run": run}
 
 
 on_each_backend = pytest.mark.parametrize("airflow", list(NAMES), indirect=True)
@@ -52,6 +52,13 @@ def test_coroutines_push_and_pull(notes: dict[str, Any]) -> None:
     assert notes["pulled"]["coroutines"]
     assert notes["pulled"]["pulled by coroutines"]
     assert notes["pulled"]["not awaited"]
+
+
+@on_each_backend
+def test_coroutines_end_when_one_fails(notes: dict[str, Any]) -> None:
+    """A push that is called off while it waits for its turn must not bar the way to the supervisor."""
+    run = notes["run"]
+    assert run.task("coroutines_of_which_one_fails")["state"] == "failed"
 
 
 @on_each_backend

@@ -20,6 +20,7 @@ from drill import note, stored
 from xcom_trigger import XComTrigger
 
 MANY = 8
+VERY_MANY = 40  # more than an event loop has threads to wait in
 FILE_CONTENT = b"what travels in a file\n" * 1000
 
 
@@ -106,12 +107,22 @@ def worker() -> None:
     @task
     async def coroutines() -> Any:
         ti = get_current_context()["ti"]
-        await asyncio.gather(*(ti.axcom_push(f"coroutine {number}", value(number)) for number in range(MANY)))
-        found = await asyncio.gather(
-            *(ti.axcom_pull(key=f"coroutine {number}", map_indexes=-1) for number in range(MANY))
-        )
+
+        async def push_and_pull(number: int) -> Any:
+            for _ in range(3):
+                await ti.axcom_push(f"coroutine {number}", value(number))
+            return await ti.axcom_pull(key=f"coroutine {number}", map_indexes=-1)
+
+        found = await asyncio.gather(*map(push_and_pull, range(VERY_MANY)))
         ti.xcom_push("not awaited", stored(9))
         return found
+
+    @task(retries=0)
+    async def coroutines_of_which_one_fails() -> None:
+        ti = get_current_context()["ti"]
+        pushes = [ti.axcom_push(f"coroutine {number}", value(number)) for number in range(VERY_MANY)]
+        pushes.insert(VERY_MANY // 2, ti.axcom_push("nothing carries it", object()))
+        await asyncio.gather(*pushes)
 
     @task
     def file() -> Path:
@@ -144,17 +155,17 @@ def worker() -> None:
 
         found = {
             "threads": [pull("threads", f"thread {number}") for number in range(MANY)],
-            "coroutines": [pull("coroutines", f"coroutine {number}") for number in range(MANY)],
+            "coroutines": [pull("coroutines", f"coroutine {number}") for number in range(VERY_MANY)],
             "pulled by coroutines": pull("coroutines"),
             "not awaited": pull("coroutines", "not awaited"),
             "deferred": [pull("deferred", "before"), pull("deferred", "after"), pull("deferred")],
             "triggerer": [pull("in_triggerer", "from a coroutine"), pull("in_triggerer", "from a thread")],
         }
-        many = [value(number) for number in range(MANY)]
+        very_many = [value(number) for number in range(VERY_MANY)]
         expected = {
-            "threads": many,
-            "coroutines": many,
-            "pulled by coroutines": many,
+            "threads": very_many[:MANY],
+            "coroutines": very_many,
+            "pulled by coroutines": very_many,
             "not awaited": stored(9),
             "deferred": [stored(1), stored(2), stored(3)],
             "triggerer": [stored(4), stored(5)],
@@ -168,6 +179,7 @@ def worker() -> None:
         itself(),
         threads(),
         coroutines(),
+        coroutines_of_which_one_fails(),
         deferred,
         deferred >> InTriggerer(task_id="in_triggerer"),
         pulls_file(made),
