@@ -9,6 +9,7 @@ import importlib.util
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -34,3 +35,21 @@ def pytest_unconfigure() -> None:
     import shutil
 
     shutil.rmtree(_home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of moto's S3 server."""
+    import s3_servers
+
+    with s3_servers.moto(tmp_path_factory.mktemp("moto")) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(scope="session")
+def rclone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of rclone's S3 server."""
+    import s3_servers
+
+    with s3_servers.rclone(tmp_path_factory.mktemp("rclone")) as endpoint:
+        yield endpoint

@@ -34,7 +34,7 @@ _PART = 8 * _MIB
 _IN_FLIGHT = 32 * _MIB  # bytes of parts under way at once: what a large file takes of memory
 _PARTS = 10_000  # S3 allows no more
 _PIECE = _MIB  # bytes that a stream hands on at a time; larger pieces measure slower
-_CONFLICT_PAUSES = (0.2, 1.0, 3.0)  # seconds before a put is repeated after a conflict
+_PAUSES = (0.2, 1.0, 3.0)  # seconds before what obstore does not repeat by itself
 
 _KEY_LIMIT = 1024  # bytes of an object's name with its prefix, in S3, GCS and Azure
 _PART_LIMITS = (200, 120, 70, 40)  # bytes of one part of it, tried in turn; file systems end at 255
@@ -91,8 +91,13 @@ class S3Store:
         return cast("BinaryIO", RangeReader(self, ref, client, name)) if client.ranges else None
 
     def delete(self, ref: Reference) -> None:
-        """Delete this object."""
+        """Delete this object. Repeated when there is no answer, which obstore does not do by itself."""
         client, name = _find(ref)
+        for pause in _PAUSES:
+            try:
+                return client.delete(name)
+            except StoreUnreachable:
+                time.sleep(pause)
         client.delete(name)
 
     def take_over(self, address: Address, attempt: Attempt) -> None:
@@ -231,7 +236,7 @@ def _persistently(client: Client, name: str, attempt: Attempt, payload: Payload)
     """Upload, and again after what obstore does not repeat itself: a conflict, and a multipart upload
     that is unknown when its completion is repeated after a lost reply. The name is this push's own and
     the bytes are the same, so nothing can be overwritten."""
-    for pause in _CONFLICT_PAUSES:
+    for pause in _PAUSES:
         try:
             return _upload(client, name, attempt, payload)
         except Exception as error:

@@ -5,6 +5,8 @@ obstore's own texts hold whole URLs and answers, which may hold a secret: they a
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 from urllib.parse import urlsplit
 
@@ -96,7 +98,7 @@ def explain(error: Exception, where: str, doing: str, uri: str = "") -> XComErro
     if status:
         return _answered(status, code, where, doing)
     if where.startswith("file:"):
-        return _of_folder(debug, where, doing)
+        return _of_folder(text, where, doing)
     return _not_answered(text, debug, where, doing, type(error).__name__)
 
 
@@ -142,16 +144,17 @@ def _not_answered(text: str, debug: str, where: str, doing: str, name: str) -> X
     return StoreMisconfigured(f"{where} cannot be used ({name})", _ENDPOINT)
 
 
-def _of_folder(debug: str, where: str, doing: str) -> XComError:
-    if "PermissionDenied" in debug or "ReadOnlyFilesystem" in debug:
+def _of_folder(text: str, where: str, doing: str) -> XComError:
+    found = re.search(r"os error (\d+)", text)
+    number = int(found[1]) if found else 0
+    reason = os.strerror(number) if number else "the file system failed"
+    if number in (errno.EACCES, errno.EPERM, errno.EROFS):
         return StoreDenied(
-            f"This user may not {doing} {where}", "Give the user the rights to the folder, or choose another."
+            f"This user may not {doing} {where} ({reason})",
+            "Give it the rights to the folder, or choose another.",
         )
-    full = "StorageFull" in debug or "QuotaExceeded" in debug
     return StoreUnreachable(
-        f"It was not possible to {doing} {where}: "
-        + ("there is no room left" if full else "the file system failed"),
-        "Look at the disk or the network share.",
+        f"It was not possible to {doing} {where}: {reason}", "Look at the disk or the share."
     )
 
 

@@ -82,7 +82,7 @@ class _Probe:
         if piece is None or piece != _CONTENT[100:200]:
             raise StoreError(
                 "The server answers requests for a part of an object wrongly",
-                "XComs are safe, but handle.load(columns=...) fetches the whole. Update the server if you can.",
+                "XComs are safe, but handle.load(columns=...) fetches the whole. Use a newer server.",
             )
         return "columns can be read alone"
 
