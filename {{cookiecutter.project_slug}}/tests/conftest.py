@@ -6,6 +6,7 @@ config/airflow.env; variables that are set outside win, but .env is left out: wh
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import tempfile
@@ -18,6 +19,7 @@ from {{ cookiecutter.__package }} import environment, services
 
 PROJECT = Path(__file__).resolve().parents[1]
 HOME = Path(tempfile.mkdtemp(prefix="airflow-tests-"))
+atexit.register(shutil.rmtree, HOME, ignore_errors=True)
 
 # Here and not in a fixture: Airflow reads them when the first test module imports it.
 for name in environment.MISLEADING:
@@ -38,4 +40,3 @@ def airflow() -> Iterator[None]:
         os.environ.update(variables)
         metadata.migrate()
         yield
-    shutil.rmtree(HOME)

@@ -89,13 +89,12 @@ class Background:
         """Start the keeper and wait until it has started Airflow's components.
 
         Args:
-            port: for the UI; 0 for any that is free.
+            port: for the UI, see `free_port`.
 
         Raises:
-            BackgroundError: the port is taken, or something did not start.
+            BackgroundError: something did not start.
         """
         self._sweep()
-        port = _free_port(port)
         self.logs.mkdir(parents=True, exist_ok=True)
         self._state.unlink(missing_ok=True)
         with (self.logs / "keeper.log").open("wb") as output:
@@ -262,8 +261,8 @@ class Background:
             yield
 
 
-def _free_port(port: int) -> int:
-    """The port, or a free one for 0. Raises `BackgroundError` when somebody has it."""
+def free_port(port: int) -> int:
+    """The port, or one that is free for 0. Raises `BackgroundError` when somebody has it."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

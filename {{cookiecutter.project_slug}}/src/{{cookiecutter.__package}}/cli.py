@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from . import environment, report, services
-from .background import Background, BackgroundError, State
+from .background import Background, BackgroundError, State, free_port
 from .runner import Handover, PipelineEnd, Runner, TaskEnd, WorkerError
 
 READY_TIMEOUT = 180  # seconds; a busy machine takes forty
@@ -136,6 +136,8 @@ def _stores(home: Path) -> Iterator[None]:
         if background:
             variables = background.variables
         else:
+            for service in services.needed(os.environ):
+                print(f"Starting {service.server}, a server for development", flush=True)
             variables = stack.enter_context(services.running(os.environ, home / "services"))
         os.environ.update(variables)
         yield
@@ -151,15 +153,16 @@ def _up(given: argparse.Namespace) -> int:
         print("Airflow is up already.")
         _tell(background, state)
         return 0
+    port = free_port(given.port)
     from . import metadata
 
-    print("Preparing the database")
+    print("Preparing the database", flush=True)
     with _alone(background.home):
         metadata.migrate()
         if metadata.VARIABLES.is_file():
             metadata.load_variables(metadata.VARIABLES)
-    print("Starting Airflow")
-    state = background.start(given.port)
+    print("Starting Airflow", flush=True)
+    state = background.start(port)
     try:
         _await(background, state)
     except BaseException:

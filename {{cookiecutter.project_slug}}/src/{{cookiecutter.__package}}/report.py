@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .metadata import Row
     from .xcom.store import Check
 
-WIDE_ENOUGH = 100  # columns; below, an XCom takes two lines instead of a row of the table
+WIDE_ENOUGH = 120  # columns; below, an XCom takes two lines instead of a row of the table
 _SIGNS = {
     "success": "[green]✓[/]",
     "failed": "[red]✗[/]",
@@ -37,7 +37,7 @@ def console() -> Console:
 
 @dataclass
 class Xcom:
-    """What became of one task's key: the last push of each of its map indexes, and the pulls of all consumers."""
+    """What became of one task's key: the last push of each map index, and the pulls of all consumers."""
 
     dag_id: str
     task_id: str
@@ -94,7 +94,7 @@ def handed_over(out: Console, xcoms: Sequence[Xcom]) -> None:
         table = Table(box=None, header_style="bold", pad_edge=False)
         for title in ("pipeline", "task", "key"):
             table.add_column(title, overflow="fold")
-        table.add_column("kind", overflow="fold", ratio=1)
+        table.add_column("kind", overflow="fold", min_width=24)
         table.add_column("size", justify="right", no_wrap=True)
         table.add_column("kept in", no_wrap=True, overflow="ellipsis", max_width=30)
         table.add_column("push", justify="right", no_wrap=True)

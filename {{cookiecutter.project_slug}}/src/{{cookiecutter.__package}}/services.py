@@ -64,16 +64,17 @@ class Service:
 
 
 def needed(environ: Mapping[str, str]) -> list[Service]:
-    """The servers that the backend in `environ`, and the one before it, need and nobody provides."""
-    found = []
-    for prefix in ("AIRFLOW__XCOM__", "AIRFLOW__XCOM__FORMER_"):
-        connection = environ.get(f"{prefix}CONN_ID", "")
-        url = urlsplit(environ.get(f"{prefix}URL", ""))
-        if connection == S3_CONNECTION and url.scheme == "s3":
-            found.append(Service("moto", connection, url.netloc))
-        elif connection == REDIS_CONNECTION:
-            found.append(Service("valkey", connection))
-    return [service for service in dict.fromkeys(found) if not environ.get(service.variable)]
+    """The servers that the backend in `environ` needs and nobody provides. None for the one before it: what
+    that kept for development is gone."""
+    connection = environ.get("AIRFLOW__XCOM__CONN_ID", "")
+    url = urlsplit(environ.get("AIRFLOW__XCOM__URL", ""))
+    if connection == S3_CONNECTION and url.scheme == "s3":
+        service = Service("moto", connection, url.netloc)
+    elif connection == REDIS_CONNECTION:
+        service = Service("valkey", connection)
+    else:
+        return []
+    return [] if environ.get(service.variable) else [service]
 
 
 @contextlib.contextmanager
