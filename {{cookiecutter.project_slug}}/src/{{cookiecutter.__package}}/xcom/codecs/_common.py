@@ -1,0 +1,75 @@
+"""What the codecs share: one error for whatever hostile bytes provoke, the size limit, a file view of memory."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from ..errors import PayloadUnreadable, ValueTooLarge, XComError
+from . import Options
+
+
+@contextlib.contextmanager
+def readable(what: str) -> Iterator[None]:
+    """Turn every exception that decoding raises into `PayloadUnreadable`: libraries have their own each."""
+    try:
+        yield
+    except XComError:
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"[:300]
+        raise PayloadUnreadable(
+            f"The payload can't be decoded as {what} ({reason})",
+            "Another version of the codec or its library may have written it. Run the task that pushed it again.",
+        ) from error
+
+
+def check_decoded(size: int, options: Options) -> None:
+    """Refuse a payload that takes more memory than allowed, before it does. Raises `PayloadUnreadable`."""
+    if not 0 <= size <= options.max_size:
+        raise PayloadUnreadable(
+            f"Decoded, the payload would take {size:,} bytes; the limit is {options.max_size:,}",
+            "If it is what your pipeline made, raise AIRFLOW__XCOM__MAX_DECODED_SIZE.",
+        )
+
+
+def check_encoded(kind: str, size: int, options: Options) -> None:
+    """Refuse a value that no consumer would be allowed to decode. Raises `ValueTooLarge`."""
+    if size > options.max_size:
+        raise ValueTooLarge(
+            f"A {kind} of {size:,} bytes is over the limit of {options.max_size:,} for a decoded value",
+            "Raise AIRFLOW__XCOM__MAX_DECODED_SIZE for producer and consumer, or write a file and return its Path.",
+        )
+
+
+def count(number: int, noun: str) -> str:
+    """ "1 row", "1,000 rows"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+class View(io.RawIOBase):
+    """Memory as a readable, seekable file, not copied."""
+
+    def __init__(self, data: memoryview) -> None:
+        self._data = data.cast("B")
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._data.nbytes}[whence]
+        self._position = max(0, start + offset)
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        piece = self._data[self._position : self._position + memoryview(buffer).nbytes]
+        buffer[: piece.nbytes] = piece
+        self._position += piece.nbytes
+        return piece.nbytes

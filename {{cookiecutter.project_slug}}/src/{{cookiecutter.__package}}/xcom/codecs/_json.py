@@ -1,0 +1,160 @@
+"""JSON text: which values it holds exactly, and which of them may stay in Airflow's own row."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+from collections.abc import Iterator
+from itertools import chain, filterfalse, repeat
+from math import copysign, isfinite
+from typing import Any
+
+MAX_DEPTH = 200  # levels of containers in a value that a codec carries: far below Python's recursion limit
+ROW_DEPTH = 64  # levels of a value in a row: MySQL ends at 100, Airflow's api-server at 254
+
+_TYPES = frozenset({dict, list, str, int, float, bool, type(None)})
+_CONTAINERS = frozenset({dict, list})
+_CROWD = 2**20  # containers on one level from which on we look whether they are the same few over and over
+
+# What Airflow's serialisation gives a meaning of its own (FORBIDDEN_XCOM_KEYS in its task SDK).
+_RESERVED = frozenset(
+    {"__classname__", "__version__", "__data__", "__id__", "__cache__", "__type", "__source", "__var"}
+)
+
+
+def plain(value: Any, limit: int | None = None) -> bool:
+    """Whether a value may stay in Airflow's row as it is and comes back exactly, whatever the database.
+
+    Stricter than JSON: PostgreSQL's JSONB makes integers of floats from 1e16 on, drops the sign of -0.0 and
+    refuses NUL; msgpack, on the way to the supervisor, ends at 64 bits; Airflow reserves some keys, we `$xcom`.
+
+    Args:
+        value: any object.
+        limit: bytes of room. A value whose JSON text can't fit is not plain, and is not read to its end.
+    """
+    if type(value) is dict and "$xcom" in value:
+        return False
+    level, room = [value], float("inf") if limit is None else limit
+    for _ in range(ROW_DEPTH + 1):
+        room -= 2 * len(level)  # every item takes one character and a comma, at least
+        if room < -2:
+            return False
+        kinds = set(map(type, level))
+        if not kinds <= _TYPES:
+            return False
+        if float in kinds:
+            floats = [item for item in level if type(item) is float]
+            if not all(map(isfinite, floats)) or max(map(abs, floats)) >= 1e16:
+                return False
+            if -1.0 in map(copysign, repeat(1.0), filterfalse(None, floats)):
+                return False
+        if int in kinds:
+            integers = [item for item in level if type(item) is int]
+            if min(integers) < -(2**63) or max(integers) >= 2**63:
+                return False
+        dicts, level_below = _below(level, kinds)
+        keys = set(chain.from_iterable(dicts))
+        if not set(map(type, keys)) <= {str} or not _RESERVED.isdisjoint(keys):
+            return False
+        text = "".join(chain(keys, [item for item in level if type(item) is str]))
+        if "\0" in text or not _encodable(text):
+            return False
+        room -= len(text)
+        if level_below is None:
+            return False
+        if not level_below:
+            return True
+        level = level_below
+    return False
+
+
+def exact(value: Any) -> bool:
+    """Whether JSON text holds a value exactly: nothing but JSON's own types, string keys, finite floats.
+
+    Goes level by level with loops that run in C: this sees every leaf of 300,000 records.
+    """
+    level = [value]
+    for _ in range(MAX_DEPTH + 1):
+        kinds = set(map(type, level))
+        if not kinds <= _TYPES:
+            return False
+        if float in kinds and not all(map(isfinite, [item for item in level if type(item) is float])):
+            return False
+        dicts, level_below = _below(level, kinds)
+        if not set(map(type, chain.from_iterable(dicts))) <= {str}:
+            return False
+        if level_below is None:
+            return False
+        if not level_below:
+            return True
+        level = level_below
+    return False
+
+
+def _below(level: list[Any], kinds: set[type]) -> tuple[list[dict[Any, Any]], list[Any] | None]:
+    """The dicts on a level, and all items one level deeper; None instead if these repeat themselves in
+    such numbers that the text might be endless (a list that holds the same list twice, and so on down)."""
+    if _CONTAINERS.isdisjoint(kinds):
+        return [], []
+    containers = [item for item in level if type(item) in _CONTAINERS]
+    dicts = [item for item in containers if type(item) is dict]
+    if len(containers) > _CROWD and len(set(map(id, containers))) < len(containers):
+        return dicts, None
+    lists = (
+        containers
+        if not dicts
+        else [item for item in containers if type(item) is list]
+        if list in kinds
+        else []
+    )
+    return dicts, [*chain.from_iterable(lists), *chain.from_iterable(map(dict.values, dicts))]
+
+
+def _encodable(text: str) -> bool:
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair: not Unicode, though Python's str can hold it
+        return False
+    return True
+
+
+def dumps(value: Any) -> bytes:
+    """Compact JSON text in UTF-8. The caller knows that JSON holds the value (`exact`).
+
+    Raises:
+        UnicodeEncodeError: a string holds half of a surrogate pair.
+        ValueError: an integer has more digits than Python turns into text (sys.set_int_max_str_digits).
+        RecursionError: nested too deeply.
+    """
+    import msgspec
+
+    return msgspec.json.encode(value)
+
+
+def loads(text: bytes | memoryview) -> Any:
+    """Builtin objects from JSON text. Raises msgspec.DecodeError, ValueError or RecursionError."""
+    import msgspec
+
+    with paused_gc():
+        return msgspec.json.decode(text)
+
+
+@contextlib.contextmanager
+def paused_gc() -> Iterator[None]:
+    """Build many objects without the garbage collector walking over them again and again.
+
+    Afterwards they count as old, so that the next collection doesn't walk over them either. Measured with
+    300,000 records: 1.4 s with the collector on, 0.4 s with it paused, and 0.2 s saved in what follows.
+    """
+    running, frozen = gc.isenabled(), gc.get_freeze_count()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if not frozen:  # otherwise unfreeze() would undo what a parent process did for its forks
+            gc.freeze()
+            gc.unfreeze()
+        if running:
+            gc.enable()

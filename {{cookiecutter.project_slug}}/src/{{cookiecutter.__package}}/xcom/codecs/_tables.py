@@ -1,0 +1,442 @@
+"""Arrow tables as bytes and back: IPC files or parquet, for the codecs of pandas, polars and Arrow.
+
+Written batch by batch, so that the peak is the frame and its encoded bytes. Read batch by batch, once it is
+known how large the whole will be, and each batch validated before anything relies on it: an offset that
+leads out of its array would be a read of foreign memory.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from ..errors import PayloadUnreadable, UnsupportedValue
+from . import CHUNK, Content, Options, Payload
+from ._common import check_decoded
+from ._json import dumps, loads
+
+_BATCH = {
+    "arrow": 16 * 2**20,
+    "parquet": 32 * 2**20,
+}  # bytes of rows taken together: what a strided frame costs more
+_MEDIA_TYPES = {"arrow": "application/vnd.apache.arrow.file", "parquet": "application/vnd.apache.parquet"}
+_MAGIC = b"ARROW1\0\0"
+_COLUMNS = b"xcom:columns"  # where a parquet file keeps the exact Arrow schema, and categories in their order
+
+_EXTENSION = b"ARROW:extension:name"
+# Extension types that Arrow itself reads, without code of others (CVE-2023-47248, CVE-2026-41486).
+_EXTENSIONS = {b"arrow.uuid", b"arrow.json", b"arrow.bool8", b"arrow.opaque", b"arrow.fixed_shape_tensor"}
+
+
+def rows_per_batch(rows: int, size: int, options: Options) -> int:
+    """How many rows to take together, of a table of so many rows and bytes in memory."""
+    return max(1, rows * _BATCH[options.frame_format] // max(size, 1))
+
+
+# -- writing ----------------------------------------------------------------------------------------
+
+
+def write(payload: Payload, schema: Any, batches: Iterable[Any], options: Options) -> Payload:
+    """Fill in body, media type, suffix and meta of a payload.
+
+    Args:
+        payload: with codec, kind and summary.
+        schema: pyarrow Schema.
+        batches: pyarrow RecordBatches, at least one. A dictionary column (a category) has the same dictionary
+            in all of them.
+
+    Raises:
+        UnsupportedValue: the format does not hold one of the types exactly.
+    """
+    import pyarrow as pa
+
+    form = options.frame_format if len(schema) else "arrow"  # parquet has no rows without columns
+    for field in schema:
+        _check_type(field, form)
+    if form == "parquet" and len(set(schema.names)) < len(schema):
+        raise _not_held(form, "two columns have the same name")
+    sink, rows = _Sink(), 0
+    try:
+        with _WRITERS[form](pa.PythonFile(sink, mode="w"), schema) as writer:
+            for batch in batches:
+                batch.validate(full=True)  # as the reader will
+                writer.write_batch(batch)
+                rows += batch.num_rows
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
+        raise _not_held(form, str(error)) from error
+    payload.body, payload.suffix, payload.media_type = sink.body(), f".{form}", _MEDIA_TYPES[form]
+    payload.meta |= {"format": form, "rows": rows}
+    if form == "parquet":
+        (length,) = struct.unpack("<I", sink.tail(8)[:4])
+        payload.meta["footer"] = hashlib.sha256(sink.tail(length + 8)).hexdigest()
+    return payload
+
+
+def _not_held(form: str, reason: str) -> UnsupportedValue:
+    advice = (
+        "Convert the column, or set AIRFLOW__XCOM__FRAME_FORMAT=arrow."
+        if form == "parquet"
+        else "Convert the column."
+    )
+    return UnsupportedValue(f"The table can't be written as {form}: {reason[:200]}", advice)
+
+
+def _check_type(field: Any, form: str, top: bool = True) -> None:
+    """Refuse extension types that can't be read safely, and what parquet would change; also inside others."""
+    import pyarrow as pa
+
+    kind, name = field.type, (field.metadata or {}).get(_EXTENSION)
+    if isinstance(kind, pa.BaseExtensionType):
+        name, kind = kind.extension_name.encode(), kind.storage_type
+    if name is not None and name not in _EXTENSIONS:
+        raise UnsupportedValue(
+            f"Column {field.name!r} has the extension type {name.decode(errors='replace')!r}, which is not "
+            "in the list of those that are safe to read",
+            "Return its storage: column.storage, or cast it to a plain type.",
+        )
+    is_dictionary = pa.types.is_dictionary(kind)
+    if form == "parquet" and (kind == pa.date64() or (is_dictionary and not top)):
+        raise _not_held(form, f"column {field.name!r} has a part of type {kind}")
+    children = [kind.field(i) for i in range(kind.num_fields)]
+    if is_dictionary:
+        children = [pa.field(field.name, kind.value_type)]
+    for child in children:
+        _check_type(child, form, top=False)
+
+
+class _Sink:
+    """A file that gathers what is written to it in pieces worth uploading, and never doubles its memory."""
+
+    closed = False
+
+    def __init__(self) -> None:
+        self.pieces = [bytearray()]
+
+    def write(self, data: Any) -> int:
+        if len(self.pieces[-1]) + len(data) > CHUNK:
+            self.pieces.append(bytearray())
+        self.pieces[-1] += data
+        return len(data)
+
+    def flush(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    def body(self) -> list[memoryview]:
+        """All that was written, in order."""
+        return [memoryview(piece) for piece in self.pieces]
+
+    def tail(self, length: int) -> bytes:
+        """The last bytes written."""
+        found = b""
+        for piece in reversed(self.pieces):
+            found = bytes(piece[max(0, len(piece) + len(found) - length) :]) + found
+        return found
+
+
+def _ipc_writer(sink: Any, schema: Any) -> Any:
+    import pyarrow as pa
+
+    options = pa.ipc.IpcWriteOptions(compression=pa.Codec("zstd", compression_level=1))
+    return pa.ipc.new_file(sink, schema, options=options)
+
+
+class _ParquetWriter:
+    """Writes what parquet has no type for as something that other tools read, and notes how it was.
+
+    Categories become their values (if these can be found again: text, integers, dates) or their codes; the
+    categories themselves, in order and with those that are not used, go into the file's metadata.
+    """
+
+    def __init__(self, sink: Any, schema: Any) -> None:
+        self._sink, self._schema = sink, schema
+        self._writer: Any = None
+        self._dictionaries: dict[int, Any] = {}
+        self._by_value: list[int] = []
+
+    def __enter__(self) -> _ParquetWriter:
+        return self
+
+    def write_batch(self, batch: Any) -> None:
+        import pyarrow as pa
+
+        if self._writer is None:
+            self._start(batch)
+        columns = list(batch.columns)
+        for i in self._dictionaries:
+            columns[i] = columns[i].dictionary_decode() if i in self._by_value else columns[i].indices
+        # write_table, because write_batch would keep up to a million rows in memory.
+        group = pa.Table.from_arrays(columns, schema=self._writer.schema)
+        self._writer.write_table(group, row_group_size=max(1, group.num_rows))
+
+    def _start(self, batch: Any) -> None:
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        fields = list(self._schema)
+        for i, field in enumerate(fields):
+            if pa.types.is_dictionary(field.type):
+                values = self._dictionaries[i] = batch.column(i).dictionary
+                if _can_be_found(values):
+                    self._by_value.append(i)
+                fields[i] = field.with_type(values.type if i in self._by_value else field.type.index_type)
+        self._writer = parquet.ParquetWriter(
+            self._sink,
+            pa.schema(fields, self._schema.metadata),
+            compression="zstd",
+            compression_level=1,
+            write_page_checksum=True,
+            use_dictionary=[
+                f.name for f, column in zip(fields, batch.columns, strict=True) if _repeats(column)
+            ],
+        )
+
+    def __exit__(self, failed: type | None, *_: object) -> None:
+        if failed is None:
+            notes = {
+                "schema": _b64(self._schema.serialize()),
+                "dictionaries": {str(i): alone([values]) for i, values in self._dictionaries.items()},
+                "by_value": self._by_value,
+            }
+            self._writer.add_key_value_metadata({_COLUMNS: dumps(notes)})
+        if self._writer is not None:
+            self._writer.close()
+
+
+_WRITERS: dict[str, Any] = {"arrow": _ipc_writer, "parquet": _ParquetWriter}
+
+
+def _can_be_found(values: Any) -> bool:
+    """Whether each of these values leads back to its own position."""
+    import pyarrow as pa
+
+    is_ = pa.types
+    tests = (is_.is_string, is_.is_large_string, is_.is_integer, is_.is_date32, is_.is_timestamp)
+    known = any(test(values.type) for test in tests)
+    return known and not values.null_count and len(values.unique()) == len(values)
+
+
+def _repeats(column: Any) -> bool:
+    """Whether parquet's dictionaries pay: trying them on random numbers costs four times the writing."""
+    import pyarrow as pa
+
+    sample = column.slice(0, 10_000)
+    try:
+        return bool(2 * pa.compute.count_distinct(sample).as_py() < len(sample))
+    except pa.ArrowNotImplementedError:
+        return False
+
+
+def alone(arrays: Sequence[Any]) -> str:
+    """A few Arrow arrays of one length as text, to be kept in metadata."""
+    import pyarrow as pa
+
+    out = pa.BufferOutputStream()
+    batch = pa.RecordBatch.from_arrays(list(arrays), [str(i) for i in range(len(arrays))])
+    with pa.ipc.new_file(out, batch.schema) as writer:
+        writer.write_batch(batch)
+    return _b64(out.getvalue())
+
+
+def from_alone(text: str, options: Options) -> list[Any]:
+    """The arrays that `alone` made text of."""
+    (batch,) = Ipc(memoryview(base64.b64decode(text)), options).batches()
+    return list(batch.columns)
+
+
+def _b64(data: Any) -> str:
+    return base64.b64encode(data).decode()
+
+
+# -- reading ----------------------------------------------------------------------------------------
+
+
+class Ipc:
+    """An IPC file, read as the stream that it holds; its footer says nothing that the stream does not.
+
+    Attributes:
+        schema: pyarrow Schema of all columns.
+    """
+
+    def __init__(self, data: memoryview, options: Options) -> None:
+        import pyarrow as pa
+
+        if bytes(data[:8]) != _MAGIC:
+            raise PayloadUnreadable("The payload is not an Arrow file")
+        whole = pa.py_buffer(data)
+        self._stream = (whole if whole.address % 8 == 0 else pa.py_buffer(bytes(data)))[8:]
+        self.schema = _read_schema(self._stream)
+        check_decoded(sum(_decoded_sizes(self._stream, len(self.schema))), options)
+
+    def batches(self, fields: Sequence[int] | None = None) -> Iterator[Any]:
+        """RecordBatches of these columns (in the file's order) or of all."""
+        import pyarrow as pa
+
+        options = pa.ipc.IpcReadOptions(included_fields=fields)
+        for batch in pa.ipc.open_stream(pa.BufferReader(self._stream), options=options):
+            batch.validate(full=True)
+            yield batch
+
+
+class Parquet:
+    """A parquet file; from a reader of ranges only the bytes of the columns that are asked for.
+
+    Attributes:
+        schema: pyarrow Schema of all columns.
+    """
+
+    def __init__(self, source: Any, footer: str, options: Options) -> None:
+        from pyarrow import parquet
+
+        # Pages have checksums, the footer has none: the reference holds its digest.
+        found = _footer(source)
+        if hashlib.sha256(found).hexdigest() != footer:
+            raise PayloadUnreadable("The footer of the parquet file is not the one that was pushed")
+        metadata = parquet.read_metadata(io.BytesIO(b"PAR1" + found))
+        groups = (metadata.row_group(i) for i in range(metadata.num_row_groups))
+        check_decoded(
+            max(sum(g.total_byte_size for g in groups), metadata.num_rows * metadata.num_columns), options
+        )
+        notes = loads(metadata.metadata[_COLUMNS])
+        _read_schema(base64.b64decode(metadata.metadata[b"ARROW:schema"]))
+        self.schema = _read_schema(base64.b64decode(notes["schema"]))
+        self._options = options
+        self._by_value = notes["by_value"]
+        self._dictionaries = {int(i): from_alone(one, options)[0] for i, one in notes["dictionaries"].items()}
+        self._file = parquet.ParquetFile(source, metadata=metadata, page_checksum_verification=True)
+
+    def batches(self, fields: Sequence[int] | None = None) -> Iterator[Any]:
+        """RecordBatches of these columns (in the file's order) or of all; at least one."""
+        import pyarrow as pa
+
+        wanted = sorted(range(len(self.schema)) if fields is None else fields)
+        schema = pa.schema([self.schema.field(i) for i in wanted], self.schema.metadata)
+        found: Any = self._file.iter_batches(2**17, columns=None if fields is None else schema.names)
+        if not self._file.metadata.num_rows:
+            found = [self._file.schema_arrow.empty_table().combine_chunks()]
+        size = 0
+        for batch in found:
+            batch.validate(full=True)
+            size += batch.nbytes
+            check_decoded(size, self._options)
+            columns = [self._restore(i, batch.column(self.schema.field(i).name)) for i in wanted]
+            yield pa.RecordBatch.from_arrays(columns, schema=schema)
+
+    def _restore(self, i: int, column: Any) -> Any:
+        import pyarrow as pa
+
+        kind, dictionary = self.schema.field(i).type, self._dictionaries.get(i)
+        if isinstance(column, pa.ChunkedArray):
+            column = column.combine_chunks()
+        if dictionary is None:
+            return column if column.type == kind else column.cast(kind)
+        codes = pa.compute.index_in(column, value_set=dictionary) if i in self._by_value else column
+        array = pa.DictionaryArray.from_arrays(codes.cast(kind.index_type), dictionary, ordered=kind.ordered)
+        array.validate(full=True)
+        return array
+
+
+def open_table(
+    content: Content, meta: dict[str, Any], options: Options, *, ranges: bool = False
+) -> Ipc | Parquet:
+    """The table in a payload.
+
+    Args:
+        ranges: read parquet through `content.reader()`, if there is one: less than the whole is wanted.
+
+    Raises:
+        PayloadUnreadable: it is damaged or too large. Other exceptions are for `readable` to turn into that.
+    """
+    import pyarrow as pa
+
+    if meta["format"] == "arrow":
+        return Ipc(content.buffer(), options)
+    reader = content.reader() if ranges else None
+    source = pa.PythonFile(reader, mode="r") if reader else pa.BufferReader(content.buffer())
+    return Parquet(source, meta["footer"], options)
+
+
+def positions(names: Sequence[Any], columns: Sequence[str]) -> list[int]:
+    """Where these columns are among the names. Raises `UnsupportedValue` for one that is not there."""
+    missing = [column for column in columns if column not in names]
+    if missing:
+        known = ", ".join(map(str, names[:50])) or "none"
+        raise UnsupportedValue(f"There is no column {missing[0]!r}", f"Its columns are: {known}.")
+    return [names.index(column) for column in columns]
+
+
+def _footer(source: Any) -> bytes:
+    """The end of a parquet file: its metadata, their length, the magic."""
+    size = source.size()
+    source.seek(size - 8)
+    length, magic = struct.unpack("<I4s", source.read(8))
+    if magic != b"PAR1" or length > size - 12:
+        raise PayloadUnreadable("The payload is not a parquet file")
+    source.seek(size - 8 - length)
+    return bytes(source.read(length + 8))
+
+
+def _read_schema(raw: Any) -> Any:
+    """The schema at the start of an IPC stream; first without extension types, to see if one is unsafe."""
+    import pyarrow as pa
+
+    message = pa.ipc.read_message(pa.py_buffer(raw)).serialize().to_pybytes()
+    neutral = message.replace(_EXTENSION, _EXTENSION.replace(b":", b"_"))
+    fields = list(pa.ipc.read_schema(pa.py_buffer(neutral)))
+    while fields:
+        field = fields.pop()
+        name = (field.metadata or {}).get(_EXTENSION.replace(b":", b"_"))
+        if name is not None and name not in _EXTENSIONS:
+            raise PayloadUnreadable(
+                f"The payload has the extension type {name[:100]!r}, which is not safe to read"
+            )
+        kind = field.type
+        fields += [kind.field(i) for i in range(kind.num_fields)]
+        if pa.types.is_dictionary(kind):
+            fields.append(pa.field("", kind.value_type))
+    return pa.ipc.read_schema(pa.py_buffer(message))
+
+
+def _decoded_sizes(stream: Any, columns: int) -> Iterator[int]:
+    """Bytes that each message of an IPC stream takes when decompressed, at least one per row and column.
+
+    Arrow allocates whatever the compressed buffers claim. What they claim is in front of each buffer; where
+    the buffers are is in the message's header, a FlatBuffer (Message.fbs in apache/arrow).
+    """
+    import pyarrow as pa
+
+    for message in pa.ipc.MessageReader.open_stream(pa.BufferReader(stream)):
+        head, body = message.metadata.to_pybytes(), message.body
+        if body is None or message.type == "schema":
+            continue
+        batch = _table(head, _table(head, 0), 2)
+        if message.type == "dictionary":
+            batch = _table(head, batch, 1)
+        rows_at, buffers, compressed = _slot(head, batch, 0), _table(head, batch, 2), _slot(head, batch, 3)
+        size = columns * (struct.unpack_from("<q", head, rows_at)[0] if rows_at else 0)
+        (count,) = struct.unpack_from("<I", head, buffers)
+        for offset, length in struct.iter_unpack("<qq", head[buffers + 4 : buffers + 4 + 16 * count]):
+            claimed = struct.unpack_from("<q", body, offset)[0] if compressed and length else -1
+            size += length if claimed == -1 else claimed
+        yield size
+
+
+def _slot(data: bytes, table: int, number: int) -> int:
+    """Where a field of a FlatBuffers table is; 0 if the table does not have it."""
+    vtable = table - struct.unpack_from("<i", data, table)[0]
+    (size,) = struct.unpack_from("<H", data, vtable)
+    at = 4 + 2 * number
+    (offset,) = struct.unpack_from("<H", data, vtable + at) if at < size else (0,)
+    return table + offset if offset else 0
+
+
+def _table(data: bytes, table: int, number: int | None = None) -> int:
+    """Where the table or vector is that a field refers to; without a number, the root of the buffer."""
+    at = table if number is None else _slot(data, table, number)
+    return at + int(struct.unpack_from("<I", data, at)[0])

@@ -1,0 +1,352 @@
+"""Trees of Python values as JSON: what JSON does not hold exactly becomes an object {"$t": tag, "v": ...}.
+
+    tuple, set, frozenset, deque              items; a deque also "maxlen"
+    dict                                      [key, value] pairs if a key is not a string or is "$t"
+    OrderedDict, Counter, defaultdict         [key, value] pairs; a defaultdict also "factory"
+    enum, namedtuple, dataclass, pydantic     "class": "module:qualified.name"; name, items or fields
+    part                                      number of a part of the container: a frame, an array, a file
+    and the single values of _scalars.py
+
+Objects are put together again from their fields: neither `__init__` nor any validator runs, so that they
+come back as they were and a payload can't make a constructor do something.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import enum
+import functools
+import importlib
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from ..errors import PayloadUnreadable, UnsupportedValue
+from . import Options
+from ._json import MAX_DEPTH
+from ._scalars import TAG, Json
+from ._scalars import decode as scalar_from_json
+from ._scalars import encode as scalar_to_json
+
+INLINE = 4096  # bytes that stay in the text, as base64; more become a part of a container
+
+_FACTORIES = {kind.__name__: kind for kind in (list, dict, set, tuple, int, float, str, bool)}
+_PROJECT = __name__.partition(".")[0]
+
+
+class Tagger:
+    """Turns one value into JSON.
+
+    Attributes:
+        parts: what another codec has to encode, each with a name made of its keys.
+
+    Args:
+        options: which classes may be built, and how large the value may get.
+        parts: whether there may be any.
+        careful: look at every string and number; otherwise half surrogate pairs and integers too long for
+            JSON text are left in, and `_json.dumps` raises.
+    """
+
+    def __init__(self, options: Options, *, parts: bool = True, careful: bool = False) -> None:
+        self.parts: list[tuple[str, Any]] = []
+        self._parts_allowed = parts
+        self._options = options
+        self._as_is = {bool, type(None)} if careful else {bool, type(None), str, int}
+        self._path: list[Any] = []
+        self._open: set[int] = set()
+        self._done: dict[int, tuple[Any, Any, int]] = {}  # by id: container, its JSON, the items in it
+        self._items = 0
+
+    def run(self, value: Any) -> Any:
+        """The value as JSON.
+
+        Raises:
+            UnsupportedValue: the text names what can't be carried, and where in the value it is.
+        """
+        try:
+            return self._any(value)
+        except UnsupportedValue as error:
+            where = "".join(f"[{key!r}]" for key in self._path)
+            if where:
+                raise UnsupportedValue(f"{error.what}, at value{where[:200]}", error.advice) from error
+            raise
+
+    def _any(self, value: Any) -> Any:
+        cls = type(value)
+        if cls in self._as_is:
+            return value
+        if cls is float:
+            return value if value - value == 0 else scalar_to_json(value)
+        if cls is int:
+            return value if -(2**63) <= value < 2**64 else scalar_to_json(value)
+        if cls is str:
+            return value if _is_unicode(value) else scalar_to_json(value)
+        if cls in _CONTAINERS:
+            return self._once(value, _CONTAINERS[cls])
+        if cls in (bytes, bytearray) and len(value) > INLINE and self._parts_allowed:
+            return self._once(value, Tagger._part)
+        if (scalar := scalar_to_json(value)) is not None:
+            return scalar
+        if isinstance(value, enum.Enum):
+            by_name = cls.__members__.get(value.name) is value
+            return {TAG: "enum", "class": self._class(cls), "v": value.name if by_name else value.value}
+        if any(codec.accepts(value) for codec in _codecs()):
+            return self._once(value, Tagger._part)
+        return self._once(value, Tagger._object)
+
+    def _once(self, value: Any, turn: Callable[[Tagger, Any], Any]) -> Any:
+        """Turn each container once, however often it occurs: no endless loop, no endless work."""
+        mark = id(value)
+        if mark in self._done:
+            _, turned, items = self._done[mark]
+            self._count(items)
+            return turned
+        if mark in self._open:
+            raise UnsupportedValue("The value contains itself", "Break the cycle before you return it.")
+        if len(self._open) >= MAX_DEPTH:
+            raise UnsupportedValue(
+                f"The value is nested more than {MAX_DEPTH} levels deep", "Flatten it, or write it to a file."
+            )
+        self._open.add(mark)
+        before = self._items
+        turned = turn(self, value)
+        self._open.remove(mark)
+        self._done[mark] = value, turned, self._items - before
+        return turned
+
+    def _count(self, items: int) -> None:
+        self._items += items
+        if 2 * self._items > self._options.max_size:
+            raise UnsupportedValue(
+                f"Written out, the value would take more than {self._options.max_size:,} bytes, the limit",
+                "If it holds the same list or dict again and again, push that one once.",
+            )
+
+    def _items_of(self, values: Iterable[Any], keys: Iterable[Any] | None = None) -> list[Any]:
+        values = list(values)
+        self._count(len(values))
+        if self._as_is.issuperset(map(type, values)):
+            return values
+        turned = []
+        for key, item in zip(range(len(values)) if keys is None else keys, values, strict=True):
+            if type(item) in self._as_is:
+                turned.append(item)
+                continue
+            self._path.append(key)
+            turned.append(self._any(item))
+            self._path.pop()
+        return turned
+
+    def _dict(self, value: dict[Any, Any]) -> Any:
+        if TAG in value or not {str}.issuperset(map(type, value)) or not self._legible(value):
+            return {TAG: "dict", "v": self._pairs(value)}
+        return dict(zip(value, self._items_of(value.values(), value), strict=True))
+
+    def _legible(self, keys: Iterable[str]) -> bool:
+        return str in self._as_is or all(map(_is_unicode, keys))
+
+    def _pairs(self, value: dict[Any, Any]) -> list[Any]:
+        return [*map(list, zip(self._items_of(value), self._items_of(value.values(), value), strict=True))]
+
+    def _tagged(self, value: Any) -> Json:
+        return {TAG: type(value).__name__, "v": self._items_of(value)}
+
+    def _deque(self, value: collections.deque[Any]) -> Json:
+        return {**self._tagged(value), "maxlen": value.maxlen}
+
+    def _tagged_pairs(self, value: dict[Any, Any]) -> Json:
+        return {TAG: type(value).__name__, "v": self._pairs(value)}
+
+    def _defaultdict(self, value: collections.defaultdict[Any, Any]) -> Json:
+        factory = value.default_factory
+        name = None if factory is None else getattr(factory, "__name__", "")
+        if name is not None and _FACTORIES.get(name) is not factory:
+            raise UnsupportedValue("A defaultdict with a factory of one's own", "Return dict(value).")
+        return {**self._tagged_pairs(value), "factory": name}
+
+    def _part(self, value: Any) -> Json:
+        if not self._parts_allowed:
+            raise UnsupportedValue(
+                f"A {type(value).__name__} inside a cell of a table", "Return it beside the table, in a dict."
+            )
+        self.parts.append(("-".join(map(str, self._path)), value))
+        return {TAG: "part", "v": len(self.parts) - 1}
+
+    def _object(self, value: Any) -> Json:
+        """An object of a class that the consumer may build: its fields, if these are all that it has."""
+        cls = type(value)
+        if isinstance(value, tuple) and cls.__bases__ == (tuple,) and hasattr(cls, "_fields"):
+            if object.__getstate__(value) is None:
+                return {TAG: "namedtuple", "class": self._class(cls), "v": self._items_of(value, cls._fields)}
+        elif _is_pydantic(cls):
+            made = {TAG: "pydantic", "class": self._class(cls), "v": self._dict(_attributes(value))}
+            made["set"] = sorted(value.__pydantic_fields_set__)
+            for name in ("extra", "private"):
+                if (more := getattr(value, f"__pydantic_{name}__")) is not None:
+                    made[name] = self._dict(more)
+            return made
+        elif dataclasses.is_dataclass(cls) and cls.__new__ is object.__new__:  # not a dict, an exception, ...
+            fields = _attributes(value)
+            if odd := fields.keys() ^ {field.name for field in dataclasses.fields(cls)}:
+                raise UnsupportedValue(
+                    f"A {cls.__name__} whose attributes are not its fields: {', '.join(sorted(odd))}",
+                    "Make them fields, or return a dict.",
+                )
+            return {TAG: "dataclass", "class": self._class(cls), "v": self._dict(fields)}
+        raise unknown(value)
+
+    def _class(self, cls: type) -> str:
+        """How the consumer finds a class. Raises unless it can, and may."""
+        module, name = cls.__module__, cls.__qualname__
+        advice = f"Move the class to {_PROJECT}.models (or another module that you add to "
+        advice += "AIRFLOW__CORE__ALLOWED_DESERIALIZATION_CLASSES), or return a dict."
+        in_dag_file = module == "__main__" or module.startswith("unusual_prefix_")
+        if in_dag_file or _look_up(sys.modules.get(module), name) is not cls:
+            raise UnsupportedValue(f"The consumer could not import class {module}.{name}", advice)
+        if not self._options.class_allowed(f"{module}.{name}"):
+            raise UnsupportedValue(f"Class {module}.{name} may not be built from an XCom", advice)
+        return f"{module}:{name}"
+
+
+_CONTAINERS: dict[type, Callable[[Tagger, Any], Any]] = {
+    list: Tagger._items_of,
+    dict: Tagger._dict,
+    tuple: Tagger._tagged,
+    set: Tagger._tagged,
+    frozenset: Tagger._tagged,
+    collections.deque: Tagger._deque,
+    collections.OrderedDict: Tagger._tagged_pairs,
+    collections.Counter: Tagger._tagged_pairs,
+    collections.defaultdict: Tagger._defaultdict,
+}
+
+
+class Untagger:
+    """Turns JSON made by `Tagger` into values again, in place.
+
+    Args:
+        options: which classes may be built.
+        part: gives the value of a part by its number.
+    """
+
+    def __init__(self, options: Options, part: Callable[[int], Any]) -> None:
+        self._options = options
+        self._part = part
+
+    def run(self, found: Any) -> Any:
+        """The value. Malformed values raise what their classes raise; the caller makes one error of it."""
+        cls = type(found)
+        if cls is list and not _NESTED.isdisjoint(map(type, found)):
+            found[:] = map(self.run, found)
+        elif cls is dict:
+            if TAG in found:
+                return self._untag(found)
+            for key, item in found.items():
+                if type(item) in _NESTED:
+                    found[key] = self.run(item)
+        return found
+
+    def _untag(self, found: Json) -> Any:
+        tag = found[TAG]
+        if tag in _ITEMS:
+            return _ITEMS[tag](self.run(found["v"]))
+        if tag == "deque":
+            return collections.deque(self.run(found["v"]), found["maxlen"])
+        if tag == "defaultdict":
+            factory = found["factory"]
+            return collections.defaultdict(factory and _FACTORIES[factory], self.run(found["v"]))
+        if tag == "part":
+            return self._part(found["v"])
+        if "class" in found:
+            return self._object(self._class(found["class"]), found)
+        return scalar_from_json(found)
+
+    def _object(self, cls: Any, found: Json) -> Any:
+        tag, v = found[TAG], self.run(found["v"])
+        if tag == "enum" and issubclass(cls, enum.Enum):
+            return cls.__members__[v] if v in cls.__members__ else cls(v)
+        if tag == "namedtuple" and issubclass(cls, tuple) and len(v) == len(cls._fields):
+            return tuple.__new__(cls, v)
+        if tag == "pydantic" and _is_pydantic(cls):
+            special = {
+                "fields_set": set(found["set"]),
+                **{n: self.run(found.get(n)) for n in ("extra", "private")},
+            }
+            v = {"__dict__": v, **{f"__pydantic_{name}__": item for name, item in special.items()}}
+        elif tag != "dataclass" or {field.name for field in dataclasses.fields(cls)} != v.keys():
+            raise ValueError(f"{cls} is not a {tag} of these fields")
+        made = object.__new__(cls)
+        for name, item in v.items():
+            object.__setattr__(made, name, item)
+        return made
+
+    def _class(self, found: str) -> Any:
+        module, _, name = found.partition(":")
+        if not self._options.class_allowed(f"{module}.{name}"):
+            raise PayloadUnreadable(
+                f"It holds an object of class {module}.{name}, which may not be built from an XCom here",
+                "Add the class to AIRFLOW__CORE__ALLOWED_DESERIALIZATION_CLASSES if you trust who pushed it.",
+            )
+        cls = _look_up(importlib.import_module(module), name)
+        # An alias under an allowed name could be any class.
+        if not isinstance(cls, type) or (cls.__module__, cls.__qualname__) != (module, name):
+            raise ValueError(f"there is no class {name} in {module}")
+        return cls
+
+
+_NESTED = frozenset({list, dict})
+_ITEMS: dict[str, Callable[[Any], Any]] = {
+    kind.__name__: kind for kind in (tuple, set, frozenset, dict, collections.OrderedDict)
+}
+_ITEMS["Counter"] = lambda pairs: collections.Counter(dict(pairs))
+
+
+def unknown(value: Any) -> UnsupportedValue:
+    """The error for a value of a class that nothing carries, with advice for the classes people meet."""
+    cls = type(value)
+    base = next((kind for kind in cls.__mro__[1:] if kind in _CONTAINERS or kind in (str, int, float)), None)
+    if base is not None:
+        advice = f"Return {base.__name__}(value): a subclass of {base.__name__} would lose its type."
+    elif hasattr(value, "__next__"):
+        advice = "Return list(value): a generator can be read only once."
+    elif hasattr(value, "serialize") or hasattr(value, "__attrs_attrs__"):
+        advice = "Return a dict of what the consumer needs."
+    else:
+        advice = "Return plain values, a dataclass or a pydantic model, or add a codec to xcom/codecs."
+    return UnsupportedValue(f"No codec carries a value of type {cls.__module__}.{cls.__qualname__}", advice)
+
+
+@functools.cache
+def _codecs() -> list[Any]:
+    from . import registry
+
+    return [codec for name, codec in registry().items() if name != "structured"]
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        return text.isascii() or bool(text.encode())
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return False
+
+
+def _look_up(module: Any, qualified_name: str) -> Any:
+    return functools.reduce(lambda found, name: getattr(found, name, None), qualified_name.split("."), module)
+
+
+def _is_pydantic(cls: type) -> bool:
+    pydantic = sys.modules.get("pydantic")
+    return pydantic is not None and issubclass(cls, pydantic.BaseModel)
+
+
+def _attributes(value: Any) -> dict[str, Any]:
+    """All that an object holds, in its dict or its slots, but what functools.cached_property left there."""
+    cls = type(value)
+    state: Any = vars(value) if _is_pydantic(cls) else object.__getstate__(value) or {}
+    attributes: dict[str, Any] = {**(state[0] or {}), **state[1]} if isinstance(state, tuple) else state
+    return {
+        name: item
+        for name, item in attributes.items()
+        if not isinstance(getattr(cls, name, None), functools.cached_property)
+    }

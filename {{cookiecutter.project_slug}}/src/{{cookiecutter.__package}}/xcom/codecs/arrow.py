@@ -1,0 +1,92 @@
+"""pyarrow tables, record batches and arrays."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from . import Content, Options, Payload
+from ._common import check_encoded, count, readable
+from ._tables import open_table, positions, rows_per_batch, write
+
+
+class ArrowCodec:
+    """Keeps schema, metadata and every value; not how the rows were divided into chunks.
+
+    Extension types are carried if Arrow itself defines them (uuid, json, bool8, ...). A column of
+    dictionaries gets one dictionary for all its rows.
+    """
+
+    name = "arrow"
+
+    def accepts(self, value: Any) -> bool:
+        """Table, RecordBatch, ChunkedArray and Array."""
+        pa = sys.modules.get("pyarrow")
+        return pa is not None and isinstance(value, (pa.Table, pa.RecordBatch, pa.ChunkedArray, pa.Array))
+
+    def encode(self, value: Any, options: Options) -> Payload:
+        """An IPC file or parquet. Raises `UnsupportedValue` for types that the format does not hold."""
+        import pyarrow as pa
+
+        shape = next(
+            k.__name__ for k in (pa.Table, pa.RecordBatch, pa.ChunkedArray, pa.Array) if isinstance(value, k)
+        )
+        table = value
+        if shape == "RecordBatch":
+            table = pa.Table.from_batches([value])
+        elif shape != "Table":
+            table = pa.table({"values": value})
+        check_encoded(f"Arrow {shape}", table.nbytes, options)
+        summary = count(table.num_rows, "row" if table is value or shape == "RecordBatch" else "value")
+        if shape in ("Table", "RecordBatch"):
+            summary += f" × {count(table.num_columns, 'column')}"
+        payload = Payload(self.name, f"Arrow {shape}", "", "", [], summary, meta={"shape": shape})
+        rows = (
+            None
+            if any(map(_has_views, table.schema))
+            else rows_per_batch(table.num_rows, table.nbytes, options)
+        )
+        batches = table.unify_dictionaries().to_batches(rows) or [
+            pa.RecordBatch.from_pylist([], table.schema)
+        ]
+        return write(payload, table.schema, batches, options)
+
+    def decode(self, content: Content, meta: dict[str, Any], options: Options) -> Any:
+        """What was pushed, in one chunk or several."""
+        import pyarrow as pa
+
+        with readable("Arrow table"):
+            found = open_table(content, meta, options)
+            table = pa.Table.from_batches(found.batches(), found.schema)
+            if meta["shape"] == "Table":
+                return table
+            if meta["shape"] == "RecordBatch":
+                return table.combine_chunks().to_batches()[0]
+            column = table.column(0)
+            return column if meta["shape"] == "ChunkedArray" else pa.concat_arrays(column.chunks)
+
+    def select(self, content: Content, meta: dict[str, Any], options: Options, columns: Sequence[str]) -> Any:
+        """A table of these columns, in this order."""
+        import pyarrow as pa
+
+        with readable("Arrow table"):
+            found = open_table(content, meta, options, ranges=True)
+            fields = positions(
+                found.schema.names if meta["shape"] in ("Table", "RecordBatch") else [], columns
+            )
+            schema = pa.schema([found.schema.field(i) for i in sorted(fields)], found.schema.metadata)
+            table = pa.Table.from_batches(found.batches(sorted(fields)), schema)
+            return table.select([sorted(fields).index(i) for i in fields])
+
+
+CODEC = ArrowCodec()
+
+
+def _has_views(field: Any) -> bool:
+    """Whether each slice of such a column would be written with all that the column views."""
+    import pyarrow as pa
+
+    is_, kind = pa.types, field.type
+    views = (is_.is_string_view, is_.is_binary_view, is_.is_list_view, is_.is_large_list_view)
+    return any(test(kind) for test in views) or any(_has_views(kind.field(i)) for i in range(kind.num_fields))

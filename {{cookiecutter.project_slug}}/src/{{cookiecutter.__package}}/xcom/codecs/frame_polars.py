@@ -1,0 +1,124 @@
+"""polars data frames and series."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from ..errors import PayloadUnreadable, UnsupportedValue
+from . import Content, Options, Payload
+from ._common import check_encoded, count, readable
+from ._tables import open_table, positions, rows_per_batch, write
+
+
+class PolarsCodec:
+    """Keeps dtypes (categories and enums too), names, nulls and NaN; not how rows were divided into chunks.
+
+    Goes through Arrow, which polars hands over without a copy (but for text, a batch at a time). That is as
+    fast as polars' own IPC, and what is read is bounded and validated before polars sees it.
+    """
+
+    name = "frame_polars"
+
+    def accepts(self, value: Any) -> bool:
+        """DataFrame and Series; LazyFrame and subclasses, which `encode` refuses."""
+        pl = sys.modules.get("polars")
+        return pl is not None and isinstance(value, (pl.DataFrame, pl.Series, pl.LazyFrame))
+
+    def encode(self, value: Any, options: Options) -> Payload:
+        """An IPC file or parquet. Raises `UnsupportedValue` for a dtype that would not come back exactly."""
+        import polars as pl
+
+        shape = type(value).__name__
+        if isinstance(value, pl.LazyFrame):
+            raise UnsupportedValue("A polars LazyFrame is a plan, not data", "Return frame.collect().")
+        if type(value) not in (pl.DataFrame, pl.Series):
+            raise UnsupportedValue(
+                f"A {shape} would come back as polars' own class", "Return polars.DataFrame(value)."
+            )
+        frame = value if shape == "DataFrame" else value.to_frame()
+        size = int(frame.estimated_size())
+        check_encoded(f"polars {shape}", size, options)
+        _check(frame)
+        summary = count(frame.height, "row" if shape == "DataFrame" else "value")
+        if shape == "DataFrame":
+            summary += f" × {count(frame.width, 'column')}"
+        payload = Payload(self.name, f"polars {shape}", "", "", [], summary, meta={"shape": shape})
+        schema = _to_arrow(frame.clear()).schema
+        return write(
+            payload, schema, _batches(frame, schema, rows_per_batch(frame.height, size, options)), options
+        )
+
+    def decode(self, content: Content, meta: dict[str, Any], options: Options) -> Any:
+        """The frame or series."""
+        with readable("polars frame"):
+            found = open_table(content, meta, options)
+            frame = _frame(found.batches(), found.schema)
+            return frame if meta["shape"] == "DataFrame" else frame.to_series()
+
+    def select(self, content: Content, meta: dict[str, Any], options: Options, columns: Sequence[str]) -> Any:
+        """A frame of these columns, in this order."""
+        import pyarrow as pa
+
+        with readable("polars frame"):
+            found = open_table(content, meta, options, ranges=True)
+            fields = sorted(positions(found.schema.names if meta["shape"] == "DataFrame" else [], columns))
+            schema = pa.schema([found.schema.field(i) for i in fields])
+            return _frame(found.batches(fields), schema).select(list(columns))
+
+
+CODEC = PolarsCodec()
+
+
+def _to_arrow(frame: Any) -> Any:
+    import polars as pl
+
+    # The newest level has string views, of which a slice is written with everything they view.
+    return frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+
+
+def _batches(frame: Any, schema: Any, rows: int) -> Iterator[Any]:
+    import pyarrow as pa
+
+    for start in range(0, frame.height, rows):
+        yield from _to_arrow(frame.slice(start, rows)).to_batches()
+    if not frame.height:
+        yield pa.RecordBatch.from_pylist([], schema)
+
+
+def _frame(batches: Iterator[Any], schema: Any) -> Any:
+    import polars as pl
+    import pyarrow as pa
+
+    try:
+        frame: Any = pl.from_arrow(pa.Table.from_batches(batches, schema), rechunk=False)
+        frame.columns = schema.names  # from_arrow gives a name to a column that has an empty one
+        return frame
+    except BaseException as error:
+        if type(error).__name__ == "PanicException":  # not an Exception: polars' Rust code gave up
+            raise PayloadUnreadable(f"polars can't read the payload ({error})"[:300]) from error
+        raise
+
+
+def _check(frame: Any) -> None:
+    """Refuse dtypes that Arrow does not bring back, by trying it on the first rows."""
+    if not _comes_back(frame):
+        for name, dtype in frame.schema.items():
+            if not _comes_back(frame.select(name)):
+                raise UnsupportedValue(
+                    f"Column {name!r} has dtype {dtype}, which Arrow does not hold", "Cast it, or drop it."
+                )
+
+
+def _comes_back(frame: Any) -> bool:
+    import polars as pl
+    import pyarrow as pa
+
+    head = frame.head(2)
+    try:
+        found: Any = pl.from_arrow(_to_arrow(head))
+        found.columns = head.columns
+    except (pa.ArrowException, pl.exceptions.PolarsError):
+        return False
+    return bool(found.dtypes == head.dtypes and found.equals(head, null_equal=True))

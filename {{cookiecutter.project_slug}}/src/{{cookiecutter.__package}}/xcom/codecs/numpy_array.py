@@ -1,0 +1,113 @@
+"""numpy arrays, as `.npy`."""
+
+from __future__ import annotations
+
+import io
+import math
+import sys
+from typing import Any
+
+from ..errors import PayloadUnreadable, UnsupportedValue
+from . import Content, Options, Payload
+from ._common import View, check_decoded, check_encoded, readable
+
+
+class NumpyCodec:
+    """Keeps dtype (byte order, structure, units), shape, and C or Fortran order; a strided view comes back
+    in C order. Never pickles: arrays of objects are refused both ways.
+
+    Written from the array's own memory without a copy, unless it is strided. Read without a copy if the
+    store handed over memory that may be written to; otherwise copied once, because a consumer expects an
+    array that it can change.
+    """
+
+    name = "numpy_array"
+
+    def accepts(self, value: Any) -> bool:
+        """ndarray and its subclasses, which `encode` refuses. Scalars are the structured codec's."""
+        numpy = sys.modules.get("numpy")
+        return numpy is not None and isinstance(value, numpy.ndarray)
+
+    def encode(self, value: Any, options: Options) -> Payload:
+        """The array as numpy's own format. Raises `UnsupportedValue` for objects and subclasses."""
+        import numpy as np
+
+        if type(value) is not np.ndarray:
+            advice = (
+                "Return value.filled(...) and value.mask in a dict."
+                if isinstance(value, np.ma.MaskedArray)
+                else ""
+            )
+            raise UnsupportedValue(
+                f"A {type(value).__name__} would come back as a plain array",
+                advice or "Return numpy.asarray(value).",
+            )
+        dtype = value.dtype
+        if dtype.hasobject or dtype.kind == "T":
+            raise UnsupportedValue(
+                f"An array of dtype {dtype} holds Python objects, which would need pickle",
+                "Return value.tolist(), a data frame, or an array of numbers or fixed-width text.",
+            )
+        check_encoded("numpy array", value.nbytes, options)
+        if not (value.flags.c_contiguous or value.flags.f_contiguous):
+            value = np.ascontiguousarray(value)
+        # In Fortran order the transposed array is the memory as it lies; through uint8, since memoryview does
+        # not know every dtype.
+        flat = (value if value.flags.c_contiguous else value.T).reshape(-1)
+        data = flat.view(np.uint8).data if flat.nbytes else b""
+        shape = " × ".join(map(str, value.shape)) or "one"
+        return Payload(
+            codec=self.name,
+            kind="numpy array",
+            media_type="application/x-npy",
+            suffix=".npy",
+            body=[_header(value), data],
+            summary=f"{shape} {dtype if dtype.names is None else 'records'}",
+        )
+
+    def decode(self, content: Content, meta: dict[str, Any], options: Options) -> Any:
+        """An array that can be written to."""
+        import numpy as np
+
+        with readable("numpy array"):
+            data = content.buffer()
+            file = View(data)
+            read_header = {
+                (1, 0): np.lib.format.read_array_header_1_0,
+                (2, 0): np.lib.format.read_array_header_2_0,
+            }[np.lib.format.read_magic(file)]
+            shape, fortran, dtype = read_header(file)
+            size = math.prod(shape) * dtype.itemsize
+            check_decoded(size, options)
+            if dtype.hasobject or min(shape, default=0) < 0 or size != data.nbytes - file.tell():
+                raise PayloadUnreadable("The header of the numpy array does not fit what follows it")
+            if size == 0:
+                return np.empty(shape, dtype, order="F" if fortran else "C")
+            flat = np.frombuffer(data, dtype, offset=file.tell())
+            if not (flat.flags.writeable and flat.flags.aligned):
+                flat = flat.copy()
+            return flat.reshape(shape[::-1]).T if fortran else flat.reshape(shape)
+
+
+CODEC = NumpyCodec()
+
+
+def _header(array: Any) -> bytes:
+    import numpy as np
+
+    form = np.lib.format
+    if form.descr_to_dtype(form.dtype_to_descr(array.dtype)) != array.dtype:
+        raise UnsupportedValue(f"dtype {array.dtype} can't be written exactly", "Convert it with astype().")
+    header, out = form.header_data_from_array_1_0(array), io.BytesIO()
+    try:
+        form.write_array_header_1_0(out, header)
+    except (ValueError, UnicodeEncodeError):
+        try:
+            form.write_array_header_2_0(out, header)
+        except (ValueError, UnicodeEncodeError) as error:
+            raise UnsupportedValue(
+                f"The dtype's field names can't be written ({error})", "Rename the fields, or return a frame."
+            ) from error
+    if out.tell() > 10_000:
+        raise UnsupportedValue("The array's dtype is too long to be read back safely", "Use fewer fields.")
+    return out.getvalue()

@@ -1,0 +1,146 @@
+"""Values made of Python's own types, as JSON text; with frames, arrays or files among them, as a zip."""
+
+from __future__ import annotations
+
+import functools
+import re
+import weakref
+from pathlib import Path
+from typing import Any
+
+from ..errors import PayloadUnreadable, UnsupportedValue
+from . import Content, Options, Payload, codec_for, codec_named
+from ._common import check_decoded, check_encoded, count, readable
+from ._container import pack, unpack
+from ._json import dumps, exact, loads, plain
+from ._tagged import Tagger, Untagger
+
+__all__ = ["CODEC", "plain"]
+
+_KINDS = {"str": "text", "int": "number", "float": "number", "NoneType": "nothing"}
+
+
+class StructuredCodec:
+    """Carries what JSON holds exactly, what `_tagged` adds to it, and containers of what other codecs carry.
+
+    Plain values become plain JSON that any tool reads, compressed with zstd unless it is to stay legible.
+    A container is a zip: `value.json` holds {"value": ..., "parts": [[entry, codec, meta], ...]}.
+    """
+
+    name = "structured"
+
+    def accepts(self, value: Any) -> bool:
+        """Everything: this codec is asked last, and `encode` says what it can't carry."""
+        return True
+
+    def encode(self, value: Any, options: Options) -> Payload:
+        """JSON text or a zip. Raises `UnsupportedValue` naming the place in the value that is the trouble."""
+        kind = type(value).__name__
+        kind = _KINDS.get(kind, kind)
+        form, text, parts = _write(value, options)
+        entries = {
+            f"{n}-{_file_name(name)}": _part(name, part, options) for n, (name, part) in enumerate(parts)
+        }
+        entries = {name + part.suffix: part for name, part in entries.items()}
+        if parts:
+            listed = [[name, part.codec, part.meta] for name, part in entries.items()]
+            text = b'{"value":%b,"parts":%b}' % (text, dumps(listed))
+        check_encoded(kind, len(text), options)
+        payload = _payload(text, options)
+        if parts:
+            files = any(isinstance(part.body, Path) for part in entries.values())
+            payload = Payload(
+                self.name,
+                kind,
+                "application/zip",
+                ".zip",
+                body=pack({"value" + payload.suffix: payload, **entries}),
+                meta={**payload.meta, "files": files},
+            )
+            if isinstance(payload.body, Path):
+                weakref.finalize(payload, payload.body.unlink, missing_ok=True)
+        payload.kind, payload.meta["form"] = kind, form
+        if isinstance(value, (str, dict, list, tuple, set, frozenset)):
+            payload.summary = count(len(value), "character" if isinstance(value, str) else "item")
+        return payload
+
+    def decode(self, content: Content, meta: dict[str, Any], options: Options) -> Any:
+        """The value. Only classes that `options` allow are built, and none of their code is run."""
+        with readable("JSON text"):
+            if meta["form"] == "plain":
+                return _parse(content, meta, options)
+            if meta["form"] == "tagged":
+                return Untagger(options, part=_no_part).run(_parse(content, meta, options))
+        with readable("container"):
+            text, *entries = unpack(content, in_file=meta["files"]).items()
+            found = _parse(text[1], meta, options)
+            if [name for name, _ in entries] != [name for name, _, _ in found["parts"]]:
+                raise PayloadUnreadable("The container does not hold the parts that it lists")
+
+            @functools.cache  # a part that occurs twice in the value was one object, and is one again
+            def part(number: int) -> Any:
+                _, codec, part_meta = found["parts"][number]
+                return codec_named(codec).decode(entries[number][1], part_meta, options)
+
+            return Untagger(options, part).run(found["value"])
+
+
+CODEC = StructuredCodec()
+
+
+def _write(value: Any, options: Options) -> tuple[str, bytes, list[tuple[str, Any]]]:
+    """(form, JSON text, parts): the fast way if JSON holds the value exactly, otherwise by `Tagger`."""
+    try:
+        if exact(value):
+            return "plain", dumps(value), []
+    except (UnicodeEncodeError, ValueError):
+        pass  # half a surrogate pair, or an integer of thousands of digits
+    for careful in (False, True):
+        tagger = Tagger(options, careful=careful)
+        try:
+            text = dumps(tagger.run(value))
+            break
+        except RecursionError as error:
+            raise UnsupportedValue(
+                "The value is nested too deeply", "Flatten it, or write it to a file."
+            ) from error
+        except (UnicodeEncodeError, ValueError):
+            if careful:
+                raise
+    return "container" if tagger.parts else "tagged", text, tagger.parts
+
+
+def _part(name: str, value: Any, options: Options) -> Payload:
+    try:
+        return codec_for(value).encode(value, options)
+    except UnsupportedValue as error:
+        raise UnsupportedValue(f"{error.what}, in part {name!r}", error.advice) from error
+
+
+def _file_name(name: str) -> str:
+    return re.sub(r"[^\w.-]+", "_", name)[:60] or "part"
+
+
+def _payload(text: bytes, options: Options) -> Payload:
+    if not options.compress:
+        return Payload("structured", "", "application/json", ".json", [text], meta={"size": len(text)})
+    import pyarrow as pa
+
+    packed = memoryview(pa.Codec("zstd", compression_level=1).compress(text))
+    return Payload(
+        "structured", "", "application/zstd", ".json.zst", [packed], meta={"size": len(text), "zstd": 1}
+    )
+
+
+def _parse(content: Content, meta: dict[str, Any], options: Options) -> Any:
+    size, data = meta["size"], content.buffer()
+    check_decoded(size, options)
+    if meta.get("zstd"):
+        import pyarrow as pa
+
+        return loads(memoryview(pa.decompress(data, decompressed_size=size, codec="zstd")))
+    return loads(data)
+
+
+def _no_part(number: int) -> Any:
+    raise PayloadUnreadable("The text refers to a part, but the payload has none")
