@@ -173,5 +173,5 @@ def codec_named(name: str) -> Codec:
     except KeyError:
         raise UnknownCodec(
             f"The payload was written by codec {name!r}, which this project does not have",
-            f"Known codecs: {', '.join(registry())}. Restore the file that defines it, or run the task again.",
+            f"Known codecs: {', '.join(registry())}. Restore its file, or run the task again.",
         ) from None

@@ -1,4 +1,4 @@
-"""What the codecs share: one error for whatever hostile bytes provoke, the size limit, a file view of memory."""
+"""What the codecs share: one error for whatever hostile bytes provoke, the size limit, memory as a file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def readable(what: str) -> Iterator[None]:
         reason = f"{type(error).__name__}: {error}"[:300]
         raise PayloadUnreadable(
             f"The payload can't be decoded as {what} ({reason})",
-            "Another version of the codec or its library may have written it. Run the task that pushed it again.",
+            "Perhaps another version of the library wrote it. Run the task that pushed it again.",
         ) from error
 
 
@@ -41,7 +41,7 @@ def check_encoded(kind: str, size: int, options: Options) -> None:
     if size > options.max_size:
         raise ValueTooLarge(
             f"A {kind} of {size:,} bytes is over the limit of {options.max_size:,} for a decoded value",
-            "Raise AIRFLOW__XCOM__MAX_DECODED_SIZE for producer and consumer, or write a file and return its Path.",
+            "Raise AIRFLOW__XCOM__MAX_DECODED_SIZE, or write a file and return its Path.",
         )
 
 

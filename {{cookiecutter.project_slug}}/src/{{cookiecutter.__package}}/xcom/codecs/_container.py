@@ -24,7 +24,7 @@ _PADDING = 0xD935  # the id of such a field, as Android's zipalign uses it
 
 
 def pack(entries: Mapping[str, Payload]) -> Path | list[bytes | memoryview]:
-    """A zip of these entries: in memory, without copying their bytes, or in a private file if one is a file."""
+    """A zip of these entries: in memory, without copying their bytes; in a private file if one is a file."""
     if any(isinstance(entry.body, Path) for entry in entries.values()):
         path = scratch.new_file("container.zip")
         with path.open("wb") as file:

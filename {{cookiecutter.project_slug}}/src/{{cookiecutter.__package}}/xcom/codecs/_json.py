@@ -25,8 +25,9 @@ _RESERVED = frozenset(
 def plain(value: Any, limit: int | None = None) -> bool:
     """Whether a value may stay in Airflow's row as it is and comes back exactly, whatever the database.
 
-    Stricter than JSON: PostgreSQL's JSONB makes integers of floats from 1e16 on, drops the sign of -0.0 and
-    refuses NUL; msgpack, on the way to the supervisor, ends at 64 bits; Airflow reserves some keys, we `$xcom`.
+    Stricter than JSON: PostgreSQL's JSONB makes integers of floats from 1e16 on, drops the sign of -0.0
+    and refuses NUL; msgpack, on the way to the supervisor, ends at 64 bits; Airflow reserves some keys, and
+    we reserve `$xcom`.
 
     Args:
         value: any object.

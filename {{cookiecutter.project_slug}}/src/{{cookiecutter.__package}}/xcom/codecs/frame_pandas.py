@@ -57,11 +57,7 @@ class PandasCodec:
         rows, index = len(value), value if shape == "Index" else value.index
         size = int(value.memory_usage(index=True).sum() if shape == "DataFrame" else value.memory_usage())
         check_encoded(f"pandas {name}", size, options)
-        columns = {
-            "DataFrame": lambda: value.items(),
-            "Series": lambda: [("values", value)],
-            "Index": lambda: [],
-        }
+        columns = value.items() if shape == "DataFrame" else [("values", value)] if shape == "Series" else []
         table = _Table(options)
         notes: Note = {
             "shape": shape,
