@@ -53,6 +53,9 @@ class Reference:
     def row(self) -> dict[str, Any]:
         """The JSON that Airflow keeps."""
         fields = {name: value for name, value in asdict(self).items() if value not in (None, "", False, {})}
+        for name in ("summary", "filename"):
+            if name in fields:  # the name of a file may be no Unicode, which no database takes
+                fields[name] = fields[name].encode(errors="replace").decode()
         # PostgreSQL keeps JSON as numbers and objects of its own kind (jsonb), which may change what a
         # codec noted; as text it stays as it is.
         if self.meta:
@@ -68,12 +71,11 @@ class Reference:
         """The payload of a reference that holds it. Raises `BadReference`."""
         if self.data is None:
             raise BadReference("The reference does not hold its payload", address=self.address)
-        if is_text(self.media_type):
-            return self.data.encode()
+        form = "text" if is_text(self.media_type) else "base64"
         try:
-            return base64.b64decode(self.data, validate=True)
+            return self.data.encode() if form == "text" else base64.b64decode(self.data, validate=True)
         except ValueError as error:
-            raise BadReference("The payload in the row is not base64", address=self.address) from error
+            raise BadReference(f"The payload in the row is not {form}", address=self.address) from error
 
 
 def inline(media_type: str, payload: bytes) -> str:
@@ -105,7 +107,7 @@ def parse(row: dict[str, Any]) -> Reference:
         )
     try:
         reference = _parse(row)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise BadReference(
             f"The row is not a well-formed reference ({type(error).__name__}: {error})",
             "It was changed by hand or by another program. Run the task that pushed it again.",
@@ -114,7 +116,7 @@ def parse(row: dict[str, Any]) -> Reference:
 
 
 def _parse(row: dict[str, Any]) -> Reference:
-    address, attempt = row["address"], row.get("attempt") or {}
+    address, attempt = _object(row["address"]), _object(row.get("attempt", {}))
     reference = Reference(
         address=Address(
             dag_id=_text(address["dag_id"]),
@@ -134,7 +136,7 @@ def _parse(row: dict[str, Any]) -> Reference:
         data=_optional(row.get("data")),
         filename=_optional(row.get("filename")),
         lazy=row.get("lazy", False) is True,
-        meta=json.loads(_text(row["meta"])) if "meta" in row else {},
+        meta=_object(json.loads(_text(row["meta"]))) if "meta" in row else {},
     )
     if not _SHA256.fullmatch(reference.sha256):
         raise ValueError("sha256 is not a digest")
@@ -144,9 +146,13 @@ def _parse(row: dict[str, Any]) -> Reference:
         if reference.length:
             raise ValueError("it has neither a uri nor data")
         reference = replace(reference, data="")  # an empty payload: the row leaves out what is empty
-    if not isinstance(reference.meta, dict):
-        raise TypeError("meta is not an object")
     return reference
+
+
+def _object(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError(f"expected an object, found {type(value).__name__}")
+    return value
 
 
 def _text(value: Any) -> str:

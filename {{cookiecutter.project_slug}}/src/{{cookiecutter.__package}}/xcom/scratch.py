@@ -11,6 +11,7 @@ import fcntl
 import os
 import shutil
 import tempfile
+import threading
 from pathlib import Path
 from typing import IO
 
@@ -18,37 +19,47 @@ _PREFIX = "airflow-xcom-"
 _LOCK = ".in-use"
 
 _folder: Path | None = None
-_owner = 0
 _lock: IO[bytes] | None = None
+_opening = threading.Lock()
 
 
 def new_file(name: str) -> Path:
     """A path for a new file called `name` (its last component only) in a folder of its own."""
-    return Path(tempfile.mkdtemp(dir=_open())) / _safe(name)
+    with _opening:  # two threads that make a folder each would leave one of them without its lock
+        folder = _open()
+    return Path(tempfile.mkdtemp(dir=folder)) / _safe(name)
 
 
 def clear() -> None:
     """Remove everything. Called when the task ends and when the process exits."""
     global _folder, _lock
-    # A forked child (LocalExecutor) inherits the variables, but not the right to its parent's files.
-    if _folder is not None and _owner == os.getpid():
+    if _folder is not None and _lock is not None:
         shutil.rmtree(_folder, ignore_errors=True)
-        if _lock is not None:
-            _lock.close()
+        _lock.close()
     _folder = _lock = None
 
 
+def _disown() -> None:
+    """A forked child (LocalExecutor, multiprocessing) has no right to its parent's files."""
+    global _folder, _lock, _opening
+    _folder = _lock = None
+    _opening = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_disown)
+
+
 def _open() -> Path:
-    global _folder, _owner, _lock
-    if _folder is None or _owner != os.getpid():
+    global _folder, _lock
+    while _folder is None:
         _sweep()
-        _folder, _owner = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getuid()}-")), os.getpid()
-        _lock = open(_folder / _LOCK, "wb")  # noqa: SIM115 - open for as long as the folder is in use
-        fcntl.flock(_lock, fcntl.LOCK_EX)
-        if not (_folder / _LOCK).exists():
-            # Another process swept it up between its making and its locking.
-            _folder = None
-            return _open()
+        folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getuid()}-"))
+        lock = open(folder / _LOCK, "wb")  # noqa: SIM115 - open for as long as the folder is in use
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / _LOCK).exists():
+            lock.close()  # another process swept it up between its making and its locking
+            continue
+        _folder, _lock = folder, lock
         atexit.register(clear)
     return _folder
 
