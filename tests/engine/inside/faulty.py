@@ -24,11 +24,13 @@ HOP = {"connection", "keep-alive", "transfer-encoding", "te", "upgrade"}
 
 @dataclass
 class Seen:
-    """One request that came in: its method, path with query, and how many bytes of body."""
+    """One request that came in: its method, path with query, bytes of body, and who signed it."""
 
     method: str
     path: str
     length: int
+    authorization: str
+    token: str
 
 
 @dataclass
@@ -80,12 +82,12 @@ class FaultyProxy:
         self.server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
 
-    def take(self, method: str, path: str, length: int) -> Fault | None:
+    def take(self, seen: Seen) -> Fault | None:
         """Note a request, and use up the first fault that is for it."""
         with self.lock:
-            self.seen.append(Seen(method, path, length))
+            self.seen.append(seen)
             for fault in self.faults:
-                if fault.matches(method, path):
+                if fault.matches(seen.method, seen.path):
                     fault.times -= 1
                     return fault
         return None
@@ -126,16 +128,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _any(self) -> None:
         length = int(self.headers.get("content-length") or 0)
-        fault = self.owner.take(self.command, self.path, length)
+        signed, token = self.headers.get("authorization", ""), self.headers.get("x-amz-security-token", "")
+        fault = self.owner.take(Seen(self.command, self.path, length, signed, token))
         what = fault.what if fault else ""
         if what == "reset-request":
             self.rfile.read(length // 2)
             self._reset()
             return
-        if what == "slow-request":
-            body = b"".join(self._slowly(length))
-        else:
-            body = self.rfile.read(length)
+        body = b"".join(self._slowly(length)) if what == "slow-request" else self.rfile.read(length)
         if fault and what == "status":
             self._answer(fault)
             return
@@ -153,7 +153,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return
         self._pass_back(reply, content, what)
 
-    do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = _any  # noqa: N815 - the parent's names
+    do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = _any
 
     def _slowly(self, length: int) -> Iterator[bytes]:
         step = max(1, length // 20)
@@ -166,7 +166,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             yield piece
 
     def _answer(self, fault: Fault) -> None:
-        body = f"<?xml version='1.0'?><Error><Code>{fault.code}</Code><Message>{fault.message}</Message></Error>"
+        body = (
+            f"<?xml version='1.0'?><Error><Code>{fault.code}</Code><Message>{fault.message}</Message></Error>"
+        )
         content = b"" if self.command == "HEAD" else body.encode()
         self.send_response(fault.status)
         for name, value in fault.headers.items():
@@ -206,5 +208,3 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.connection.close()
         self.close_connection = True
-
-

@@ -106,6 +106,41 @@ class Valkey:
         return redis.Redis(port=self.port, **settings)
 
 
+@contextlib.contextmanager
+def cluster_of_one() -> Iterator[int]:
+    """A cluster whose one server has all slots; its port."""
+    with Valkey("--cluster-enabled", "yes") as server:
+        client = server.client()
+        client.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
+        while client.execute_command("CLUSTER INFO")["cluster_state"] != "ok":
+            time.sleep(0.05)
+        yield server.port
+
+
+@contextlib.contextmanager
+def sentinel(name: str, port: int) -> Iterator[int]:
+    """A Sentinel that knows the server at `port` by that name; its own port."""
+    own = free_port()
+    with tempfile.TemporaryDirectory(prefix="engine-sentinel-") as folder:
+        settings = Path(folder) / "sentinel.conf"
+        settings.write_text(
+            f"port {own}\nbind 127.0.0.1\ndir {folder}\nsentinel monitor {name} 127.0.0.1 {port} 1\n"
+        )
+        with (Path(folder) / "log").open("wb") as log:
+            process = subprocess.Popen([BINARY, settings, "--sentinel"], stdout=log, stderr=log)
+        try:
+            while True:
+                with contextlib.suppress(redis.ConnectionError):
+                    if redis.Redis(port=own).execute_command("SENTINEL GET-MASTER-ADDR-BY-NAME", name):
+                        break
+                assert process.poll() is None, (Path(folder) / "log").read_text()
+                time.sleep(0.05)
+            yield own
+        finally:
+            process.kill()
+            process.wait()
+
+
 class Proxy:
     """Passes bytes between clients and a server, counts round trips, and meddles when told to."""
 
@@ -147,6 +182,11 @@ class Proxy:
                     data = source.recv(1 << 20)
                     if not data:
                         return
+                    # A request may come in several pieces. It is whole when the client waits.
+                    while source is client and select.select([client], [], [], 0.005)[0]:
+                        if not (more := client.recv(1 << 20)):
+                            return
+                        data += more
                     if source is client:
                         if not asked:
                             asked = True
@@ -166,7 +206,8 @@ def connection(port: int, **parts: Any) -> Iterator[str]:
     """An Airflow connection to a server on this machine; its id."""
     conn_id = f"redis_{next(_numbers)}"
     variable = f"AIRFLOW_CONN_{conn_id.upper()}"
-    os.environ[variable] = json.dumps({"conn_type": "redis", "host": "127.0.0.1", "port": port, **parts})
+    facts = {"conn_type": "redis", "host": "127.0.0.1", "port": port, **parts}
+    os.environ[variable] = json.dumps(facts)
     try:
         yield conn_id
     finally:
@@ -258,3 +299,63 @@ def running(attempt: Attempt) -> Iterator[None]:
         yield
     finally:
         attempts.end()
+
+
+class Child:
+    """A forked process that stops at a place of its own choice until it is let go."""
+
+    def __init__(self, work: Callable[[Callable[[], None]], Any]) -> None:
+        self._reached, self._go, self._said = os.pipe(), os.pipe(), os.pipe()
+        self.pid = os.fork()
+        if self.pid:
+            os.close(self._said[1])
+            return
+        said = "done"
+        try:
+            work(self._here)
+        except BaseException as error:
+            said = f"{type(error).__name__}: {error}"
+        os.write(self._said[1], said.encode())
+        os._exit(0)
+
+    def _here(self) -> None:
+        os.write(self._reached[1], b".")
+        os.read(self._go[0], 1)
+
+    def wait_until_it_calls(self) -> None:
+        """Wait until it is where it stops."""
+        assert select.select([self._reached[0]], [], [], 60)[0], "the child did not get there"
+        os.read(self._reached[0], 1)
+
+    def let_go(self) -> None:
+        """Let it go on."""
+        os.write(self._go[1], b".")
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal; of SIGSTOP, wait for the effect."""
+        os.kill(self.pid, number)
+        if number == signal.SIGSTOP:
+            os.waitpid(self.pid, os.WUNTRACED)
+
+    def outcome(self) -> str:
+        """ "done", or its error; "" if it was killed."""
+        with open(self._said[0], closefd=False) as said:
+            text = said.read()
+        os.waitpid(self.pid, 0)
+        self.pid = 0
+        return text
+
+
+@contextlib.contextmanager
+def in_child(work: Callable[[Callable[[], None]], Any]) -> Iterator[Child]:
+    """Run `work` in a forked process; it is given a function to call where it is to stop."""
+    child = Child(work)
+    try:
+        yield child
+    finally:
+        if child.pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child.pid, signal.SIGKILL)
+            os.waitpid(child.pid, 0)
+        for end in (*child._reached, *child._go, child._said[0]):
+            os.close(end)

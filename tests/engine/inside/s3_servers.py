@@ -79,7 +79,9 @@ def boto(endpoint: str) -> Any:
 
 
 @contextlib.contextmanager
-def configured(endpoint: str, url: str = "", extra: dict[str, Any] | None = None, **options: str) -> Iterator[S3Store]:
+def configured(
+    endpoint: str, url: str = "", extra: dict[str, Any] | None = None, **options: str
+) -> Iterator[S3Store]:
     """The backend configured for a server, with a prefix that nothing else uses: its store.
 
     Args:

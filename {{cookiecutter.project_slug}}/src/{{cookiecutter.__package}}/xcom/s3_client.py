@@ -61,11 +61,11 @@ class Location:
         if not url:
             return None
         parts = urlsplit(url)
-        path = unquote(parts.path).strip("/").split("/")
+        path = unquote(parts.path).removeprefix("/").split("/")
         rule = ""
         if parts.scheme not in _SCHEMES:
             rule = "begin with s3://, gs://, az:// or file://"
-        elif "@" in parts.netloc or "?" in url or "#" in url:
+        elif "?" in url or "#" in url or ("@" in url and parts.scheme != "file"):
             rule = "have no user, query or fragment; credentials belong into an Airflow connection"
         elif parts.scheme == "file" and (parts.netloc or path == [""]):
             rule = "name a folder, as file:///a/folder"

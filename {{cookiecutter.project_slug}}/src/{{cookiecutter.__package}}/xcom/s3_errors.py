@@ -122,6 +122,8 @@ def _answered(status: int, code: str, where: str, doing: str) -> XComError:
 def _not_answered(text: str, debug: str, where: str, doing: str, name: str) -> XComError:
     found = re.search(r"https?://[^/\s,]+", text)
     host = urlsplit(found[0]).netloc.rpartition("@")[2] if found else where
+    if name in ("UnauthenticatedError", "PermissionDeniedError"):
+        return StoreDenied(f"There are no usable credentials for {where}", _CREDENTIALS)
     if "ETag Header missing" in text or "Error parsing" in text:
         return StoreMisconfigured(f"{host} does not answer as an object store does", _ENDPOINT)
     if re.search(r"InvalidCertificate|InvalidContentType|AlertReceived|HandshakeFailure", debug):
@@ -159,7 +161,7 @@ def _of_folder(text: str, where: str, doing: str) -> XComError:
 
 
 def explain_boto(error: Exception, where: str) -> XComError:
-    """What a failure of boto3 to find credentials means. Its texts hold no secrets."""
+    """What a failure of boto3 to find credentials means."""
     name = type(error).__name__
     code = str((getattr(error, "response", None) or {}).get("Error", {}).get("Code") or "")
     if isinstance(error, ImportError):
@@ -169,6 +171,6 @@ def explain_boto(error: Exception, where: str) -> XComError:
         return kind(what.format(where=where), advice)
     if "Connection" in name or "Timeout" in name:
         return StoreUnreachable(f"AWS could not be asked for the credentials for {where} ({name})", _LATER)
-    return StoreDenied(
-        f"AWS gave no credentials for {where} ({code or name}: {str(error)[:200]})", _CREDENTIALS
-    )
+    # What could not be parsed is shown in full by boto3, and might be credentials.
+    reason = code or (name if "Parser" in name else f"{name}: {' '.join(str(error).split())[:200]}")
+    return StoreDenied(f"AWS gave no credentials for {where} ({reason})", _CREDENTIALS)

@@ -78,12 +78,14 @@ def aws(login: Login) -> None:
             "Leave keys and role out of it, and let AWS's own chain find the identity.",
         )
     login.verify = _verify(extra.get("verify", True))
+    # Airflow's UI makes empty text of what is not given.
     endpoint = ((extra.get("service_config") or {}).get("s3") or {}).get("endpoint_url")
-    endpoint, region = endpoint or extra.get("endpoint_url"), extra.get("region_name")
-    key = (connection.login if connection else None) or extra.get("aws_access_key_id")
-    secret = (connection.password if connection else None) or extra.get("aws_secret_access_key")
-    token = extra.get("aws_session_token")
-    role, profile = extra.get("role_arn"), extra.get("profile_name")
+    endpoint = endpoint or extra.get("endpoint_url") or None
+    key = (connection.login if connection else None) or extra.get("aws_access_key_id") or None
+    secret = (connection.password if connection else None) or extra.get("aws_secret_access_key") or None
+    token, region, role, profile = (
+        extra.get(name) or None for name in ("aws_session_token", "region_name", "role_arn", "profile_name")
+    )
     owner = f"connection {login.conn_id!r}" if connection else "AWS's own chain"
     in_environment = os.environ.get("AWS_ACCESS_KEY_ID") and os.environ.get("AWS_SECRET_ACCESS_KEY")
     if key and not role:
@@ -137,9 +139,8 @@ def _assume(session: Any, role: str, extra: dict[str, Any], verify: bool | str) 
     if extra.get("external_id"):
         wanted["ExternalId"] = extra["external_id"]
     given = session.client("sts", verify=verify).assume_role(**wanted)["Credentials"]
-    return _credential(
-        given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"], given["Expiration"]
-    )
+    expires = given["Expiration"].astimezone(UTC)  # obstore takes no other kind of UTC
+    return _credential(given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"], expires)
 
 
 def _explained(login: Login, provide: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, Any]]:
