@@ -102,7 +102,7 @@ def test_a_commit_that_is_on_no_branch_any_more_but_still_there(
     project: BakedProject, our_releases: Path, machine: Machine
 ) -> None:
     """A release that was made again: its commit is on no branch, but a server keeps it for a while."""
-    relink(project, template=str(our_releases))
+    relink(project, template=f"file://{our_releases}")
     machine.git(our_releases, "tag", "--delete", FIRST)
     machine.git(our_releases, "checkout", "--quiet", "--orphan", "again", SECOND)
     for tag in (SECOND, THIRD):
@@ -180,8 +180,11 @@ def test_a_template_without_releases(render: Render, our_releases: Path, machine
     project = render(FIRST, our_releases)
     project.commit("As generated")
     machine.git(our_releases, "tag", "--delete", FIRST, SECOND, THIRD)
-    assert "no release yet: taking the head of its branch main" in update(project)
+    assert "no release yet: taking the head of its branch, main" in update(project)
     head = machine.git(our_releases, "rev-parse", "HEAD")
+    machine.git(our_releases, "checkout", "--quiet", "--detach")
+    project.commit("Updated")
+    assert "Nothing to do" in update(project)
     assert (link(project)["commit"], link(project)["checkout"]) == (head, None)
     assert "20. Do it again\n" in project.read("handbook/plan.txt")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from projects import BakedProject, Machine
-from updates import FIRST, PLAN, SECOND, THIRD, Render, edit, link, relink, tree, update
+from updates import FIRST, INSIDE, PLAN, SECOND, THIRD, Render, edit, link, release, relink, tree, update
 
 pytestmark = pytest.mark.update
 
@@ -136,6 +136,26 @@ def test_an_edited_file_that_the_template_dropped_is_left_and_told(project: Bake
     assert "31. Mine\n" in project.read("handbook/plan.txt")
 
 
+def test_edits_do_not_go_into_a_new_file_that_merely_looks_like_the_dropped_one(
+    project: BakedProject, our_releases: Path, machine: Machine
+) -> None:
+    """By git's own measure, half of the lines are enough to make it the same file under another name."""
+    inside = our_releases / INSIDE
+    text = (inside / "plan.txt").read_text(encoding="utf-8")
+    (inside / "plan.txt").unlink()
+    other = "".join(f"{number}. Something else\n" for number in range(16))
+    (inside / "other.txt").write_text("".join(text.splitlines(keepends=True)[16:]) + other, encoding="utf-8")
+    release(machine, our_releases, "v0.4.0")
+    relink(project, template=str(our_releases))
+    edit(project.path, "handbook/plan.txt", PLAN[30], "31. Mine\n")
+    project.commit("Edited")
+    said = update(project, code=2)
+    assert "    handbook/plan.txt\n" in said.partition("Left behind")[2]
+    assert "handbook/other.txt  (new)" in said
+    assert "31. Mine\n" in project.read("handbook/plan.txt")
+    assert "31. Mine\n" not in project.read("handbook/other.txt")
+
+
 def test_what_was_removed_stays_removed(project: BakedProject) -> None:
     project.git("rm", "--quiet", "handbook/plan.txt", "dags/orders.py")
     project.git("rm", "--quiet", "-r", "handbook/moved", "data")
@@ -254,7 +274,6 @@ def test_the_settings_of_git_do_not_matter(project: BakedProject, render: Render
         "core.excludesFile": str(project.machine.home / "ignored"),
         "core.hooksPath": str(hooks),
         "core.quotePath": "true",
-        "core.safecrlf": "true",
         "diff.external": "/bin/false",
         "diff.mnemonicPrefix": "true",
         "diff.noprefix": "true",
@@ -268,6 +287,8 @@ def test_the_settings_of_git_do_not_matter(project: BakedProject, render: Render
     config = project.machine.home / "odd.gitconfig"
     for name, value in settings.items():
         project.git("config", "--file", str(config), name, value)
+    said = update(project, "--dry-run", GIT_CONFIG_GLOBAL=str(config))
+    assert "+10. Do it now\n" in said
     update(project, GIT_CONFIG_GLOBAL=str(config))
     fresh = render(THIRD)
     edit(fresh.path, "handbook/plan.txt", PLAN[30], "31. Mine \n")

@@ -12,6 +12,7 @@ the copy is cherry-picked: onto this project, or, for a dry run, onto a work tre
 from __future__ import annotations
 
 import argparse
+import io
 import itertools
 import json
 import os
@@ -40,9 +41,11 @@ ABBREVIATIONS = {
     "bb": "https://bitbucket.org/{}",
 }
 
-# Set inside a git hook, where they name the hook's repository.
-OF_A_HOOK = ("DIR", "WORK_TREE", "INDEX_FILE", "COMMON_DIR", "PREFIX", "OBJECT_DIRECTORY", "QUARANTINE_PATH")
-HERE = {name: value for name, value in os.environ.items() if name.removeprefix("GIT_") not in OF_A_HOOK}
+# A git hook sets these, and they name its own repository.
+OF_A_HOOK = {
+    f"GIT_{what}" for what in ("DIR", "WORK_TREE", "INDEX_FILE", "COMMON_DIR", "PREFIX", "OBJECT_DIRECTORY")
+}
+HERE = {name: value for name, value in os.environ.items() if name not in OF_A_HOOK}
 NOBODY = {f"GIT_{who}_{what}": "template" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
 
 # How alike two files must be for one to count as the other moved. With git's own 50 %, edits to a file that
@@ -108,10 +111,10 @@ class Git:
 
 
 def reason(said: str) -> str:
-    """The line of a tool's errors that tells most."""
+    """The line of git's errors that tells most: the first that it calls an error."""
     lines = [line.strip() for line in said.splitlines() if line.strip()] or ["it does not say why"]
-    told = [line for line in lines if re.match("fatal: |error: |[A-Za-z]*Error: ", line)]
-    return re.sub("^(fatal|error): ", "", (told or lines)[-1]).rstrip(".")
+    told = [line for line in lines if line.startswith(("fatal: ", "error: "))]
+    return re.sub("^(fatal|error): ", "", (told or lines)[0]).rstrip(".")
 
 
 def listed(names: Sequence[str], most: int = 20) -> str:
@@ -230,9 +233,9 @@ def newest(template: Git) -> Target:
     releases = releases_of(template)
     if releases:
         return find(template, releases[-1])
-    branch = template("symbolic-ref", "--short", "HEAD")
+    branch = template.run("symbolic-ref", "--quiet", "--short", "HEAD").stdout.strip() or "HEAD"
     commit = template("rev-parse", "HEAD")
-    print(f"The template has no release yet: taking the head of its branch {branch}.")
+    print(f"The template has no release yet: taking the head of its branch, {branch}.")
     return Target(commit, f"{branch} at {commit[:10]}", None)
 
 
@@ -358,7 +361,7 @@ def keep(git: Git, copy: Path, message: str, *parent: str) -> str:
     """Commit a rendered folder to this project's repository, on no branch, where this project is in it."""
     index = {"GIT_INDEX_FILE": f"{copy}.index", "GIT_DIR": git("rev-parse", "--absolute-git-dir")}
     inside = Git(copy, {**index, "GIT_WORK_TREE": str(copy), **NOBODY})
-    inside("-c", "core.safecrlf=false", "add", "--all", "--force", "--", ".", f":(exclude){LINK}")
+    inside("add", "--all", "--force", "--", ".", f":(exclude){LINK}")
     tree = inside("write-tree")
     prefix = git("rev-parse", "--show-prefix")
     if prefix:
@@ -495,8 +498,8 @@ def to_go_on_reading(git: Git, former: str) -> str:
     if former == "db" or not lines:
         return told
     return (
-        f"{told}\nTo go on reading what {former} stored, add its address to {SETTINGS}:{listed(lines)}"
-        f"\nkeep its connection, and its libraries:{listed(['uv add ' + ' '.join(packages)])}"
+        f"{told}\nTo go on reading what {former} stored, keep its connection, set this in {SETTINGS}:"
+        f"{listed(lines)}\nand keep its libraries:{listed(['uv add ' + ' '.join(packages)])}"
     )
 
 
@@ -542,15 +545,17 @@ def go(arguments: argparse.Namespace, project: Path, scratch: Path) -> int:
         (merged.folder / LINK).write_text(text, encoding="utf-8")
         merged("add", "--force", "--", LINK)
         if arguments.dry_run:
-            print(merged("diff", "--relative", "HEAD"))
+            print(merged("diff", "--no-ext-diff", "--relative", "HEAD"))
         outcome = look(merged, before, after)
         tell(merged, outcome, dry_run=arguments.dry_run)
     if new := new_questions(link, state):
         print("\nNew questions of the template, answered by their defaults in .cruft.json:" + listed(new))
     if arguments.dry_run:
-        print("\nThis was a dry run: nothing was changed.")
+        print("\nThis was a dry run on what is committed: nothing was changed.")
         return 0
-    print(reading + next_steps(outcome))
+    if reading:
+        print(reading)
+    print(next_steps(outcome))
     return 2 if outcome.unresolved else 0
 
 
@@ -567,12 +572,18 @@ def main() -> int:
             "--dry-run", action="store_true", help="show what would change, and change nothing"
         )
     arguments = parser.parse_args()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a file's name or text may be in any encoding
     try:
         with tempfile.TemporaryDirectory(prefix="update-") as scratch:
             return go(arguments, Path.cwd(), Path(scratch).resolve())
     except Refused as refused:
         print(refused, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":
