@@ -12,6 +12,7 @@ import functools
 import importlib
 import os
 import pkgutil
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -115,7 +116,7 @@ class Codec(Protocol):
 
     def accepts(self, value: Any) -> bool:
         """Whether this codec carries exactly this value. Must not import a library that the value's
-        own existence does not prove to be imported (look into `sys.modules`)."""
+        own existence does not prove to be imported (`is_of` does not)."""
         ...
 
     def encode(self, value: Any, options: Options) -> Payload:
@@ -134,6 +135,15 @@ class Codec(Protocol):
     def select(self, content: Content, meta: dict[str, Any], options: Options, columns: Sequence[str]) -> Any:
         """Decode some columns only. Codecs without columns leave this method out."""
         ...
+
+
+def is_of(value: Any, module: str, *names: str) -> bool:
+    """Whether a value is of one of these classes of a library, without importing the library.
+
+    While another thread imports it, the library is known but has no classes yet; then no value is of them.
+    """
+    library = sys.modules.get(module)
+    return isinstance(value, tuple(cls for cls in (getattr(library, name, None) for name in names) if cls))
 
 
 @functools.cache

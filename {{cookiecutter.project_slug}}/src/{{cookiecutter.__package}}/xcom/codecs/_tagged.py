@@ -336,8 +336,8 @@ def _look_up(module: Any, qualified_name: str) -> Any:
 
 
 def _is_pydantic(cls: type) -> bool:
-    pydantic = sys.modules.get("pydantic")
-    return pydantic is not None and issubclass(cls, pydantic.BaseModel)
+    model = getattr(sys.modules.get("pydantic"), "BaseModel", None)
+    return model is not None and issubclass(cls, model)
 
 
 def _attributes(value: Any) -> dict[str, Any]:

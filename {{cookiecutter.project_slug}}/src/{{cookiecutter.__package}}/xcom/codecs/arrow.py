@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import Any
 
-from . import Content, Options, Payload
+from . import Content, Options, Payload, is_of
 from ._common import check_encoded, count, readable
 from ._tables import open_table, positions, rows_per_batch, write
 
@@ -22,8 +21,7 @@ class ArrowCodec:
 
     def accepts(self, value: Any) -> bool:
         """Table, RecordBatch, ChunkedArray and Array."""
-        pa = sys.modules.get("pyarrow")
-        return pa is not None and isinstance(value, (pa.Table, pa.RecordBatch, pa.ChunkedArray, pa.Array))
+        return is_of(value, "pyarrow", "Table", "RecordBatch", "ChunkedArray", "Array")
 
     def encode(self, value: Any, options: Options) -> Payload:
         """An IPC file or parquet. Raises `UnsupportedValue` for types that the format does not hold."""

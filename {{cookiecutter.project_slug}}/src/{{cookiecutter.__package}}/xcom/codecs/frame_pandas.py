@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from ..errors import PayloadUnreadable, UnsupportedValue
-from . import Content, Options, Payload
+from . import Content, Options, Payload, is_of
 from ._common import check_decoded, check_encoded, count, readable
 from ._json import dumps, loads
 from ._pandas_columns import (
@@ -41,8 +40,7 @@ class PandasCodec:
 
     def accepts(self, value: Any) -> bool:
         """DataFrame, Series and Index; subclasses too, which `encode` refuses."""
-        pd = sys.modules.get("pandas")
-        return pd is not None and isinstance(value, (pd.DataFrame, pd.Series, pd.Index))
+        return is_of(value, "pandas", "DataFrame", "Series", "Index")
 
     def encode(self, value: Any, options: Options) -> Payload:
         """An IPC file or parquet. Raises `UnsupportedValue` naming the column that would not come back."""

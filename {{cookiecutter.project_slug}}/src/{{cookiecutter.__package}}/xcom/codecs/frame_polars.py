@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..errors import PayloadUnreadable, UnsupportedValue
-from . import Content, Options, Payload
+from . import Content, Options, Payload, is_of
 from ._common import check_encoded, count, readable
 from ._tables import open_table, positions, rows_per_batch, write
 
@@ -23,8 +22,7 @@ class PolarsCodec:
 
     def accepts(self, value: Any) -> bool:
         """DataFrame and Series; LazyFrame and subclasses, which `encode` refuses."""
-        pl = sys.modules.get("polars")
-        return pl is not None and isinstance(value, (pl.DataFrame, pl.Series, pl.LazyFrame))
+        return is_of(value, "polars", "DataFrame", "Series", "LazyFrame")
 
     def encode(self, value: Any, options: Options) -> Payload:
         """An IPC file or parquet. Raises `UnsupportedValue` for a dtype that would not come back exactly."""

@@ -6,12 +6,11 @@ import base64
 import io
 import math
 import struct
-import sys
 import zlib
 from typing import Any
 
 from ..errors import PayloadUnreadable, UnsupportedValue
-from . import Content, Options, Payload
+from . import Content, Options, Payload, is_of
 from ._common import View, check_decoded, check_encoded, readable
 from ._tagged import Tagger, Untagger
 
@@ -42,8 +41,7 @@ class ImageCodec:
 
     def accepts(self, value: Any) -> bool:
         """Images, made in memory or opened from a file."""
-        pil = sys.modules.get("PIL.Image")
-        return pil is not None and isinstance(value, pil.Image)
+        return is_of(value, "PIL.Image", "Image")
 
     def encode(self, value: Any, options: Options) -> Payload:
         """PNG or TIFF. Raises `UnsupportedValue` for modes that neither has, and for animations."""

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import io
 import math
-import sys
 from typing import Any
 
 from ..errors import PayloadUnreadable, UnsupportedValue
-from . import Content, Options, Payload
+from . import Content, Options, Payload, is_of
 from ._common import View, check_decoded, check_encoded, readable
 
 
@@ -25,8 +24,7 @@ class NumpyCodec:
 
     def accepts(self, value: Any) -> bool:
         """ndarray and its subclasses, which `encode` refuses. Scalars are the structured codec's."""
-        numpy = sys.modules.get("numpy")
-        return numpy is not None and isinstance(value, numpy.ndarray)
+        return is_of(value, "numpy", "ndarray")
 
     def encode(self, value: Any, options: Options) -> Payload:
         """The array as numpy's own format. Raises `UnsupportedValue` for objects and subclasses."""
