@@ -19,7 +19,7 @@ from . import environment, report, services
 from .background import Background, BackgroundError, State, free_port
 from .runner import Handover, PipelineEnd, Runner, TaskEnd, WorkerError
 
-READY_TIMEOUT = 180  # seconds; a busy machine takes forty
+READY_TIMEOUT = 300  # seconds; two idle processors take twenty, busy ones many times that
 Command = Callable[[argparse.Namespace], int]
 
 
