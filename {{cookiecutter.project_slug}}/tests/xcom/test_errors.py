@@ -11,7 +11,11 @@ from {{ cookiecutter.__package }}.xcom import errors
 from {{ cookiecutter.__package }}.xcom.attempt import Address
 
 ADDRESS = Address("orders", "run 1", "extract", 3, "frame")
-CLASSES = [found for found in vars(errors).values() if isinstance(found, type) and issubclass(found, errors.XComError)]
+CLASSES = [
+    found
+    for found in vars(errors).values()
+    if isinstance(found, type) and issubclass(found, errors.XComError)
+]
 
 
 def test_the_text_says_what_happened_to_which_xcom_and_what_to_do() -> None:

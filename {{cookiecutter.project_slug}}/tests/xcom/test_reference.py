@@ -87,12 +87,16 @@ def test_json_inside_stays_legible() -> None:
 def test_what_is_for_people_is_always_text_that_a_database_takes() -> None:
     """A file's name may hold bytes that are no UTF-8, which Python shows as half surrogate pairs."""
     name = b"r\xe9sum\xe9.txt".decode(errors="surrogateescape")
-    row = Reference(ADDRESS, Attempt(), "file", "file", "text/plain", 1, SHA256, name, "s3://b/k", None, name).row()
+    row = Reference(
+        ADDRESS, Attempt(), "file", "file", "text/plain", 1, SHA256, name, "s3://b/k", None, name
+    ).row()
     json.dumps(row, ensure_ascii=False).encode()
     assert row["filename"] == row["summary"] == "r?sum?.txt"
 
 
-@pytest.mark.parametrize("row", [None, 1, "$xcom", ["$xcom"], {}, {"xcom": "1"}, {"value": {"$xcom": "1"}}], ids=repr)
+@pytest.mark.parametrize(
+    "row", [None, 1, "$xcom", ["$xcom"], {}, {"xcom": "1"}, {"value": {"$xcom": "1"}}], ids=repr
+)
 def test_other_rows_are_no_references(row: Any) -> None:
     assert not is_reference(row)
 
@@ -105,8 +109,14 @@ FORGED = [
     *[(field, value) for field in ("codec", "kind", "media_type", "summary") for value in NOT_TEXT],
     *[(field, value) for field in ("uri", "filename") for value in NOT_TEXT if value is not None],
     *[("length", value) for value in [*NOT_WHOLE, -1]],
-    *[("sha256", value) for value in [*NOT_TEXT, "", SHA256[1:], SHA256 + "0", SHA256.upper(), SHA256 + "\n", "g" * 64]],
-    *[("meta", value) for value in [*NOT_TEXT, "", "{", "[]", "null", "1", '"x"', "[" * 100_000, "1" * 10_000]],
+    *[
+        ("sha256", value)
+        for value in [*NOT_TEXT, "", SHA256[1:], SHA256 + "0", SHA256.upper(), SHA256 + "\n", "g" * 64]
+    ],
+    *[
+        ("meta", value)
+        for value in [*NOT_TEXT, "", "{", "[]", "null", "1", '"x"', "[" * 100_000, "1" * 10_000]
+    ],
     *[("data", value) for value in [*NOT_TEXT[1:], "both a uri and data"]],
     *[(field, value) for field in ("address", "attempt") for value in [None, True, 1, "x", ["x"]]],
     ("address", {}),
@@ -149,8 +159,8 @@ def test_an_error_says_what_to_do() -> None:
     with pytest.raises(BadReference) as caught:
         parse({**STORED.row(), "length": "7"})
     assert str(caught.value) == (
-        "The row is not a well-formed reference (TypeError: expected a whole number of at least 0, found '7'). "
-        "It was changed by hand or by another program. Run the task that pushed it again."
+        "The row is not a well-formed reference (TypeError: expected a whole number of at least 0, "
+        "found '7'). It was changed by hand or by another program. Run the task that pushed it again."
     )
 
 
@@ -168,7 +178,9 @@ def test_text_that_is_no_text_is_refused() -> None:
 
 
 def test_an_empty_payload_needs_no_data() -> None:
-    reference = Reference(ADDRESS, Attempt(), "bytes", "bytes", "application/octet-stream", 0, SHA256, data="")
+    reference = Reference(
+        ADDRESS, Attempt(), "bytes", "bytes", "application/octet-stream", 0, SHA256, data=""
+    )
     row = as_database(reference.row())
     assert parse(row).inline_bytes() == b""
     with pytest.raises(BadReference):
