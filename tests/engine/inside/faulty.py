@@ -12,7 +12,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
@@ -69,6 +69,9 @@ class FaultyProxy:
     def __init__(self, upstream: str) -> None:
         self.upstream = urlsplit(upstream)
         self.faults: list[Fault] = []
+        #: Called with each request's number from 0, and "before" or "after" it is passed on. If it says
+        #: False, the connection is broken there.
+        self.watch: Callable[[int, str], bool] = lambda number, moment: True
         self.seen: list[Seen] = []
         self.lock = threading.Lock()
         proxy = self
@@ -82,15 +85,15 @@ class FaultyProxy:
         self.server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
 
-    def take(self, seen: Seen) -> Fault | None:
-        """Note a request, and use up the first fault that is for it."""
+    def take(self, seen: Seen) -> tuple[int, Fault | None]:
+        """Note a request; its number. Use up the first fault that is for it."""
         with self.lock:
             self.seen.append(seen)
             for fault in self.faults:
                 if fault.matches(seen.method, seen.path):
                     fault.times -= 1
-                    return fault
-        return None
+                    return len(self.seen) - 1, fault
+            return len(self.seen) - 1, None
 
     def count(self, method: str = "") -> int:
         """How many requests of a method came in."""
@@ -129,7 +132,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _any(self) -> None:
         length = int(self.headers.get("content-length") or 0)
         signed, token = self.headers.get("authorization", ""), self.headers.get("x-amz-security-token", "")
-        fault = self.owner.take(Seen(self.command, self.path, length, signed, token))
+        number, fault = self.owner.take(Seen(self.command, self.path, length, signed, token))
         what = fault.what if fault else ""
         if what == "reset-request":
             self.rfile.read(length // 2)
@@ -138,6 +141,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         body = b"".join(self._slowly(length)) if what == "slow-request" else self.rfile.read(length)
         if fault and what == "status":
             self._answer(fault)
+            return
+        if not self.owner.watch(number, "before"):
+            self._reset()
             return
         upstream = self.owner.upstream
         connection = http.client.HTTPConnection(upstream.hostname or "", upstream.port, timeout=120)
@@ -148,7 +154,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             content = reply.read()
         finally:
             connection.close()
-        if what == "lost-reply":
+        if not self.owner.watch(number, "after") or what == "lost-reply":
             self._reset()
             return
         self._pass_back(reply, content, what)
