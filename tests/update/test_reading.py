@@ -22,9 +22,9 @@ RUNS = Path(__file__).resolve().parents[1] / "output" / "runs.txt"
 
 
 def value():
-    import numpy as np
+    import pandas as pd
 
-    return {"array": np.arange(3), "text": "long " * 2000, "pair": (1, b"two"), "plain": [1, None]}
+    return {"frame": pd.DataFrame({"n": [1, 2]}), "text": "long " * 2000, "pair": (1, b"two")}
 
 
 @dag(schedule=None, catchup=False, tags=["mine"], default_args={"owner": "me", "retries": 0})
@@ -45,7 +45,7 @@ def keeper():
             found = XCom.get_one(key="return_value", dag_id="keeper", task_id="remember", run_id=run)
             assert repr(found) == repr(value()), f"{run}: {found!r}"
         RUNS.parent.mkdir(exist_ok=True)
-        RUNS.write_text("\\\\n".join(runs))
+        RUNS.write_text("\\n".join(runs))
 
     remember() >> recall()
 
@@ -69,10 +69,10 @@ def test_values_of_the_former_backends_stay_readable(
 
     packages, settings = switch(project, "redis")
     assert sorted(settings) == ["AIRFLOW__XCOM__FORMER_CONN_ID", "AIRFLOW__XCOM__FORMER_URL"]
+    project.uv("add", *packages)
     done = project.make("run", "ONLY=keeper", check=False)
     assert done.returncode != 0
     assert "AIRFLOW__XCOM__FORMER_URL" in done.stdout
-    project.uv("add", *packages)
     former = {"AIRFLOW__XCOM__FORMER_URL": store["AIRFLOW__XCOM__URL"]}
     project.make("run", "ONLY=keeper", **former)
     assert len(project.read("output/runs.txt").split()) == 3
@@ -80,6 +80,7 @@ def test_values_of_the_former_backends_stay_readable(
 
 def switch(project: BakedProject, backend: str) -> tuple[list[str], dict[str, str]]:
     """Switch as a person would; what they are told to add: packages, and settings."""
+    project.commit("What `make run` made, such as uv.lock")
     told = [line.strip() for line in project.make("switch", f"BACKEND={backend}").stdout.splitlines()]
     project.commit(f"On {backend}")
     packages = [word for line in told if line.startswith("uv add ") for word in line.split()[2:]]
