@@ -151,6 +151,8 @@ class Proxy:
         self.round_trips = 0
         #: Called with the number of the round trip before its request is passed on; may kill or freeze.
         self.before_request: Callable[[int], None] = lambda number: None
+        #: Called with its number before a request is passed on; True: close the connection instead.
+        self.break_before: Callable[[int], bool] = lambda number: False
         #: Called when the reply has come; False: close the connection instead of passing it on.
         self.pass_reply: Callable[[int], bool] = lambda number: True
         self._open = True
@@ -193,6 +195,8 @@ class Proxy:
                             self.round_trips += 1
                             number = self.round_trips
                             self.before_request(number)
+                            if self.break_before(number):
+                                return
                         server.sendall(data)
                     else:
                         asked = False

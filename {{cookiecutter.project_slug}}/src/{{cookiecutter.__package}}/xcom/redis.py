@@ -56,6 +56,7 @@ log = logging.getLogger(__name__)
 # Bytes in every chunk but a payload's last. A part of what a URI means, so it can't be changed later.
 CHUNK = 512 * 2**10
 _WINDOW = 8  # chunks sent or asked for in one round trip: what a transfer holds in memory
+_SMALL = 4096  # bytes of a chunk that is cheaper to copy than to send by itself
 _STAGED = 3600  # seconds after which what was staged and never committed is gone
 _LARGEST = 64 * 2**30  # bytes; a row that says more was not written by us
 _UNCLAIMED = "unclaimed"  # stands for the try in the name of a payload that no claim covers
@@ -212,7 +213,9 @@ class RedisStore:
             for number, window in enumerate(_windows(payload)):
                 commands: list[Any] = [_lease_call(keys, me, upload, renew=number > 0)]
                 for chunk in window:
-                    commands.append(("SET", f"{keys.head}/{sent}", chunk, "PX", _STAGED * 1000))
+                    # The library sends a view by itself, and bytes together with what surrounds them.
+                    data = chunk if chunk.nbytes > _SMALL else bytes(chunk)
+                    commands.append(("SET", f"{keys.head}/{sent}", data, "PX", _STAGED * 1000))
                     sent, length = sent + 1, length + chunk.nbytes
                 hashing = hasher.submit(_feed, digest, window) if len(window) > 1 else _feed(digest, window)
                 held, claim, holder = self._send(commands)
@@ -427,7 +430,10 @@ class RedisStore:
                 f"it was written {_duration(age)} ago, and values are kept for {_duration(retention)} "
                 "(AIRFLOW__XCOM__RETENTION)"
             )
-        info = self._info()
+        try:
+            info = self._info(patience=0)
+        except StoreError:
+            return "why can't be told, since Redis does not say"
         policy = info.get("maxmemory_policy", "noeviction")
         if policy != "noeviction" and info.get("evicted_keys"):
             return (
@@ -506,7 +512,7 @@ class RedisStore:
     def probe(self) -> list[Check]:
         """Ask the server what it is, then write, commit, read and delete a value in it."""
         try:
-            info = self._info(strict=True)
+            info = self._info(patience=0)
         except StoreError as error:
             return [Check("server", False, str(error))]
         self._policy_known = True  # the first checks judge it; the others are to run nevertheless
@@ -543,18 +549,14 @@ class RedisStore:
         except StoreError as error:
             yield Check(step, False, str(error))
 
-    def _info(self, *, strict: bool = False) -> dict[str, Any]:
-        """What the server says of itself (INFO). Empty if the user may not ask, unless `strict`."""
-        try:
-            if self.server.is_cluster:
-                found = self.server.ask(lambda client: client.info(target_nodes=client.get_primaries()[0]))
-            else:
-                found = self.server.ask(lambda client: client.info())
-        except StoreError:
-            if strict:
-                raise
-            return {}
-        return dict(found)
+    def _info(self, *, patience: float) -> dict[str, Any]:
+        """What the server says of itself (INFO). Raises `StoreError`."""
+
+        def ask(client: Any) -> dict[str, Any]:
+            return dict(client.info(target_nodes=client.get_primaries()[0]) if clustered else client.info())
+
+        clustered = self.server.ask(lambda client: hasattr(client, "get_primaries"), patience=patience)
+        return dict(self.server.ask(ask, patience=patience))
 
 
 # -- the backend ------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """Talks to Redis or Valkey through an Airflow connection, and tells its failures in this project's errors.
 
-Commands go out in pipelines, one round trip each, which the client library repeats after a lost connection.
-So every command and script that is sent through here can be repeated without harm.
+Commands go out in pipelines, one round trip each, and are sent again when the connection is lost. So every
+command and script that is sent through here can be repeated without harm.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,9 +18,10 @@ from .errors import ForeignReference, StoreDenied, StoreError, StoreMisconfigure
 
 Command = Sequence[Any]
 WAIT_TIMEOUT = 5.0  # seconds that WAIT and WAITAOF may take
-
-# Seconds. The library's own time-outs may be shorter than WAIT takes; old releases have none at all.
-_TIMEOUTS = {"socket_timeout": 10.0, "socket_connect_timeout": 5.0, "health_check_interval": 60}
+_SOCKET_TIMEOUT = WAIT_TIMEOUT + 3
+_CONNECT_TIMEOUT = 5.0
+_IDLE = 60  # seconds after which a connection is tried before it is used
+PATIENCE = 15.0  # seconds in which a server that is being restarted may come back
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class Server:
 
     @property
     def client(self) -> Any:
-        """The library's client. Raises `StoreError`."""
+        """The library's client. Raises `StoreError`, and the library's errors: a cluster is asked for its nodes."""
         # A forked child (LocalExecutor) must not write to its parent's connections.
         if self._client is None or self._pid != os.getpid():
             with self._lock:
@@ -66,7 +68,7 @@ class Server:
     @property
     def is_cluster(self) -> bool:
         """Whether the connection says that it leads to a cluster."""
-        return hasattr(self.client, "get_primaries")
+        return bool(self.ask(lambda client: hasattr(client, "get_primaries")))
 
     def run(self, *commands: Command | Call, last_may_fail: bool = False) -> list[Any]:
         """Send commands in one round trip; their raw replies in order.
@@ -90,13 +92,25 @@ class Server:
                 raise failure(reply, self.conn_id) from reply
         return replies
 
-    def ask(self, question: Callable[[Any], Any]) -> Any:
-        """Call the library's client by a function; its answer. Raises `StoreError`."""
-        client = self.client
-        try:
-            return question(client)
-        except Exception as error:
-            raise failure(error, self.conn_id) from error
+    def ask(self, question: Callable[[Any], Any], *, patience: float | None = None) -> Any:
+        """Call the library's client by a function, again and again while the server does not answer.
+
+        Args:
+            question: is given the client. It may be called more than once.
+            patience: seconds after which no more call is begun; PATIENCE if not given.
+
+        Raises:
+            StoreError: the server refused, or never answered.
+        """
+        give_up, pause = time.monotonic() + (PATIENCE if patience is None else patience), 0.05
+        while True:
+            try:
+                return question(self.client)
+            except Exception as error:
+                if not _is_passing(error) or time.monotonic() + pause > give_up:
+                    raise failure(error, self.conn_id) from error
+                time.sleep(pause)
+                pause = min(2 * pause, 2.0)
 
     def _send(self, commands: Sequence[Command | Call]) -> list[Any]:
         def send(client: Any) -> list[Any]:
@@ -149,10 +163,23 @@ def _connect(conn_id: str) -> Any:
         client, extra = hook.get_conn(), connection.extra_dejson
         if extra.get("cluster"):
             return client
-        client.connection_pool.connection_kwargs.update(_TIMEOUTS)
+        client.connection_pool.connection_kwargs.update(_line())
         return _by_sentinel(client, extra) if extra.get("sentinel_master") else client
-    except Exception as error:
-        raise failure(error, conn_id) from error
+    except ValueError as error:  # the hook's own checks of the extra
+        raise StoreMisconfigured(f"The Airflow connection {conn_id!r} is wrong: {error}", "Correct its extra.") from error
+
+
+def _line() -> dict[str, Any]:
+    """How a connection behaves. The library's own repetitions multiply (each command, each connect): we do it."""
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
+    return {
+        "socket_timeout": _SOCKET_TIMEOUT,
+        "socket_connect_timeout": _CONNECT_TIMEOUT,
+        "health_check_interval": _IDLE,
+        "retry": Retry(NoBackoff(), 0),
+    }
 
 
 def _by_sentinel(client: Any, extra: dict[str, Any]) -> Any:
@@ -167,7 +194,7 @@ def _by_sentinel(client: Any, extra: dict[str, Any]) -> Any:
         host, _, port = node.strip().rpartition(":")
         if host:
             nodes.append((host, int(port)))
-    return Sentinel(nodes, sentinel_kwargs=dict(_TIMEOUTS)).master_for(
+    return Sentinel(nodes, sentinel_kwargs=_line()).master_for(
         str(extra["sentinel_master"]), ssl=issubclass(pool.connection_class, SSLConnection), **settings
     )
 
@@ -188,6 +215,12 @@ _REFUSALS: tuple[tuple[str, type[StoreError], str, str], ...] = (
         StoreMisconfigured,
         "Redis refuses to write: this is a read-only replica",
         "Point the Airflow connection to the primary, or to a Sentinel (`sentinel_master` in its extra).",
+    ),
+    (
+        "WAITAOF",
+        StoreMisconfigured,
+        "AIRFLOW__XCOM__WAIT_AOF demands an append-only file, and Redis has none or is older than 7.2",
+        "Turn on appendonly in the server, or set the option to 0. The value was written, but not its row.",
     ),
     (
         "NOREPLICAS",
@@ -228,6 +261,15 @@ _REFUSALS: tuple[tuple[str, type[StoreError], str, str], ...] = (
 )
 
 
+def _is_passing(error: Exception) -> bool:
+    """Whether it may help to ask again: no answer, or the server is still loading its data."""
+    from redis import exceptions as redis
+
+    refused = redis.AuthenticationError | redis.AuthorizationError | redis.MaxConnectionsError
+    lost = redis.ConnectionError | redis.TimeoutError | redis.ClusterDownError | OSError
+    return isinstance(error, lost) and not isinstance(error, refused)
+
+
 def failure(error: BaseException, conn_id: str) -> Exception:
     """The error of ours for an error of the client library: what happened, and what to do about it."""
     from redis import exceptions as redis
@@ -255,7 +297,7 @@ def failure(error: BaseException, conn_id: str) -> Exception:
     if isinstance(error, redis.ConnectionError | redis.TimeoutError | OSError | redis.RedisClusterException):
         return StoreUnreachable(
             f"Redis does not answer{where}",
-            "Check that it runs, and the connection's host, port and TLS settings (`ssl` in its extra). The push or "
-            "pull was repeated several times; run the task again when Redis is back.",
+            "Check that it runs, and the connection's host, port and TLS settings (`ssl` in its extra). Run the task "
+            "again when Redis is back.",
         )
     return StoreError(f"Redis failed{where}", "`xcom probe` may tell more.")
