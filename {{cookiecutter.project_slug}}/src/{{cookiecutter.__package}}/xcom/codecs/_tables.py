@@ -12,6 +12,7 @@ import hashlib
 import io
 import struct
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 from ..errors import PayloadUnreadable, UnsupportedValue
@@ -19,10 +20,8 @@ from . import CHUNK, Content, Options, Payload
 from ._common import check_decoded
 from ._json import dumps, loads
 
-_BATCH = {
-    "arrow": 16 * 2**20,
-    "parquet": 32 * 2**20,
-}  # bytes of rows taken together: what a strided frame costs more
+_BATCH = 16 * 2**20  # bytes of rows taken together: what a frame may cost beyond itself and its encoded bytes
+_ROWS = 2**17  # rows decoded at a time from parquet, where a group may repeat a long text any number of times
 _MEDIA_TYPES = {"arrow": "application/vnd.apache.arrow.file", "parquet": "application/vnd.apache.parquet"}
 _MAGIC = b"ARROW1\0\0"
 _COLUMNS = b"xcom:columns"  # where a parquet file keeps the exact Arrow schema, and categories in their order
@@ -32,9 +31,9 @@ _EXTENSION = b"ARROW:extension:name"
 _EXTENSIONS = {b"arrow.uuid", b"arrow.json", b"arrow.bool8", b"arrow.opaque", b"arrow.fixed_shape_tensor"}
 
 
-def rows_per_batch(rows: int, size: int, options: Options) -> int:
+def rows_per_batch(rows: int, size: int) -> int:
     """How many rows to take together, of a table of so many rows and bytes in memory."""
-    return max(1, rows * _BATCH[options.frame_format] // max(size, 1))
+    return max(1, rows * _BATCH // max(size, 1))
 
 
 # -- writing ----------------------------------------------------------------------------------------
@@ -317,7 +316,10 @@ class Parquet:
 
         wanted = sorted(range(len(self.schema)) if fields is None else fields)
         schema = pa.schema([self.schema.field(i) for i in wanted], self.schema.metadata)
-        found: Any = self._file.iter_batches(2**17, columns=None if fields is None else schema.names)
+        names = None if fields is None else schema.names
+        groups = range(self._file.num_row_groups)
+        found: Any = (self._file.iter_batches(_ROWS, row_groups=[group], columns=names) for group in groups)
+        found = chain.from_iterable(found)
         if not self._file.metadata.num_rows:
             found = [self._file.schema_arrow.empty_table().combine_chunks()]
         size = 0

@@ -67,10 +67,11 @@ class Tagger:
         try:
             return self._any(value)
         except UnsupportedValue as error:
+            if not self._path:
+                raise
             where = "".join(f"[{key!r}]" for key in self._path)
-            if where:
-                raise UnsupportedValue(f"{error.what}, at value{where[:200]}", error.advice) from error
-            raise
+            where = where if len(where) < 100 else f"{where[:100]}…"
+            raise UnsupportedValue(f"{error.what}, at value{where}", error.advice) from error
 
     def _any(self, value: Any) -> Any:
         cls = type(value)

@@ -40,11 +40,7 @@ class ArrowCodec:
         if shape in ("Table", "RecordBatch"):
             summary += f" × {count(table.num_columns, 'column')}"
         payload = Payload(self.name, f"Arrow {shape}", "", "", [], summary, meta={"shape": shape})
-        rows = (
-            None
-            if any(map(_has_views, table.schema))
-            else rows_per_batch(table.num_rows, table.nbytes, options)
-        )
+        rows = None if any(map(_has_views, table.schema)) else rows_per_batch(table.num_rows, table.nbytes)
         batches = table.unify_dictionaries().to_batches(rows) or [
             pa.RecordBatch.from_pylist([], table.schema)
         ]

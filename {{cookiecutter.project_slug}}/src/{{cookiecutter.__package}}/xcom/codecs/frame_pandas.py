@@ -75,7 +75,7 @@ class PandasCodec:
         if shape == "DataFrame":
             summary += f" × {count(value.shape[1], 'column')}"
         payload = Payload(self.name, f"pandas {name}", "", "", [], summary)
-        return write(payload, schema, table.batches(rows, rows_per_batch(rows, size, options)), options)
+        return write(payload, schema, table.batches(rows, rows_per_batch(rows, size)), options)
 
     def decode(self, content: Content, meta: dict[str, Any], options: Options) -> Any:
         """The frame, series or index, in memory of its own."""

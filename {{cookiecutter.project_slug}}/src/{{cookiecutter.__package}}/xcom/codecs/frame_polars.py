@@ -44,9 +44,7 @@ class PolarsCodec:
             summary += f" × {count(frame.width, 'column')}"
         payload = Payload(self.name, f"polars {shape}", "", "", [], summary, meta={"shape": shape})
         schema = _to_arrow(frame.clear()).schema
-        return write(
-            payload, schema, _batches(frame, schema, rows_per_batch(frame.height, size, options)), options
-        )
+        return write(payload, schema, _batches(frame, schema, rows_per_batch(frame.height, size)), options)
 
     def decode(self, content: Content, meta: dict[str, Any], options: Options) -> Any:
         """The frame or series."""
@@ -90,7 +88,10 @@ def _frame(batches: Iterator[Any], schema: Any) -> Any:
     import pyarrow as pa
 
     try:
-        frame: Any = pl.from_arrow(pa.Table.from_batches(batches, schema), rechunk=False)
+        # One batch at a time, since Arrow's text becomes text of polars' own kind.
+        tables = (pa.Table.from_batches([batch]) for batch in batches)
+        frames: list[Any] = [pl.from_arrow(table, rechunk=False) for table in tables]
+        frame: Any = pl.concat(frames, rechunk=False)
         frame.columns = schema.names  # from_arrow gives a name to a column that has an empty one
         return frame
     except BaseException as error:
