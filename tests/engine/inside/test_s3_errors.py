@@ -21,6 +21,7 @@ from typing import Any
 import boto3
 import pytest
 import s3_servers
+from conftest import PROJECT
 from engine.xcom.errors import (
     BadOption,
     BadReference,
@@ -284,12 +285,14 @@ class Identities:
         with urllib.request.urlopen(request):
             pass
 
-    def user(self, name: str, *actions: str, sts: bool = True) -> tuple[str, str]:
-        """A user who may do these things with objects, and assume roles; their key and secret."""
+    def user(
+        self, name: str, *actions: str, sts: bool = True, document: dict[str, Any] | None = None
+    ) -> tuple[str, str]:
+        """A user who may do these things and assume roles, or what a policy says; key and secret."""
         iam = self.client("iam")
         iam.create_user(UserName=name)
         iam.put_user_policy(
-            UserName=name, PolicyName="p", PolicyDocument=json.dumps(policy(*actions, sts=sts))
+            UserName=name, PolicyName="p", PolicyDocument=json.dumps(document or policy(*actions, sts=sts))
         )
         made = iam.create_access_key(UserName=name)["AccessKey"]
         return made["AccessKeyId"], made["SecretAccessKey"]
@@ -347,12 +350,37 @@ def test_unknown_and_wrong_keys(guarded: str, identities: Identities) -> None:
             assert "secret key for" in str(failure(store))
 
 
-def test_the_minimal_policy_of_the_readme_is_enough(guarded: str, identities: Identities) -> None:
-    """Everything but scanning works with it, and scanning with what it says for the collector."""
-    pytest.importorskip("engine")
-    key, secret = identities.user("minimal", "s3:PutObject", "s3:GetObject", "s3:DeleteObject")
-    with identities.guard(), configured(guarded, login=key, password=secret) as store:
-        assert probed(store) == {}
+def test_the_minimal_policy_is_enough(guarded: str, identities: Identities) -> None:
+    """The one in config/, for everything that the backend does below its prefix."""
+    text = (PROJECT / "config" / "aws-iam-policy.json").read_text()
+    url = re.findall(r"arn:aws:s3:::([^*\"]+)/\*", text)
+    assert len(url) == 1
+    bucket, prefix = url[0].split("/")
+    identities.client("s3").create_bucket(Bucket=bucket)
+    key, secret = identities.user("minimal", document=json.loads(text))
+    options = {"login": key, "password": secret}
+    with identities.guard():
+        with configured(guarded, f"s3://{bucket}/{prefix}", **options) as store:
+            assert probed(store) == {}
+            ref = keep(store, [b"value"])
+            assert [entry.uri for entry in store.scan()] == [ref.uri]
+            store.delete(ref)
+            with pytest.raises(PayloadMissing):
+                store.fetch(ref)
+        with configured(guarded, f"s3://{bucket}/other", **options) as store:
+            assert list(probed(store)) == ["write"]
+
+
+def test_the_lifecycle_rules_are_valid(moto: str) -> None:
+    """And are for the prefix of the project's own URL."""
+    rules = json.loads((PROJECT / "config" / "s3-lifecycle.json").read_text())
+    settings = (PROJECT / "config" / "airflow.env").read_text()
+    (prefix,) = re.findall(r"AIRFLOW__XCOM__URL=s3://[^/]+/(.+)", settings)
+    assert {rule["Filter"]["Prefix"] for rule in rules["Rules"]} == {f"{prefix}/"}
+    client = boto(moto)
+    client.create_bucket(Bucket="lifecycle")
+    client.put_bucket_lifecycle_configuration(Bucket="lifecycle", LifecycleConfiguration=rules)
+    assert len(client.get_bucket_lifecycle_configuration(Bucket="lifecycle")["Rules"]) == 2
 
 
 def test_a_role_is_assumed(guarded: str, identities: Identities, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""A push that is killed (SIGKILL) at any of its steps leaves the previous value readable and no half of its own.
+"""A push that is killed (SIGKILL) at any step leaves the previous value readable, and no half of its own.
 
 The push runs in a process of its own. A proxy before moto kills it before or after each request of the upload
 is passed on; and the process itself tells when it asks Airflow and when it has the answer.

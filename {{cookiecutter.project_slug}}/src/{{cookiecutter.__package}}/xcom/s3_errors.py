@@ -105,9 +105,10 @@ def explain(error: Exception, where: str, doing: str, uri: str = "") -> XComErro
 def _answered(status: int, code: str, where: str, doing: str) -> XComError:
     answer = f"{status} {code}".strip()
     if status in (401, 403):
+        # On AWS also the answer to a payload that is gone, unless s3:ListBucket is allowed.
         return StoreDenied(
             f"The credentials may not {doing} {where} ({answer})",
-            "Allow it (the README lists what is needed), or use other credentials.",
+            "Allow it (README, 'A store of your own', says what is needed), or use other credentials.",
         )
     if code.startswith("KMS"):
         return StoreMisconfigured(
