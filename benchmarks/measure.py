@@ -68,8 +68,8 @@ def push(cls: Any, payload: str, value: Any) -> Any:
 def pull(cls: Any, payload: str, row: Any) -> Any:
     """As a task would; a sequence the way `xcom_pull` of a mapped task does it."""
     if payload == "1000 mapped":
-        if hasattr(cls, "load_rows"):
-            return cls.load_rows(row)
+        if hasattr(cls, "_load_many"):
+            return cls._load_many(row)
         return [cls.deserialize_value(Row(item)) for item in row]
     return cls.deserialize_value(Row(row))
 

@@ -120,8 +120,8 @@ def confirm(address: Address, attempt: Attempt) -> None:
                 raise Superseded(
                     f"Try {attempt.try_number} (task instance {attempt.ti_id}) is no longer the current try",
                     "A later try has begun, so this XCom was not written. Nothing to repair: the later try's "
-                    "XComs count. Look into its log; if this try was not meant to be replaced, look for a missed "
-                    "heartbeat or a cleared task.",
+                    "XComs count. Look into its log; if this try was not meant to be replaced, look for a "
+                    "missed heartbeat or a cleared task.",
                     address=address,
                 ) from error
             trouble = error

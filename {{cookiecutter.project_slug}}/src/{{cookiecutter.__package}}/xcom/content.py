@@ -1,4 +1,4 @@
-"""Reads a stored payload and proves that it is what was pushed: length and sha256, before anything decodes it."""
+"""Reads a stored payload and proves, before anything decodes it, that it is what was pushed."""
 
 from __future__ import annotations
 

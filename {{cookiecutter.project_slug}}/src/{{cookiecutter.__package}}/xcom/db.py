@@ -36,8 +36,8 @@ class RowStore:
         limit = options.integer("max_row_size", 2**20, minimum=1024)
         if payload.length > limit:
             raise ValueTooLarge(
-                f"A {payload.kind} of {human_size(payload.length)} does not fit into a row of Airflow's metadata "
-                f"database, whose limit is {human_size(limit)} (AIRFLOW__XCOM__MAX_ROW_SIZE)",
+                f"A {payload.kind} of {human_size(payload.length)} does not fit into a row of Airflow's "
+                f"metadata database, whose limit is {human_size(limit)} (AIRFLOW__XCOM__MAX_ROW_SIZE)",
                 _ADVICE,
             )
         whole = b"".join(payload.chunks())
