@@ -34,7 +34,7 @@ def good():
 
     @task
     def count(frame):
-        return len(frame)
+        return f"{len(frame)} rows"
 
     count(load())
 

@@ -195,7 +195,8 @@ def _tell(background: Background, state: State) -> None:
     print(f"\nAirflow: {state.url}  (from this machine only)")
     if login := background.login():
         print(f"User:    {login[0]}\nPassword: {login[1]}")
-    print("\nPipelines are switched on: trigger one and it runs. `make down` ends everything.")
+    print("\nPipelines are switched on: they run when you trigger them, and by their schedules.")
+    print("`make down` ends everything.")
 
 
 def _down(given: argparse.Namespace) -> int:

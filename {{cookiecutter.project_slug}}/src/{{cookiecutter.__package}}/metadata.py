@@ -138,13 +138,11 @@ def probe() -> list[Check]:
     return checks
 
 
-def _describe(stored: Any) -> tuple[str, str, int | None, str]:
+def _describe(value: Any) -> tuple[str, str, int | None, str]:
     """Kind, summary, length and whereabouts of what a row holds."""
     from .xcom import reference
     from .xcom.errors import XComError
 
-    # Some databases give the JSON column back as text.
-    value = json.loads(stored) if isinstance(stored, str) else stored
     if not reference.is_reference(value):
         kind = {"str": "text", "NoneType": "nothing"}.get(type(value).__name__, type(value).__name__)
         return kind, json.dumps(value, ensure_ascii=False)[:60], None, "row"
