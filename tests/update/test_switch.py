@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,20 @@ def test_edits_to_settings_are_merged(fresh: dict[str, BakedProject], tmp_path: 
         "s3.S3XComBackend",
     ):
         assert line in found
+
+
+def test_an_edited_address_collides_and_is_told_for_reading_on(
+    fresh: dict[str, BakedProject], tmp_path: Path
+) -> None:
+    """What every user of s3 edits is what a switch takes away."""
+    project = copy_of(fresh["s3"], tmp_path / "my-pipelines")
+    edit(project.path, "config/airflow.env", "s3://my-pipelines-data/xcom", "s3://mine/xcom")
+    project.commit("My bucket")
+    said = switch(project, "db", code=2)
+    assert "    config/airflow.env\n" in said.partition("\nConflicts")[2]
+    assert "    AIRFLOW__XCOM__FORMER_URL=s3://mine/xcom\n" in said
+    assert "    AIRFLOW__XCOM__FORMER_CONN_ID=xcom_s3\n" in said
+    assert re.search(r"uv add .*obstore", said)
 
 
 def test_an_edited_file_of_the_former_backend_is_left_and_told(

@@ -581,6 +581,9 @@ def main() -> int:
     except Refused as refused:
         print(refused, file=sys.stderr)
         return 1
+    except BrokenPipeError:  # who reads has seen enough, and all is done but the telling
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return 130
