@@ -25,14 +25,15 @@ def plain(value: Any, limit: int | None = None) -> bool:
     """Whether a value may stay in Airflow's row as it is and comes back exactly, whatever the database.
 
     Stricter than JSON: PostgreSQL's JSONB makes integers of floats from 1e16 on, drops the sign of -0.0
-    and refuses NUL; msgpack, on the way to the supervisor, ends at 64 bits; Airflow reserves some keys, and
-    we reserve `$xcom`.
+    and refuses NUL; SQLite makes a number of text that is one, an integer of 1.0 and now and then another
+    last bit of others (numeric affinity), so no float stands alone; msgpack, on the way to the supervisor,
+    ends at 64 bits; Airflow reserves some keys, and we reserve `$xcom`.
 
     Args:
         value: any object.
         limit: bytes of room. A value whose JSON text can't fit is not plain, and is not read to its end.
     """
-    if type(value) is dict and "$xcom" in value:
+    if type(value) is float or (type(value) is dict and "$xcom" in value):
         return False
     level, room = [value], float("inf") if limit is None else limit
     for _ in range(ROW_DEPTH + 1):
