@@ -107,14 +107,21 @@ class Valkey:
 
 
 @contextlib.contextmanager
-def cluster_of_one() -> Iterator[int]:
-    """A cluster whose one server has all slots; its port."""
-    with Valkey("--cluster-enabled", "yes") as server:
-        client = server.client()
-        client.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
-        while client.execute_command("CLUSTER INFO")["cluster_state"] != "ok":
-            time.sleep(0.05)
-        yield server.port
+def cluster_of_two() -> Iterator[int]:
+    """A cluster of two servers with half of the slots each; the port of one."""
+    with contextlib.ExitStack() as stack:
+        buses = [free_port(), free_port()]
+        servers = [
+            stack.enter_context(Valkey("--cluster-enabled", "yes", "--cluster-port", str(bus))) for bus in buses
+        ]
+        clients = [server.client() for server in servers]
+        clients[0].execute_command("CLUSTER ADDSLOTSRANGE", 0, 8191)
+        clients[1].execute_command("CLUSTER ADDSLOTSRANGE", 8192, 16383)
+        clients[0].execute_command("CLUSTER MEET", "127.0.0.1", servers[1].port, buses[1])
+        for client in clients:
+            while client.execute_command("CLUSTER INFO")["cluster_state"] != "ok":
+                time.sleep(0.05)
+        yield servers[0].port
 
 
 @contextlib.contextmanager

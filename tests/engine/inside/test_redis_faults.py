@@ -22,9 +22,10 @@ from engine.xcom.errors import (
     StoreUnreachable,
     XComError,
 )
-from engine.xcom.redis import CHUNK, RedisStore
+from engine.xcom.redis import RedisStore
+from engine.xcom.redis_keys import CHUNK
 from engine.xcom.reference import Reference
-from redis_servers import Proxy, Valkey, in_child, store_on
+from redis_servers import Proxy, Valkey, cluster_of_two, free_port, in_child, store_on
 from store_contract import ADDRESS, attempt, keep, payload, stage, whole
 
 LARGE = os.urandom(20 * CHUNK)  # three windows
@@ -313,8 +314,16 @@ class TestRefusals:
             assert failed[0] == "role"
 
     def test_a_cluster_without_saying_so(self) -> None:
-        with Valkey("--cluster-enabled", "yes") as server, store_on(server.port) as store:
-            with pytest.raises(StoreUnreachable, match="cluster"):
+        with cluster_of_two() as port, store_on(port) as store:
+            with pytest.raises(StoreMisconfigured, match="does not say so") as caught:
+                for n in range(20):  # some of which belong on the other server
+                    keep(store, [b"x"], replace(ADDRESS, map_index=n))
+            assert '{"cluster": true}' in caught.value.advice
+
+    def test_a_cluster_that_is_down(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("engine.xcom.redis_client.PATIENCE", 0.5)
+        with Valkey("--cluster-enabled", "yes", "--cluster-port", str(free_port())) as server:
+            with store_on(server.port) as store, pytest.raises(StoreUnreachable, match="cluster is down"):
                 keep(store, [b"x"])
 
     def test_nobody_there(self, monkeypatch: pytest.MonkeyPatch) -> None:

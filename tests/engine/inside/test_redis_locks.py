@@ -86,7 +86,7 @@ class TestHolding:
         with exclusive("daily report"), pytest.raises(LeaseTimeout) as caught, exclusive("daily report", wait=0):
             pass
         assert "'daily report'" in str(caught.value)
-        assert f"sales.load, run manual__1, in process {os.getpid()} on host" in str(caught.value)
+        assert f"sales.load, run manual__1, process {os.getpid()} on host" in str(caught.value)
 
     def test_a_name_may_be_anything(self) -> None:
         for name in ("{", "}{", "a/b", "größe", "* ?", "x" * 500):

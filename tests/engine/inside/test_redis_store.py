@@ -24,9 +24,10 @@ from engine.xcom.errors import (
     StoreUnreachable,
     XComError,
 )
-from engine.xcom.redis import CHUNK, RedisStore, RedisXComBackend
+from engine.xcom.redis import RedisStore, RedisXComBackend
+from engine.xcom.redis_keys import CHUNK
 from redis.crc import key_slot
-from redis_servers import Proxy, Valkey, any_server, cluster_of_one, connection, sentinel, store_on
+from redis_servers import Proxy, Valkey, any_server, cluster_of_two, connection, sentinel, store_on
 from store_contract import ADDRESS, STRANGE, StoreContract, attempt, keep, payload, stage, whole
 
 
@@ -65,7 +66,7 @@ class TestContract(StoreContract):
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[RedisStore]:
     """A store in a cluster."""
-    with cluster_of_one() as port, store_on(port, extra={"cluster": True}) as store:
+    with cluster_of_two() as port, store_on(port, extra={"cluster": True}) as store:
         yield store
 
 
@@ -468,7 +469,7 @@ class TestDurability:
 
     def test_a_cluster_can_not_be_asked(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("AIRFLOW__XCOM__WAIT_REPLICAS", "1")
-        with cluster_of_one() as port, store_on(port, extra={"cluster": True}) as store:
+        with cluster_of_two() as port, store_on(port, extra={"cluster": True}) as store:
             with pytest.raises(StoreMisconfigured, match="cluster"):
                 keep(store, [b"x"])
 

@@ -18,48 +18,21 @@ import json
 import logging
 import os
 import secrets
-import socket
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from . import attempt as attempts
 from .errors import LeaseLost, LeaseTimeout, StoreError, StoreMisconfigured
 from .redis_client import Call, Script, Server
+from .redis_keys import prefix, quoted
+from .redis_scripts import FENCE, RELEASE
 
 log = logging.getLogger(__name__)
 
 _POLL = 0.1  # seconds between two tries to get a lease, about
 _Function = TypeVar("_Function", bound=Callable[..., Any])
-
-# The number is the server's time in microseconds, or one more than the last: so it grows even when what
-# is kept about a lease has expired, or the server has lost its memory.
-_FENCE = Script("""
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then
-  return 0
-end
-local last = tonumber(redis.call('HGET', KEYS[2], 'fence') or '0')
-if redis.call('HGET', KEYS[2], 'holder') ~= ARGV[1] then
-  local now = redis.call('TIME')
-  last = math.max(now[1] * 1000000 + now[2], last + 1)
-  redis.call('HSET', KEYS[2], 'fence', string.format('%.0f', last), 'holder', ARGV[1])
-end
-redis.call('PEXPIRE', KEYS[2], ARGV[2])
-return last
-""")
-
-# Notes that it was released: a repeated release, whose first reply was lost, is no loss of the lease.
-_RELEASE = Script("""
-if redis.call('GET', KEYS[1]) == ARGV[1] then
-  redis.call('HSET', KEYS[2], 'released', ARGV[1])
-  redis.call('PEXPIRE', KEYS[2], ARGV[2])
-  redis.call('DEL', KEYS[1])
-  return 1
-end
-return redis.call('HGET', KEYS[2], 'released') == ARGV[1] and 1 or 0
-""")
 
 
 class Lease:
@@ -104,21 +77,21 @@ class Lease:
 
     def _loss(self) -> LeaseLost:
         return LeaseLost(
-            f"The lease {self.name!r} ran out while it was held, so somebody else may have worked at the same time",
-            f"This process, or Redis, stood still for more than {self._lock.timeout:g} s. Check what was done "
-            "meanwhile; a longer timeout= makes this rarer.",
+            f"The lease {self.name!r} ran out while it was held, so somebody else may have worked meanwhile",
+            f"This process, or Redis, stood still for more than {self._lock.timeout:g} s. Check what was "
+            "done; a longer timeout= makes this rarer.",
         )
 
     def __repr__(self) -> str:
         return f"<Lease {self.name!r}, fence {self.fence}>"
 
 
-class exclusive:  # noqa: N801 - it reads as a word: `with exclusive(...)`, `@exclusive(...)`
+class exclusive:
     """Hold the lease `name` for a block, or for the calls of a function; both may be asynchronous.
 
     Args:
         name: what is to be changed by one holder at a time. The same name is the same lease everywhere.
-        timeout: seconds that the lease outlives its holder when that is killed. It is renewed every third of it.
+        timeout: seconds that the lease outlives its holder when that is killed; renewed every third of it.
         wait: seconds to wait while somebody else holds it.
 
     Raises:
@@ -208,10 +181,10 @@ class exclusive:  # noqa: N801 - it reads as a word: `with exclusive(...)`, `@ex
 
 
 class _Lock:
-    """The lease on the server, seen by one who wants it or holds it: redis-py's lock, and a number for each holder."""
+    """The lease on the server, for one who wants it or holds it: redis-py's lock, numbered by our script."""
 
     def __init__(self, server: Server, name: str, timeout: float, wait: float) -> None:
-        from .redis import prefix, quoted, retention_ms
+        from .redis import retention_ms
 
         self.name, self.timeout, self._wait = name, timeout, wait
         self._server = server
@@ -229,7 +202,7 @@ class _Lock:
             if self._holder() != self._token:
                 return None
             self._lock.local.token = self._token.encode()
-        fence = self._run(_FENCE)
+        fence = self._run(FENCE)
         return Lease(self, fence) if fence else None  # 0: it ran out between the two requests
 
     def pause(self, give_up: float) -> float:
@@ -237,11 +210,11 @@ class _Lock:
         left = give_up - time.monotonic()
         if left > 0:
             return min(left, _POLL * (0.5 + secrets.randbelow(1000) / 1000))
-        from .redis import describe_holder
+        from .redis import in_words
 
         raise LeaseTimeout(
             f"The lease {self.name!r} was not free for {self._wait:g} s: it is held by "
-            f"{describe_holder(self._holder())}",
+            f"{in_words(self._holder())}",
             "Wait longer (wait=), or let the holder do less while it holds it.",
         )
 
@@ -259,7 +232,7 @@ class _Lock:
 
     def release(self) -> bool:
         """Give it back; whether it was still ours."""
-        return bool(self._run(_RELEASE))
+        return bool(self._run(RELEASE))
 
     def _holder(self) -> str:
         found = self._server.run(("GET", self._keys[0]))[0]
@@ -270,17 +243,11 @@ class _Lock:
 
 
 def _who() -> dict[str, Any]:
-    """What is written into a lease: a token that nobody else has, and who we are, for people."""
+    from .redis import identity
+
     names = ("AIRFLOW_CTX_DAG_ID", "AIRFLOW_CTX_TASK_ID", "AIRFLOW_CTX_DAG_RUN_ID")
     dag_id, task_id, run_id = (os.environ.get(name, "") for name in names)
-    return {
-        "token": secrets.token_hex(8),
-        "task": f"{dag_id}.{task_id}, run {run_id}," if dag_id else "",
-        "try_number": attempts.current().try_number,
-        "host": socket.gethostname(),
-        "pid": os.getpid(),
-        "since": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
+    return {"task": f"{dag_id}.{task_id}, run {run_id}" if dag_id else "", **identity(attempts.current())}
 
 
 def _give_back(taking: asyncio.Future[Lease | None]) -> None:

@@ -57,7 +57,7 @@ class Server:
 
     @property
     def client(self) -> Any:
-        """The library's client. Raises `StoreError`, and the library's errors: a cluster is asked for its nodes."""
+        """The library's client. Raises `StoreError`, and for a cluster what the library raises."""
         # A forked child (LocalExecutor) must not write to its parent's connections.
         if self._client is None or self._pid != os.getpid():
             with self._lock:
@@ -154,11 +154,11 @@ def _connect(conn_id: str) -> Any:
     except Exception as error:
         raise StoreMisconfigured(
             f"Airflow has no usable connection {conn_id!r} ({error})",
-            f"Define it: AIRFLOW_CONN_{conn_id.upper()}=redis://user:password@host:6379/0 in the environment, or "
-            "under Admin → Connections. AIRFLOW__XCOM__CONN_ID says which one is used.",
+            f"Define it: AIRFLOW_CONN_{conn_id.upper()}=redis://user:password@host:6379/0 in the "
+            "environment, or under Admin → Connections. AIRFLOW__XCOM__CONN_ID says which one is used.",
         ) from error
     try:
-        hook = RedisHook(redis_conn_id=conn_id)
+        hook: Any = RedisHook(redis_conn_id=conn_id)
         hook.get_connection = lambda conn_id: connection  # asking Airflow a second time costs milliseconds
         client, extra = hook.get_conn(), connection.extra_dejson
         if extra.get("cluster"):
@@ -166,11 +166,13 @@ def _connect(conn_id: str) -> Any:
         client.connection_pool.connection_kwargs.update(_line())
         return _by_sentinel(client, extra) if extra.get("sentinel_master") else client
     except ValueError as error:  # the hook's own checks of the extra
-        raise StoreMisconfigured(f"The Airflow connection {conn_id!r} is wrong: {error}", "Correct its extra.") from error
+        raise StoreMisconfigured(
+            f"The Airflow connection {conn_id!r} is wrong: {error}", "Correct its extra."
+        ) from error
 
 
 def _line() -> dict[str, Any]:
-    """How a connection behaves. The library's own repetitions multiply (each command, each connect): we do it."""
+    """How a connection behaves. `ask` repeats, since the library's own repetitions multiply."""
     from redis.backoff import NoBackoff
     from redis.retry import Retry
 
@@ -194,9 +196,9 @@ def _by_sentinel(client: Any, extra: dict[str, Any]) -> Any:
         host, _, port = node.strip().rpartition(":")
         if host:
             nodes.append((host, int(port)))
-    return Sentinel(nodes, sentinel_kwargs=_line()).master_for(
-        str(extra["sentinel_master"]), ssl=issubclass(pool.connection_class, SSLConnection), **settings
-    )
+    tls = issubclass(pool.connection_class, SSLConnection)
+    sentinel: Any = Sentinel  # untyped in the library
+    return sentinel(nodes, sentinel_kwargs=_line()).master_for(extra["sentinel_master"], ssl=tls, **settings)
 
 
 # -- failures ---------------------------------------------------------------------------------------
@@ -207,8 +209,8 @@ _REFUSALS: tuple[tuple[str, type[StoreError], str, str], ...] = (
         "OOM ",
         StoreMisconfigured,
         "Redis is full: it has reached its maxmemory",
-        "Nothing that was there is lost. Give it more memory, shorten AIRFLOW__XCOM__RETENTION, or keep large "
-        "values in an object store: `make switch BACKEND=s3`.",
+        "Nothing that was there is lost. Give it more memory, shorten AIRFLOW__XCOM__RETENTION, or keep "
+        "large values in an object store: `make switch BACKEND=s3`.",
     ),
     (
         "READONLY",
@@ -250,13 +252,14 @@ _REFUSALS: tuple[tuple[str, type[StoreError], str, str], ...] = (
         "NOPERM",
         StoreDenied,
         "Redis does not allow this user an operation that is needed",
-        "README, section Redis, lists the commands and keys that its ACL has to allow. `xcom probe` tells more.",
+        "README, section Redis, lists what its ACL has to allow. `xcom probe` tells more.",
     ),
     (
         "WRONGTYPE",
         StoreMisconfigured,
         "A key of this project's holds something of another type",
-        "Another program writes below the same prefix. Give this project an AIRFLOW__XCOM__PREFIX of its own.",
+        "Another program writes below the same prefix. Give this project one of its own "
+        "(AIRFLOW__XCOM__PREFIX).",
     ),
 )
 
@@ -297,7 +300,7 @@ def failure(error: BaseException, conn_id: str) -> Exception:
     if isinstance(error, redis.ConnectionError | redis.TimeoutError | OSError | redis.RedisClusterException):
         return StoreUnreachable(
             f"Redis does not answer{where}",
-            "Check that it runs, and the connection's host, port and TLS settings (`ssl` in its extra). Run the task "
-            "again when Redis is back.",
+            "Check that it runs, and the connection's host, port and TLS settings (`ssl` in its extra). Run "
+            "the task again when Redis is back.",
         )
     return StoreError(f"Redis failed{where}", "`xcom probe` may tell more.")
