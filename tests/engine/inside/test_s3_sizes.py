@@ -64,7 +64,9 @@ def test_64_mapped_writers_and_readers(environment: dict[str, str]) -> None:
 
 
 def test_64_mapped_writers_and_readers_in_processes(environment: dict[str, str]) -> None:
-    with multiprocessing.get_context("forkserver").Pool(4) as pool:
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload(["engine.xcom.s3"])
+    with processes.Pool(4) as pool:
         found = pool.starmap(many_in_a_process, [(environment, start) for start in range(4)])
     assert [len(part) for part in found] == [16] * 4
     assert all(map(all, found))
