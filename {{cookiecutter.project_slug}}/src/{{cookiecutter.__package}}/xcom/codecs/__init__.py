@@ -132,8 +132,12 @@ class Codec(Protocol):
         `options.max_size`. Raises `PayloadUnreadable` when the bytes are not what `meta` promises."""
         ...
 
+
+class ColumnCodec(Codec, Protocol):
+    """A codec whose values have columns."""
+
     def select(self, content: Content, meta: dict[str, Any], options: Options, columns: Sequence[str]) -> Any:
-        """Decode some columns only. Codecs without columns leave this method out."""
+        """Decode some columns only. Raises `UnsupportedValue` for one that is not there."""
         ...
 
 

@@ -13,7 +13,7 @@ MAX_DEPTH = 200  # levels of containers in a value that a codec carries: far bel
 ROW_DEPTH = 64  # levels of a value in a row: MySQL ends at 100, Airflow's api-server at 254
 
 _TYPES = frozenset({dict, list, str, int, float, bool, type(None)})
-_CROWD = 2**20  # containers on one level from which on we look whether they are the same few over and over
+_CROWD = 2**16  # containers on one level from which on we look whether they are the same few over and over
 
 # What Airflow's serialisation gives a meaning of its own (FORBIDDEN_XCOM_KEYS in its task SDK).
 _RESERVED = frozenset(
@@ -54,11 +54,11 @@ def plain(value: Any, limit: int | None = None) -> bool:
         if not set(map(type, chain.from_iterable(dicts))) <= {str} or not _RESERVED.isdisjoint(keys):
             return False
         text = "".join(chain(keys, [item for item in level if type(item) is str]))
-        if "\0" in text or not _encodable(text) or _repeat(lists, dicts):
+        room -= len(text)
+        if room < -2 or "\0" in text or not _encodable(text) or _repeat(lists, dicts):
             return False
         if not lists and not dicts:
             return True
-        room -= len(text)
         level = [*chain.from_iterable(lists), *chain.from_iterable(map(dict.values, dicts))]
     return False
 

@@ -178,11 +178,11 @@ def _from_pendulum(found: Json) -> Any:
 def _to_numpy(value: Any) -> Json | None:
     import numpy as np
 
-    if not isinstance(value, np.generic):
+    if not issubclass(type(value), np.generic):
         return None
     kind = value.dtype.kind
-    if kind in "SU":  # by their text: an array would drop trailing NULs
-        return {"dtype": kind, "v": _b64(value.item()) if kind == "S" else _lone(str(value))}
+    if kind in "SU":  # as builtin values, in a way that does not drop trailing NULs as numpy's own do
+        return {"dtype": kind, "v": _b64(bytes(value)) if kind == "S" else _lone("".join(value))}
     dtype = value.dtype.str
     if kind not in "biufcMm" or np.dtype(dtype).type is not type(value):
         return None

@@ -263,9 +263,10 @@ class Ipc:
         schema: pyarrow Schema of all columns.
     """
 
-    def __init__(self, data: memoryview, options: Options) -> None:
+    def __init__(self, data: memoryview, options: Options, rows: int | None = None) -> None:
         import pyarrow as pa
 
+        self._rows = rows
         if bytes(data[:8]) != _MAGIC:
             raise PayloadUnreadable("The payload is not an Arrow file")
         whole = pa.py_buffer(data)
@@ -277,10 +278,12 @@ class Ipc:
         """RecordBatches of these columns (in the file's order) or of all."""
         import pyarrow as pa
 
-        options = pa.ipc.IpcReadOptions(included_fields=fields)
+        options, rows = pa.ipc.IpcReadOptions(included_fields=fields), 0
         for batch in pa.ipc.open_stream(pa.BufferReader(self._stream), options=options):
             batch.validate(full=True)
+            rows += batch.num_rows
             yield batch
+        _check_rows(rows, rows if self._rows is None else self._rows)
 
 
 class Parquet:
@@ -290,7 +293,7 @@ class Parquet:
         schema: pyarrow Schema of all columns.
     """
 
-    def __init__(self, source: Any, footer: str, options: Options) -> None:
+    def __init__(self, source: Any, footer: str, options: Options, rows: int) -> None:
         from pyarrow import parquet
 
         # Pages have checksums, the footer has none: the reference holds its digest.
@@ -302,6 +305,7 @@ class Parquet:
         check_decoded(
             max(sum(g.total_byte_size for g in groups), metadata.num_rows * metadata.num_columns), options
         )
+        _check_rows(metadata.num_rows, rows)
         notes = loads(metadata.metadata[_COLUMNS])
         _read_schema(base64.b64decode(metadata.metadata[b"ARROW:schema"]))
         self.schema = _read_schema(base64.b64decode(notes["schema"]))
@@ -358,10 +362,15 @@ def open_table(
     import pyarrow as pa
 
     if meta["format"] == "arrow":
-        return Ipc(content.buffer(), options)
+        return Ipc(content.buffer(), options, meta["rows"])
     reader = content.reader() if ranges else None
     source = pa.PythonFile(reader, mode="r") if reader else pa.BufferReader(content.buffer())
-    return Parquet(source, meta["footer"], options)
+    return Parquet(source, meta["footer"], options, meta["rows"])
+
+
+def _check_rows(found: int, promised: int) -> None:
+    if found != promised:
+        raise PayloadUnreadable(f"The table has {found:,} rows instead of {promised}")
 
 
 def positions(names: Sequence[Any], columns: Sequence[str]) -> list[int]:

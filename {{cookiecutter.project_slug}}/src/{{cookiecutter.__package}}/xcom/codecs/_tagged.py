@@ -22,7 +22,7 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from ..errors import PayloadUnreadable, UnsupportedValue
+from ..errors import PayloadUnreadable, UnsupportedValue, ValueTooLarge
 from . import Options
 from ._json import MAX_DEPTH
 from ._scalars import TAG, Json
@@ -119,9 +119,10 @@ class Tagger:
     def _count(self, items: int) -> None:
         self._items += items
         if 2 * self._items > self._options.max_size:
-            raise UnsupportedValue(
-                f"Written out, the value would take more than {self._options.max_size:,} bytes, the limit",
-                "If it holds the same list or dict again and again, push that one once.",
+            raise ValueTooLarge(
+                f"Written out, the value would take more than {self._options.max_size:,} bytes",
+                "If it holds the same list or dict again and again, push that one once; otherwise raise "
+                "AIRFLOW__XCOM__MAX_DECODED_SIZE.",
             )
 
     def _items_of(self, values: Iterable[Any], keys: Iterable[Any] | None = None) -> list[Any]:
@@ -189,7 +190,9 @@ class Tagger:
             return made
         elif dataclasses.is_dataclass(cls) and cls.__new__ is object.__new__:  # not a dict, an exception, ...
             fields = _attributes(value)
-            if odd := fields.keys() ^ {field.name for field in dataclasses.fields(cls)}:
+            names = {field.name for field in dataclasses.fields(cls)}
+            # A default that __init__ doesn't take stays on the class.
+            if odd := fields.keys() - names or {name for name in names if not hasattr(value, name)}:
                 raise UnsupportedValue(
                     f"A {cls.__name__} whose attributes are not its fields: {', '.join(sorted(odd))}",
                     "Make them fields, or return a dict.",
@@ -270,16 +273,19 @@ class Untagger:
         if tag == "namedtuple" and issubclass(cls, tuple) and len(v) == len(cls._fields):
             return tuple.__new__(cls, v)
         if tag == "pydantic" and _is_pydantic(cls):
-            special = {
-                "fields_set": set(found["set"]),
-                **{n: self.run(found.get(n)) for n in ("extra", "private")},
-            }
-            v = {"__dict__": v, **{f"__pydantic_{name}__": item for name, item in special.items()}}
-        elif tag != "dataclass" or {field.name for field in dataclasses.fields(cls)} != v.keys():
-            raise ValueError(f"{cls} is not a {tag} of these fields")
+            more = {name: self.run(found.get(name)) for name in ("extra", "private")}
+            more["fields_set"] = set(found["set"])
+            v = {"__dict__": v} | {f"__pydantic_{name}__": item for name, item in more.items()}
+            names = set(v)
+        elif tag == "dataclass":
+            names = {field.name for field in dataclasses.fields(cls)}
+        else:
+            raise ValueError(f"{cls} is no {tag}")
         made = object.__new__(cls)
         for name, item in v.items():
             object.__setattr__(made, name, item)
+        if v.keys() - names or not all(hasattr(made, name) for name in names):
+            raise ValueError(f"{cls} does not have these fields")
         return made
 
     def _class(self, found: str) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from ..errors import PayloadUnreadable, UnsupportedValue
+from ..errors import UnsupportedValue
 from . import Content, Options, Payload, is_of
 from ._common import check_decoded, check_encoded, count, readable
 from ._json import dumps, loads
@@ -199,8 +199,6 @@ def _gather(batches: Iterable[Any], notes: Note, rows: int, options: Options) ->
             else:
                 target[at : at + len(column)] = column.to_numpy(zero_copy_only=False)
         at += batch.num_rows
-    if at != rows and columns:
-        raise PayloadUnreadable(f"The frame has {at:,} rows instead of {rows:,}")
     return found
 
 
