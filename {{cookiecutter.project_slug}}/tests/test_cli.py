@@ -246,6 +246,8 @@ class TestUpAndDown:
         assert again.returncode == 0 and "up already" in again.stdout
         url = f"http://127.0.0.1:{state['port']}"
         password = again.stdout.split("Password:")[1].split()[0]
+        refused = up.xcom("run")
+        assert refused.returncode == 2 and "Airflow is up" in refused.stdout
         with urllib.request.urlopen(url, timeout=30) as page:
             assert b"Airflow" in page.read()
         token = _post(f"{url}/auth/token", {"username": "admin", "password": password})["access_token"]

@@ -75,6 +75,11 @@ def _parser() -> argparse.ArgumentParser:
 def _run(given: argparse.Namespace) -> int:
     folder, out = environment.project(), report.console()
     home = _home()
+    if state := Background(home).find():
+        raise Refused(
+            "Airflow is up, and its scheduler would run the same tasks at the same time. Trigger pipelines "
+            f"in its UI, {state.url}, or end it first: `make down`."
+        )
     started = time.monotonic()
     with _alone(home), _stores(home), Runner(folder) as runner:
         out.print("Starting Airflow")

@@ -100,7 +100,7 @@ class Runner:
         if problem:
             self._process.terminate()
         try:
-            self._process.wait(15)
+            self._process.wait(3 if problem else 15)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
