@@ -76,6 +76,7 @@ def handed_over() -> None:
     @task
     def takes_all(pairs: Any) -> None:
         seen["mapped"] = list(pairs)
+        seen["mapped, pulled"] = ti().xcom_pull(task_ids="doubles")
 
     @task
     async def pushes_from_coroutines() -> None:
@@ -156,7 +157,7 @@ def test_several_values_at_once() -> None:
 
 
 def test_mapped_tasks() -> None:
-    assert seen["mapped"] == [(1, 2), (2, 4), (3, 6)]
+    assert seen["mapped"] == seen["mapped, pulled"] == [(1, 2), (2, 4), (3, 6)]
 
 
 def test_coroutines() -> None:
