@@ -47,7 +47,8 @@ def servers(folder: Path) -> Iterator[tuple[int, int]]:
     """moto's S3 with the bucket `bench`, and Valkey; gives their ports."""
     command = [sys.executable, str(HERE / "servers.py"), str(folder)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert process.stdin is not None and process.stdout is not None
+    assert process.stdin is not None
+    assert process.stdout is not None
     try:
         ports = json.loads(process.stdout.readline())
         yield ports["s3"], ports["redis"]

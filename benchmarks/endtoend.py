@@ -1,6 +1,6 @@
 """A whole DAG run with one payload: produce, hand over, consume, through `dag.test()`.
 
-    python endtoend.py PAYLOAD WAY       WAY: "value", "lazy", or "without" (the payload is made, not handed over)
+    python endtoend.py PAYLOAD WAY       WAY: "value", "lazy", or "without" (made, but not handed over)
 
 This is where it shows that Airflow walks through TaskFlow arguments to render them for the UI.
 Prints the seconds of the second run of the DAG as JSON: the first one in a process also warms up Airflow.

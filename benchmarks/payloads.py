@@ -28,7 +28,7 @@ def _mixed_columns(rows: int) -> dict[str, Any]:
     towns = np.array([f"town-{n:04d}" for n in range(2000)])
     states = np.array(["open", "closed", "pending", "returned"])
     columns: dict[str, Any] = {f"price_{n}": np.round(rng.normal(100, 30, rows), 2) for n in range(4)}
-    columns |= {f"count_{n}": rng.integers(0, 10**(n + 2), rows) for n in range(4)}
+    columns |= {f"count_{n}": rng.integers(0, 10 ** (n + 2), rows) for n in range(4)}
     columns["town"] = towns[rng.integers(0, len(towns), rows)]
     columns["state"] = states[rng.integers(0, len(states), rows)]
     return columns
@@ -61,12 +61,13 @@ def pandas_small() -> Any:
 
 
 def json_records(count: int = 300_000) -> list[dict[str, Any]]:
-    """JSON log records, 300,000 dicts of eight fields."""
+    """JSON log records, 300,000 dicts of nine fields."""
     rng = random.Random(20240229)
     services = [f"service-{n}" for n in range(40)]
     return [
         {
-            "time": f"2024-02-29T{n // 3600 % 24:02d}:{n // 60 % 60:02d}:{n % 60:02d}.{rng.randrange(1000):03d}Z",
+            "time": f"2024-02-29T{n // 3600 % 24:02d}:{n // 60 % 60:02d}:{n % 60:02d}Z",
+            "millisecond": rng.randrange(1000),
             "level": rng.choice(("INFO", "INFO", "INFO", "WARNING", "ERROR")),
             "service": rng.choice(services),
             "request": f"{rng.getrandbits(64):016x}",

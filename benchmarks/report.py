@@ -1,6 +1,6 @@
 """Tables and plots of what bench.py measured.
 
-    python report.py [build/bench/bench.json]      writes bench.md and the plots beside the file
+python report.py [build/bench/bench.json]      writes bench.md and the plots beside the file
 """
 
 from __future__ import annotations
@@ -15,7 +15,16 @@ from typing import Any
 from contestants import CONTESTANTS
 from payloads import PAYLOADS
 
-COLUMNS = ("push s", "pull s", "both s", "MB stored", "push MB above", "pull MB above", "× best peer", "× limit")
+COLUMNS = (
+    "push s",
+    "pull s",
+    "both s",
+    "MB stored",
+    "push MB above",
+    "pull MB above",
+    "× best peer",
+    "× limit",
+)
 
 
 def median(results: Iterable[dict[str, Any]], field: str) -> float | None:

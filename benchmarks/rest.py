@@ -1,6 +1,6 @@
 """What the backends cost at rest: time and modules that their import adds to `import airflow`.
 
-    python rest.py CLASS        prints one JSON line, to be run in a fresh process
+python rest.py CLASS        prints one JSON line, to be run in a fresh process
 """
 
 from __future__ import annotations

@@ -112,7 +112,8 @@ def cluster_of_two() -> Iterator[int]:
     with contextlib.ExitStack() as stack:
         buses = [free_port(), free_port()]
         servers = [
-            stack.enter_context(Valkey("--cluster-enabled", "yes", "--cluster-port", str(bus))) for bus in buses
+            stack.enter_context(Valkey("--cluster-enabled", "yes", "--cluster-port", str(bus)))
+            for bus in buses
         ]
         clients = [server.client() for server in servers]
         clients[0].execute_command("CLUSTER ADDSLOTSRANGE", 0, 8191)
@@ -181,7 +182,11 @@ class Proxy:
             threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:
-        with contextlib.suppress(OSError), client, socket.create_connection(("127.0.0.1", self._target)) as server:
+        with (
+            contextlib.suppress(OSError),
+            client,
+            socket.create_connection(("127.0.0.1", self._target)) as server,
+        ):
             for line in (client, server):
                 line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             asked, number = False, 0
@@ -234,7 +239,7 @@ def store_on(port: int, **parts: Any) -> Iterator[RedisStore]:
 
 @contextlib.contextmanager
 def any_server() -> Iterator[str]:
-    """The Airflow connection to an empty server: our own, or XCOM_TEST_REDIS_URL below a prefix of our own."""
+    """The Airflow connection to an empty server: our own, or XCOM_TEST_REDIS_URL below a prefix."""
     url = os.environ.get("XCOM_TEST_REDIS_URL")
     if not url:
         with Valkey() as server, connection(server.port) as conn_id:
@@ -246,7 +251,11 @@ def any_server() -> Iterator[str]:
     os.environ["AIRFLOW__XCOM__PREFIX"] = f"test-{uuid.uuid4()}"
     try:
         with connection(
-            parts.port or 6379, host=parts.hostname, login=parts.username, password=parts.password, extra=extra
+            parts.port or 6379,
+            host=parts.hostname,
+            login=parts.username,
+            password=parts.password,
+            extra=extra,
         ) as conn_id:
             yield conn_id
             client = RedisStore(conn_id).server.client

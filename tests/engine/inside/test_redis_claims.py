@@ -149,7 +149,9 @@ class TestClaim:
     ) -> None:
         before = airflow.begin(1)
         orphan = push(store, b"before", writer=before)
-        after = airflow.begin(1, replaces=before)  # nothing was purged, and no listener claims for a first try
+        after = airflow.begin(
+            1, replaces=before
+        )  # nothing was purged, and no listener claims for a first try
         ref = push(store, b"after", OTHER, after)
         assert bytes(store.fetch(ref)) == b"after"
         with pytest.raises(StaleXCom):
@@ -209,7 +211,11 @@ class TestPurge:
         assert bytes(store.fetch(new)) == b"3"
 
     def test_by_the_backend_never_raises_and_spares_it_too(
-        self, store: RedisStore, airflow: Airflow, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+        self,
+        store: RedisStore,
+        airflow: Airflow,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
     ) -> None:
         from engine.xcom.redis import RedisXComBackend
 
@@ -365,7 +371,9 @@ class TestLease:
         stage(store, ADDRESS, writer, payload([b"1"]))
         assert bytes(store.fetch(keep(store, [b"2"], writer=writer))) == b"2"
 
-    def test_but_two_threads_of_one_task_take_turns(self, store: RedisStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_but_two_threads_of_one_task_take_turns(
+        self, store: RedisStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setenv("AIRFLOW__XCOM__LEASE_WAIT", "0.2")
         writer = attempt()
         stage(store, ADDRESS, writer, payload([b"1"]))
@@ -375,6 +383,7 @@ class TestLease:
     def test_a_later_try_does_not_wait_for_one_that_it_replaces(
         self, store: RedisStore, conn_id: str, airflow: Airflow, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        monkeypatch.setenv("AIRFLOW__XCOM__LEASE", "1000")
         monkeypatch.setenv("AIRFLOW__XCOM__LEASE_WAIT", "0")
         first = airflow.begin(1)
         frozen = stage(store, ADDRESS, first, payload([b"1"]))
@@ -437,6 +446,14 @@ class TestLease:
         with pytest.raises(LeaseLost):
             store.commit(sleeper)
         assert bytes(store.fetch(newer)) == b"2"
+
+    def test_chunks_that_are_gone_can_not_be_committed(self, store: RedisStore) -> None:
+        ref = stage(store, ADDRESS, NOBODY, payload([bytes(3 * CHUNK)]))
+        assert ref.uri is not None
+        store.server.client.delete(ref.uri.removeprefix("redis:") + "/1")  # staged for over an hour
+        with pytest.raises(PayloadMissing, match="stood still for more than 60 minutes"):
+            store.commit(ref)
+        assert not list(store.scan())
 
     def test_nothing_but_the_payload_is_left_of_it(self, store: RedisStore) -> None:
         keep(store, [b"1"])
@@ -547,7 +564,9 @@ class TestManyWriters:
             keep(store, [str(number).encode()], replace(ADDRESS, key=f"key {number}"), tries[number])
 
         assert self.at_once(work) == []
-        owner = store.server.client.get(next(store.server.client.scan_iter(match="*/claim"))).decode().split()[0]
+        owner = (
+            store.server.client.get(next(store.server.client.scan_iter(match="*/claim"))).decode().split()[0]
+        )
         readable = []
         for entry in store.scan():
             name = entry.uri.rpartition("/")[2]

@@ -1,4 +1,4 @@
-"""What happens to Redis, to the line to it, and to the process that writes: nothing but whole values or errors."""
+"""What happens to Redis, to the line to it, to the process that writes: whole values or errors, no more."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import pytest
 from engine.xcom.attempt import NOBODY
@@ -22,7 +20,6 @@ from engine.xcom.errors import (
     StoreUnreachable,
     XComError,
 )
-from engine.xcom.redis import RedisStore
 from engine.xcom.redis_keys import CHUNK
 from engine.xcom.reference import Reference
 from redis_servers import Proxy, Valkey, cluster_of_two, free_port, in_child, store_on
@@ -58,7 +55,9 @@ class TestLostReplies:
 
     @pytest.mark.parametrize("when", ["before", "after"])
     @pytest.mark.parametrize("body", [b"small", LARGE], ids=["small", "large"])
-    def test_at_every_step_of_push_and_pull(self, server: Valkey, proxy: Proxy, when: str, body: bytes) -> None:
+    def test_at_every_step_of_push_and_pull(
+        self, server: Valkey, proxy: Proxy, when: str, body: bytes
+    ) -> None:
         """The line breaks at the n-th request, before or after it was carried out; for every n."""
         lost = 0
         for step in range(1, 30):
@@ -125,7 +124,9 @@ class TestKilled:
                 known = {entry.uri for entry in store.scan()}
                 first = proxy.round_trips
 
-                with in_child(lambda here, childs=childs: (here(), keep(childs, [LARGE], writer=writer))) as child:
+                with in_child(
+                    lambda here, childs=childs, writer=writer: (here(), keep(childs, [LARGE], writer=writer))
+                ) as child:
                     child.wait_until_it_calls()
 
                     def kill(number: int, at: int = first + step, pid: int = child.pid) -> bool:
@@ -170,7 +171,10 @@ class TestServerDies:
         self.drill(kills=2, writers=2)
 
     def drill(self, kills: int, writers: int) -> None:
-        with Valkey("--appendonly", "yes", "--appendfsync", "always") as server, store_on(server.port) as store:
+        with (
+            Valkey("--appendonly", "yes", "--appendfsync", "always") as server,
+            store_on(server.port) as store,
+        ):
             acknowledged: list[tuple[Reference, bytes]] = []
             over, trouble = threading.Event(), []
 
@@ -180,7 +184,9 @@ class TestServerDies:
                     turn += 1
                     body = os.urandom(random.choice([100, 3 * CHUNK]))
                     try:
-                        ref = keep(store, [body], replace(ADDRESS, task_id=f"{number}", key=f"{turn}"), NOBODY)
+                        ref = keep(
+                            store, [body], replace(ADDRESS, task_id=f"{number}", key=f"{turn}"), NOBODY
+                        )
                     except XComError as error:
                         trouble.append(error)
                         continue
@@ -249,7 +255,9 @@ class TestRefusals:
             assert bytes(store.fetch(ref)) == LARGE
 
     @pytest.mark.parametrize("policy", ["allkeys-lru", "volatile-lru", "volatile-ttl", "allkeys-random"])
-    def test_evicting(self, policy: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    def test_evicting(
+        self, policy: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
         with Valkey("--maxmemory-policy", policy) as server:
             with store_on(server.port) as store, pytest.raises(StoreMisconfigured, match=policy) as caught:
                 keep(store, [b"x"])
@@ -353,6 +361,6 @@ class TestRefusals:
 
 # README, Redis: what the user needs.
 ACL = (
-    "~xcom/* +get +set +mget +del +unlink +exists +type +pttl +pexpire +eval +evalsha +scan +info +ping +hello "
-    "+client|setinfo +select +hget +hset +time +wait +waitaof"
+    "~xcom/* +get +set +mget +del +unlink +exists +type +pttl +pexpire +eval +evalsha +scan +info +ping "
+    "+hello +client|setinfo +select +hget +hset +time +wait +waitaof"
 )

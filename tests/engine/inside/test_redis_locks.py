@@ -44,9 +44,8 @@ class TestTheLineInAnArticle:
     """`with r.lock(k): r.set(k, v)`: why this project's leases are not kept at the key that they protect."""
 
     def test_it_destroys_its_own_lock(self, backend: Any) -> None:
-        with pytest.raises(LockNotOwnedError):
-            with backend.lock("xcom:my_key", timeout=10):
-                backend.set("xcom:my_key", "my_value")  # the lock is kept at this very key
+        with pytest.raises(LockNotOwnedError), backend.lock("xcom:my_key", timeout=10):
+            backend.set("xcom:my_key", "my_value")  # the lock is kept at this very key
 
     def test_and_then_nobody_gets_it(self, backend: Any) -> None:
         with pytest.raises(LockNotOwnedError), backend.lock("xcom:my_key", timeout=10):
@@ -83,7 +82,11 @@ class TestHolding:
         monkeypatch.setenv("AIRFLOW_CTX_DAG_ID", "sales")
         monkeypatch.setenv("AIRFLOW_CTX_TASK_ID", "load")
         monkeypatch.setenv("AIRFLOW_CTX_DAG_RUN_ID", "manual__1")
-        with exclusive("daily report"), pytest.raises(LeaseTimeout) as caught, exclusive("daily report", wait=0):
+        with (
+            exclusive("daily report"),
+            pytest.raises(LeaseTimeout) as caught,
+            exclusive("daily report", wait=0),
+        ):
             pass
         assert "'daily report'" in str(caught.value)
         assert f"sales.load, run manual__1, process {os.getpid()} on host" in str(caught.value)
@@ -95,7 +98,7 @@ class TestHolding:
 
     def test_what_is_left_expires(self, backend: Any) -> None:
         with exclusive("report"):
-            assert all(0 < backend.ttl(name) for name in backend.scan_iter())
+            assert all(backend.ttl(name) > 0 for name in backend.scan_iter())
         assert [0 < backend.ttl(name) <= 7 * 86400 for name in backend.scan_iter()] == [True]  # its number
 
     def test_it_is_renewed_while_it_is_held(self) -> None:
@@ -187,7 +190,9 @@ class TestLosing:
             with pytest.raises(LeaseLost):
                 lease.check()
 
-    def test_renewing_notices_and_check_remembers(self, backend: Any, caplog: pytest.LogCaptureFixture) -> None:
+    def test_renewing_notices_and_check_remembers(
+        self, backend: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
         with pytest.raises(LeaseLost), exclusive("report", timeout=0.3) as lease:
             (lock,) = (name for name in backend.scan_iter() if not name.endswith(b"/fence"))
             backend.set(lock, "somebody else's", px=100)
@@ -207,7 +212,7 @@ class TestLosing:
             child.wait_until_it_calls()
             child.send(signal.SIGKILL)
             child.outcome()
-        assert all(0 < backend.ttl(name) for name in backend.scan_iter())
+        assert all(backend.ttl(name) > 0 for name in backend.scan_iter())
         with exclusive("report", wait=10):
             pass
 
@@ -225,7 +230,9 @@ class TestLostReplies:
     """A request whose reply is lost is repeated, and finds that it was carried out."""
 
     @pytest.mark.parametrize("step", range(1, 12))
-    def test_to_hold_it_is_to_hold_it(self, server: Valkey, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    def test_to_hold_it_is_to_hold_it(
+        self, server: Valkey, monkeypatch: pytest.MonkeyPatch, step: int
+    ) -> None:
         with Proxy(server.port) as proxy, connection(proxy.port) as conn_id:
             monkeypatch.setenv("AIRFLOW__XCOM__CONN_ID", conn_id)
             lost = []
@@ -271,7 +278,9 @@ class TestCounting:
             children.append(pid)
         assert [os.waitpid(pid, 0)[1] for pid in children] == [0] * 12
         lines = json.loads(report.read_text())
-        assert sorted((number, turn) for number, turn, _ in lines) == [(n, t) for n in range(12) for t in range(5)]
+        assert sorted((number, turn) for number, turn, _ in lines) == [
+            (n, t) for n in range(12) for t in range(5)
+        ]
         fences = [fence for *_, fence in lines]
         assert fences == sorted(set(fences))
 
@@ -389,7 +398,9 @@ class TestElsewhere:
         import subprocess
         import sys
 
-        program = "import sys, airflow; sys.modules['redis'] = None; import engine.xcom.locks, engine.xcom.redis"
+        program = (
+            "import sys, airflow; sys.modules['redis'] = None; import engine.xcom.locks, engine.xcom.redis"
+        )
         subprocess.run([sys.executable, "-c", program], check=True)
 
 

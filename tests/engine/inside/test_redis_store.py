@@ -194,7 +194,10 @@ class TestRoundTrips:
         ref = keep(store, [b"x" * 200])
         outside = ("evalsha", "set", "mget")
         store.fetch(ref)
-        stats = {name.removeprefix("cmdstat_"): found["calls"] for name, found in client.info("commandstats").items()}
+        stats = {
+            name.removeprefix("cmdstat_"): found["calls"]
+            for name, found in client.info("commandstats").items()
+        }
         # One SET of a chunk; the scripts themselves set the lease, the head and the claim.
         assert {name: stats.get(name) for name in outside} == {"evalsha": 2, "set": 4, "mget": 1}
         assert set(stats) - set(outside) <= {"get", "pttl", "exists", "pexpire", "del", "config|resetstat"}
@@ -222,8 +225,8 @@ class TestRoundTrips:
         keep(store, [b"x"])
         before = proxy.round_trips
         store.fetch(keep(store, [bytes(80 * CHUNK)]))
-        # 10 windows there and a commit, the first chunk and 10 windows back. On a busy machine the proxy may take
-        # the halves of a window for two requests.
+        # 10 windows there and a commit, the first chunk and 10 windows back. On a busy machine the proxy
+        # may take the halves of a window for two requests.
         assert 22 <= proxy.round_trips - before < 50
 
 
@@ -316,7 +319,10 @@ class TestGone:
 
     def test_flushed(self) -> None:
         with Valkey() as server, store_on(server.port) as store:
-            refs = [keep(store, [body], replace(ADDRESS, key=key)) for key, body in (("a", b"x"), ("b", self.LARGE))]
+            refs = [
+                keep(store, [body], replace(ADDRESS, key=key))
+                for key, body in (("a", b"x"), ("b", self.LARGE))
+            ]
             server.client().flushall()
             for ref in refs:
                 assert "nothing" in self.lost(store, ref)
@@ -459,12 +465,19 @@ class TestDurability:
 
     def test_append_only_files_are_counted(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("AIRFLOW__XCOM__WAIT_AOF", "1")
-        with Valkey("--appendonly", "yes", "--appendfsync", "everysec") as server, store_on(server.port) as store:
+        with (
+            Valkey("--appendonly", "yes", "--appendfsync", "everysec") as server,
+            store_on(server.port) as store,
+        ):
             ref = keep(store, [b"x"])
             server.kill()  # whatever is not on the disk is gone
             server.start()
             assert bytes(store.fetch(ref)) == b"x"
-        with Valkey() as server, store_on(server.port) as store, pytest.raises(StoreMisconfigured, match="appendonly"):
+        with (
+            Valkey() as server,
+            store_on(server.port) as store,
+            pytest.raises(StoreMisconfigured, match="appendonly"),
+        ):
             keep(store, [b"x"])
 
     def test_a_cluster_can_not_be_asked(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -187,12 +187,13 @@ class RedisStore:
 
     def _wait_for_lease(self, keys: Keys, me: str, upload: _Upload, holder: str) -> None:
         limit = options.number("lease_wait", 60)
-        give_up, pause, held = time.monotonic() + limit, 0.02, False
+        give_up, pause, asked, held = time.monotonic() + limit, 0.02, "", False
         while not held:
-            theirs = _json(holder).get("ti_id")
-            if me and theirs and theirs != me:
+            theirs = _json(holder).get("ti_id", "")
+            if me and theirs not in ("", me, asked):
                 # Not a second writer of our try, but another try: Airflow knows which of us is current.
                 self.take_over(upload.address, upload.attempt)
+                asked = theirs
             elif (left := give_up - time.monotonic()) > 0:
                 time.sleep(min(left, pause))
                 pause = min(pause * 1.5, 0.5)
