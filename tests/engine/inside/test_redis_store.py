@@ -373,6 +373,9 @@ class TestGone:
         ref = keep(store, [b"four"])
         with pytest.raises(PayloadTruncated):
             store.fetch(replace(ref, length=3))
+        ref = keep(store, [self.LARGE])
+        with pytest.raises(PayloadTruncated):
+            store.fetch(replace(ref, length=CHUNK))  # though each chunk is as long as it should be
 
 
 class TestWhichConnection:
