@@ -100,7 +100,12 @@ def stage(store: Store, address: Address, writer: Attempt, content: Payload) -> 
 
 
 def keep(
-    store: Store, body: Body, address: Address = ADDRESS, writer: Attempt | None = None, *, suffix: str = ".bin"
+    store: Store,
+    body: Body,
+    address: Address = ADDRESS,
+    writer: Attempt | None = None,
+    *,
+    suffix: str = ".bin",
 ) -> Reference:
     """Put and commit."""
     ref = stage(store, address, writer or attempt(), payload(body, suffix=suffix))
@@ -352,7 +357,9 @@ class StoreContract:
         gone = keep(store, [b"gone"], replace(ADDRESS, key="gone"))
         store.delete(gone)
         found = {entry.uri: entry for entry in store.scan()}
-        assert {(uri, entry.length) for uri, entry in found.items()} == {(ref.uri, ref.length) for ref in refs}
+        assert {(uri, entry.length) for uri, entry in found.items()} == {
+            (ref.uri, ref.length) for ref in refs
+        }
         assert all(entry.modified > 0 for entry in found.values())
 
     def test_probe_is_content_and_leaves_nothing(self, store: Store) -> None:

@@ -226,7 +226,7 @@ class TestPandas(CodecContract):
         payload = encode(value, options)
         for columns in (["category"], ["text", "int8"], ["str", "float", "bool"]):
             assert identical(select(payload, columns), value[columns])
-        with pytest.raises(errors.UnsupportedValue, match="no column 'missing'.*int8"):
+        with pytest.raises(errors.UnsupportedValue, match=r"no column 'missing'.*int8"):
             select(payload, ["int8", "missing"])
 
     def test_some_columns_of_odd_labels(self, options: Options) -> None:

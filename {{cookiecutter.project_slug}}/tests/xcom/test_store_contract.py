@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,28 +20,28 @@ class TestRow(StoreContract):
     large = 2**19
 
     @pytest.fixture
-    def store(self) -> Iterator[RowStore]:
+    def store(self) -> RowStore:
         """The row."""
-        yield RowStore()
+        return RowStore()
 
 
 class TestFolder(StoreContract):
     """Objects that are files."""
 
     @pytest.fixture
-    def store(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Store]:
+    def store(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> S3Store:
         """A folder of its own, with a name that has to be quoted in a URL."""
         monkeypatch.setenv("AIRFLOW__XCOM__URL", (tmp_path / "a folder+100%").as_uri())
         monkeypatch.delenv("AIRFLOW__XCOM__CONN_ID", raising=False)
-        yield S3Store()
+        return S3Store()
 
 
 class TestMemory(StoreContract):
     """Objects that live as long as the process."""
 
     @pytest.fixture
-    def store(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Store]:
+    def store(self, monkeypatch: pytest.MonkeyPatch) -> S3Store:
         """A piece of memory of its own."""
         monkeypatch.setenv("AIRFLOW__XCOM__URL", f"memory:///{uuid.uuid4()}")
         monkeypatch.delenv("AIRFLOW__XCOM__CONN_ID", raising=False)
-        yield S3Store()
+        return S3Store()
