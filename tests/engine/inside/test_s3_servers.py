@@ -172,6 +172,17 @@ def test_the_former_place_stays_readable(moto: str, rclone: str) -> None:
     assert boto(moto).list_objects_v2(Bucket=BUCKET, Prefix=urlsplit(url).path[1:])["KeyCount"] == 0
 
 
+def test_what_is_asked_of_the_new_place_is_not_asked_of_the_former(moto: str, tmp_path: Path) -> None:
+    """Encryption, tags and storage class are about what is written, and a folder has none of them."""
+    with configured("", tmp_path.as_uri()) as store:
+        ref = keep(store, [b"in the folder"])
+    options = {"sse": "SSE-S3", "tags": "team=data", "storage_class": "STANDARD_IA"}
+    with configured(moto, former_url=tmp_path.as_uri(), **options) as store:
+        assert bytes(store.fetch(ref)) == b"in the folder"
+        assert bytes(store.fetch(keep(store, [b"in the bucket"]))) == b"in the bucket"
+        store.delete(ref)
+
+
 def test_delete_works_without_the_bulk_request(moto: str) -> None:
     """Not every server knows it."""
     with faulty(moto) as proxy, configured(proxy.url) as store:

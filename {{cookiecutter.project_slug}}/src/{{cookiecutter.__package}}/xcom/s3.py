@@ -202,7 +202,7 @@ def quoted(text: str, limit: int, ending: str = "") -> str:
 
 
 def _here() -> Location:
-    location = Location.read("url", "conn_id")
+    location = Location.current()
     if location is None:
         raise BadOption(
             "Option AIRFLOW__XCOM__URL is not set: it says in which object store XComs are kept",
@@ -214,15 +214,15 @@ def _here() -> Location:
 def _find(ref: Reference) -> tuple[Client, str]:
     """The client and name for a reference's payload. Raises `BadReference` if it is in none of our places."""
     uri = ref.uri or ""
-    places = [Location.read("url", "conn_id"), Location.read("former_url", "former_conn_id")]
-    for location in filter(None, places):
-        if uri.startswith(location.url + "/"):
-            name = uri[len(location.url) + 1 :]
-            if _NAME.fullmatch(name) and len(name) <= _KEY_LIMIT:
+    known = []
+    for read in (Location.current, Location.before):
+        if location := read():
+            known.append(location.url)
+            name = uri.removeprefix(location.url + "/")
+            if name != uri and _NAME.fullmatch(name) and len(name) <= _KEY_LIMIT:
                 return client_of(location), name
-    known = " or ".join(location.url for location in places if location) or "any known place"
     raise BadReference(
-        f"The reference does not point to a payload below {known}",
+        f"The reference does not point to a payload below {' or '.join(known) or 'any place that is known'}",
         "If the store has moved, name its old place in AIRFLOW__XCOM__FORMER_URL. Otherwise the row was "
         "forged or changed: run the task that pushed it again.",
         address=ref.address,

@@ -6,6 +6,7 @@ parent had used one gets none: the threads that do obstore's work stay behind, a
 
 from __future__ import annotations
 
+import functools
 import os
 import ssl
 import threading
@@ -15,7 +16,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import cached_property
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -33,52 +33,61 @@ _IMPATIENCE = {"max_retries": 1, "retry_timeout": timedelta(seconds=5)}
 
 @dataclass(frozen=True)
 class Location:
-    """Where payloads are: a URL without a slash at its end, and the Airflow connection for it ("": none)."""
+    """Where payloads are.
+
+    Attributes:
+        url: without a slash at its end.
+        scheme: s3, gs, az, file or memory.
+        bucket: or container; "" for a folder.
+        prefix: the path in the bucket, without a slash at its ends; of a folder, its own path.
+        conn_id: the Airflow connection that leads there; "" for none.
+        former: whether it is only read and deleted from, as the place where payloads were once.
+    """
 
     url: str
+    scheme: str
+    bucket: str
+    prefix: str
     conn_id: str = ""
-
-    @property
-    def scheme(self) -> str:
-        """One of s3, gs, az, file, memory."""
-        return self.url.partition(":")[0]
-
-    @property
-    def bucket(self) -> str:
-        """Bucket or container; "" for a folder."""
-        return urlsplit(self.url).netloc
-
-    @property
-    def prefix(self) -> str:
-        """The path in the bucket, without a slash at its ends; for a folder, the folder."""
-        path = urlsplit(self.url).path
-        return unquote(path) if self.scheme == "file" else path.strip("/")
+    former: bool = False
 
     @staticmethod
-    def read(option: str, conn_option: str) -> Location | None:
-        """The location that two options name; None if they name none. Raises `BadOption`."""
-        url = options.text(option).rstrip("/")
-        if not url:
-            return None
-        parts = urlsplit(url)
-        path = unquote(parts.path).removeprefix("/").split("/")
-        rule = ""
-        if parts.scheme not in _SCHEMES:
-            rule = "begin with s3://, gs://, az:// or file://"
-        elif "?" in url or "#" in url or ("@" in url and parts.scheme != "file"):
-            rule = "have no user, query or fragment; credentials belong into an Airflow connection"
-        elif parts.scheme == "file" and (parts.netloc or path == [""]):
-            rule = "name a folder, as file:///a/folder"
-        elif parts.scheme in ("s3", "gs", "az") and not parts.netloc:
-            rule = f"name a bucket, as {parts.scheme}://bucket/prefix"
-        elif path != [""] and not {"", ".", ".."}.isdisjoint(path):
-            rule = "have no empty part, '.' or '..' in its path"
-        if rule:  # the URL itself is not shown: there may be a password in it
-            raise BadOption(
-                f"Option AIRFLOW__XCOM__{option.upper()} must {rule}",
-                "Correct it in config/airflow.env or in the environment.",
-            )
-        return Location(url, options.text(conn_option))
+    def current() -> Location | None:
+        """AIRFLOW__XCOM__URL; None if it is not set. Raises `BadOption`."""
+        return _location("url", options.text("url"), options.text("conn_id"))
+
+    @staticmethod
+    def before() -> Location | None:
+        """AIRFLOW__XCOM__FORMER_URL; None if it is not set. Raises `BadOption`."""
+        return _location("former_url", options.text("former_url"), options.text("former_conn_id"))
+
+
+@functools.cache
+def _location(option: str, url: str, conn_id: str) -> Location | None:
+    url = url.rstrip("/")
+    if not url:
+        return None
+    parts = urlsplit(url)
+    path = unquote(parts.path)
+    places = path.removeprefix("/").split("/")
+    rule = ""
+    if parts.scheme not in _SCHEMES:
+        rule = "begin with s3://, gs://, az:// or file://"
+    elif "?" in url or "#" in url or ("@" in url and parts.scheme != "file"):
+        rule = "have no user, query or fragment; credentials belong into an Airflow connection"
+    elif parts.scheme == "file" and (parts.netloc or places == [""]):
+        rule = "name a folder, as file:///a/folder"
+    elif parts.scheme in ("s3", "gs", "az") and not parts.netloc:
+        rule = f"name a bucket, as {parts.scheme}://bucket/prefix"
+    elif places != [""] and not {"", ".", ".."}.isdisjoint(places):
+        rule = "have no empty part, '.' or '..' in its path"
+    if rule:  # the URL itself is not shown: there may be a password in it
+        raise BadOption(
+            f"Option AIRFLOW__XCOM__{option.upper()} must {rule}",
+            "Correct it in config/airflow.env or in the environment.",
+        )
+    prefix = path if parts.scheme == "file" else parts.path.strip("/")
+    return Location(url, parts.scheme, parts.netloc, prefix, conn_id, option == "former_url")
 
 
 class Client:
@@ -93,11 +102,16 @@ class Client:
         self.login = Login(location.url, location.conn_id)
         self.ranges = True
         self._retries = _PATIENCE if patient else _IMPATIENCE
-        self._encryption = options.choice("sse", "none", tuple(_ENCRYPTIONS))
-        self._key = options.text("sse_kms_key_id")
-        self._attributes = {"Storage-Class": found} if (found := options.text("storage_class")) else {}
-        self._tags = _tags(options.text("tags"))
+        self._encryption, self._key = "none", ""
+        self._attributes: dict[str, str] = {}
+        self._tags: dict[str, str] = {}
         self._encryption_confirmed = False
+        if not location.former:  # the options are about what is written
+            self._encryption = options.choice("sse", "none", tuple(_ENCRYPTIONS))
+            self._key = options.text("sse_kms_key_id")
+            self._tags = _tags(options.text("tags"))
+            if storage_class := options.text("storage_class"):
+                self._attributes["Storage-Class"] = storage_class
 
     @contextmanager
     def explained(self, doing: str, uri: str = "") -> Iterator[None]:
@@ -109,7 +123,7 @@ class Client:
         except Exception as error:
             raise self.login.trouble or explain(error, self.location.url, doing, uri) from None
 
-    @cached_property
+    @functools.cached_property
     def store(self) -> Any:
         """obstore's client, with the location's path as its prefix."""
         from obstore import store
