@@ -19,7 +19,6 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from codec_contract import OPTIONS, CodecContract, Stored, data_of, decode, encode
-from identical import identical
 from PIL import Image
 
 from {{ cookiecutter.__package }}.xcom import errors, scratch

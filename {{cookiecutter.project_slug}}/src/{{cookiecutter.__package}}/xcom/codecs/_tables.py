@@ -300,6 +300,7 @@ class Parquet:
         found = _footer(source)
         if hashlib.sha256(found).hexdigest() != footer:
             raise PayloadUnreadable("The footer of the parquet file is not the one that was pushed")
+        _check_extensions(found)
         metadata = parquet.read_metadata(io.BytesIO(b"PAR1" + found))
         groups = (metadata.row_group(i) for i in range(metadata.num_row_groups))
         check_decoded(
@@ -307,7 +308,6 @@ class Parquet:
         )
         _check_rows(metadata.num_rows, rows)
         notes = loads(metadata.metadata[_COLUMNS])
-        _read_schema(base64.b64decode(metadata.metadata[b"ARROW:schema"]))
         self.schema = _read_schema(base64.b64decode(notes["schema"]))
         self._options = options
         self._by_value = notes["by_value"]
@@ -412,6 +412,18 @@ def _read_schema(raw: Any) -> Any:
         if pa.types.is_dictionary(kind):
             fields.append(pa.field("", kind.value_type))
     return pa.ipc.read_schema(pa.py_buffer(message))
+
+
+def _check_extensions(footer: bytes) -> None:
+    """Refuse a parquet footer whose Arrow schema has unsafe extension types: opening the file makes them. So
+    it is first opened with that schema under another key."""
+    from pyarrow import parquet
+
+    hidden = io.BytesIO(b"PAR1" + footer.replace(b"ARROW:schema", b"arrow:schema"))
+    found = parquet.read_metadata(hidden).metadata
+    if footer.count(b"ARROW:schema") != 1:
+        raise PayloadUnreadable("The parquet file does not have one Arrow schema")
+    _read_schema(base64.b64decode(found[b"arrow:schema"], validate=True))
 
 
 def _decoded_sizes(stream: Any, columns: int) -> Iterator[int]:

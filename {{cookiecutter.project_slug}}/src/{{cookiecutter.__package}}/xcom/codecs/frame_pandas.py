@@ -204,7 +204,6 @@ def _gather(batches: Iterable[Any], notes: Note, rows: int, options: Options) ->
 
 def _build(notes: Note, found: list[Any], rows: int, options: Options) -> Any:
     """The frame, series or index of the gathered columns."""
-    import numpy as np
     import pandas as pd
 
     data = [restore(note, column, options) for note, column in zip(notes["columns"], found, strict=False)]
@@ -217,11 +216,11 @@ def _build(notes: Note, found: list[Any], rows: int, options: Options) -> Any:
         value = pd.Series(data[0], index=index, dtype=data[0].dtype, copy=False)
         value.name = Untagger(options, part=no_part).run(notes["labels"])
     else:
-        block = data[0].base if data and isinstance(data[0], np.ndarray) else None
+        bases: list[Any] = [getattr(column, "base", None) for column in data]
         if not data:
             value = pd.DataFrame(index=index)
-        elif block is not None and len(block) == len(data) and all(column.base is block for column in data):
-            value = pd.DataFrame(block.T, copy=False)
+        elif getattr(bases[0], "shape", ()) == (len(data), rows) and all(base is bases[0] for base in bases):
+            value = pd.DataFrame(bases[0].T, copy=False)  # one dtype: the array that `_gather` made
         else:
             series = {i: pd.Series(column, dtype=column.dtype, copy=False) for i, column in enumerate(data)}
             value = pd.DataFrame(series, copy=False)
