@@ -14,6 +14,16 @@ from cookiecutter.main import cookiecutter
 from projects import BACKENDS, QUESTIONS, TEMPLATE, Bake, BakedProject, Machine, released_files
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tell `pytest --numprocesses` what has to stay in one process: the tests that share a project."""
+    for item in items:
+        part = item.path.stem if item.path.parent == Path(__file__).parent else item.path.parent.name
+        shared = getattr(item, "callspec", None)
+        if shared is not None and "installed" in shared.params:
+            part = shared.params["installed"]
+        item.add_marker(pytest.mark.xdist_group(part))
+
+
 @pytest.fixture(scope="session")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Machine:
     """A machine whose user has nothing but a name for git."""

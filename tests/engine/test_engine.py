@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from projects import BakedProject
+
+RecordProperty = Callable[[str, object], None]
 
 INSIDE = Path(__file__).with_name("inside")
 FILES = sorted(path.name for path in INSIDE.glob("test_*.py"))
 NOTHING_SELECTED = 5  # pytest's exit code
 
 
-def run_inside(engine: BakedProject, name: str, marks: str, closing_lines: dict[str, str]) -> None:
+def run_inside(engine: BakedProject, name: str, marks: str, record_property: RecordProperty) -> None:
     """Run one file's tests that have these marks. Fails with all that its pytest said."""
     done = engine.run(
         engine.path / ".venv" / "bin" / "python",
@@ -29,19 +32,19 @@ def run_inside(engine: BakedProject, name: str, marks: str, closing_lines: dict[
     if done.returncode == NOTHING_SELECTED:
         return
     said = done.stdout.strip()
-    closing_lines[f"{name} ({marks})"] = said.rpartition("\n")[2].strip("= ")
+    record_property("inside", f"{name} ({marks}): {said.rpartition(chr(10))[2].strip('= ')}")
     if done.returncode:
         pytest.fail(f"{said}\n{done.stderr}", pytrace=False)
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_inside(engine: BakedProject, name: str, closing_lines: dict[str, str]) -> None:
+def test_inside(engine: BakedProject, name: str, record_property: RecordProperty) -> None:
     """What takes seconds."""
-    run_inside(engine, name, "not slow", closing_lines)
+    run_inside(engine, name, "not slow", record_property)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
-def test_inside_slow(engine: BakedProject, name: str, closing_lines: dict[str, str]) -> None:
+def test_inside_slow(engine: BakedProject, name: str, record_property: RecordProperty) -> None:
     """What takes minutes."""
-    run_inside(engine, name, "slow", closing_lines)
+    run_inside(engine, name, "slow", record_property)
