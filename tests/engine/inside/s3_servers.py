@@ -36,8 +36,8 @@ def moto(folder: Path) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def rclone(folder: Path) -> Iterator[str]:
-    """rclone's S3 server over a folder, with the bucket in it; its address."""
+def rclone(folder: Path, *, guarded: bool = True) -> Iterator[str]:
+    """rclone's S3 server over a folder, with the bucket in it; its address. Unguarded it takes any request."""
     (folder / BUCKET).mkdir()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -48,8 +48,7 @@ def rclone(folder: Path) -> Iterator[str]:
         "s3",
         "--config",
         "/dev/null",
-        "--auth-key",
-        f"{KEY},{SECRET}",
+        *(("--auth-key", f"{KEY},{SECRET}") if guarded else ()),
         "--addr",
         f"127.0.0.1:{port}",
         folder,

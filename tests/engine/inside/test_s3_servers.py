@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
+import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +16,7 @@ import pytest
 from engine.xcom.s3 import S3Store
 from faulty import faulty
 from s3_servers import BUCKET, boto, configured
+from s3_servers import rclone as rclone_server
 from store_contract import ADDRESS, StoreContract, attempt, keep, payload, stage
 
 
@@ -42,6 +45,22 @@ class TestOnRclone(StoreContract):
         assert [name for name, check in checks.items() if not check.ok] == ["read a range"]
         assert "wrongly" in checks["read a range"].detail
         assert list(store.scan()) == []
+
+
+class TestOnGoogle(TestOnRclone):
+    """The contract by the client for Google Cloud Storage, which speaks S3's language but for signatures."""
+
+    @pytest.fixture
+    def store(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Store]:
+        """A bucket on a server that wants no signatures."""
+        (tmp_path / "bucket").mkdir()
+        with rclone_server(tmp_path / "bucket", guarded=False) as endpoint:
+            account = {"gcs_base_url": endpoint, "disable_oauth": True, "client_email": "", "private_key": ""}
+            (tmp_path / "account.json").write_text(json.dumps({**account, "private_key_id": ""}))
+            monkeypatch.setenv("GOOGLE_SERVICE_ACCOUNT", str(tmp_path / "account.json"))
+            monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)  # which allows http without TLS
+            with configured("", f"gs://{BUCKET}/{uuid.uuid4()}", tags="team=data") as store:
+                yield store
 
 
 def test_wrong_ranges_are_read_whole_once(rclone: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import ssl
 import threading
 import urllib.error
@@ -199,8 +200,9 @@ class Client:
             more["attributes"] = {
                 **self._attributes,
                 "Content-Type": media_type,
+                # Names that S3, Google Cloud and Azure all take; Azure takes no empty value.
                 "trynumber": str(attempt.try_number),
-                "taskinstance": attempt.ti_id,
+                **({"taskinstance": attempt.ti_id} if attempt.ti_id else {}),
             }
             # Not on Google Cloud, which has no tags of objects.
             more["tags"] = self._tags if self._tags and self.location.scheme in ("s3", "az") else None
@@ -224,7 +226,7 @@ class Client:
                 if piece.nbytes == end - start:
                     return piece
             except obstore.exceptions.GenericError as error:
-                if "range" not in str(error).lower():
+                if not re.search(r"range requested|content.range|Requested .*, got", str(error), re.I):
                     raise
         self.ranges = False
         return None
