@@ -37,7 +37,7 @@ def moto(folder: Path) -> Iterator[str]:
 
 @contextlib.contextmanager
 def rclone(folder: Path, *, guarded: bool = True) -> Iterator[str]:
-    """rclone's S3 server over a folder, with the bucket in it; its address. Unguarded it takes any request."""
+    """rclone's S3 server over a folder, with the bucket in it; its address. Unguarded: for anybody."""
     (folder / BUCKET).mkdir()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
