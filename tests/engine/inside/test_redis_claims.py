@@ -366,7 +366,11 @@ class TestLease:
         stage(store, ADDRESS, writer, payload([b"1"]))
         keep(RedisStore(conn_id), [b"2"], OTHER, writer)
 
-    def test_a_thread_that_gave_up_does_not_wait_for_itself(self, store: RedisStore) -> None:
+    def test_a_thread_that_gave_up_does_not_wait_for_itself(
+        self, store: RedisStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("AIRFLOW__XCOM__LEASE", "1000")
+        monkeypatch.setenv("AIRFLOW__XCOM__LEASE_WAIT", "0")
         writer = attempt()
         stage(store, ADDRESS, writer, payload([b"1"]))
         assert bytes(store.fetch(keep(store, [b"2"], writer=writer))) == b"2"
