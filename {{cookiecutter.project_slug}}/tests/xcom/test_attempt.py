@@ -121,6 +121,18 @@ def test_the_listener_says_it_to_all_threads(announced: Attempt) -> None:
     assert found == [attempts.current()] == [announced]
 
 
+def test_without_a_listener_the_running_task_says_it_to_all_threads() -> None:
+    from airflow.sdk.execution_time.context import set_current_context
+
+    context: Any = {"ti": SimpleNamespace(id=uuid.UUID(MINE.ti_id), try_number=2)}
+    found = []
+    with set_current_context(context):
+        thread = threading.Thread(target=lambda: found.append(attempts.current()))
+        thread.start()
+        thread.join()
+    assert found == [MINE]
+
+
 def test_when_it_is_done_it_is_nobody_again(announced: Attempt) -> None:
     attempts.end()
     assert attempts.current() == NOBODY
