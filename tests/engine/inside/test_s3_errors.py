@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import re
+import signal
 import socket
 import ssl
 from collections.abc import Iterator
@@ -689,6 +690,7 @@ def test_a_process_forked_too_late_says_so(moto: str) -> None:
         reading, writing = os.pipe()
         child = os.fork()
         if child == 0:
+            signal.alarm(20)  # in case it does wait
             try:
                 store.fetch(ref)
             except StoreError as error:
