@@ -78,6 +78,10 @@ def _same(one: Any, other: Any, where: str) -> None:
             _same(getattr(one, field.name), getattr(other, field.name), f"{where}.{field.name}")
     elif isinstance(one, Path):
         assert one.name == other.name and one.read_bytes() == other.read_bytes(), f"{where}: other file"
+    elif kind.startswith("airflow."):
+        assert (
+            one == other and one.conn_id == other.conn_id and one.storage_options == other.storage_options
+        ), where
     elif isinstance(one, (list, tuple)) or kind == "collections.deque":
         assert getattr(one, "maxlen", None) == getattr(other, "maxlen", None), where
         _all(one, other, where)

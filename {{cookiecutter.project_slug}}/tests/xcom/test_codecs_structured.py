@@ -25,6 +25,7 @@ import pendulum
 import pyarrow as pa
 import pydantic
 import pytest
+from airflow.sdk import ObjectStoragePath
 from codec_contract import OPTIONS, CodecContract, data_of, decode, encode
 from hypothesis import given
 from hypothesis import strategies as st
@@ -201,6 +202,10 @@ class TestStructured(CodecContract):
         ],
         "decimals": lambda: [
             decimal.Decimal(x) for x in ("1.10", "-0", "1E+9999", "NaN", "sNaN12", "-Infinity")
+        ],
+        "Airflow's paths": lambda: [
+            ObjectStoragePath("s3://conn@bucket/a/b", anon=True),
+            ObjectStoragePath("/tmp"),
         ],
         "uuid, range, complex": lambda: [uuid.UUID(int=7), range(3, 10**20, 2), complex(-0.0, math.nan)],
         "numpy scalars": lambda: [

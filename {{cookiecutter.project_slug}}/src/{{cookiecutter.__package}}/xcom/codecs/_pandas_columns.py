@@ -268,8 +268,8 @@ def restore(note: Note, found: Any, options: Options) -> Any:
         ordinals = whole.fill_null(pd.NaT.value).to_numpy()
         return pd.arrays.PeriodArray(np.array(ordinals), dtype=pd.PeriodDtype(note["dtype"]))
     if how == "string":
-        missing = {"NA": pd.NA, "nan": np.nan}[note["missing"]]
-        return pd.StringDtype(note["storage"], missing).__from_arrow__(whole)
+        missing = [np.nan] if note["missing"] == "nan" and note["storage"] != "pyarrow_numpy" else []
+        return pd.StringDtype(note["storage"], *missing).__from_arrow__(whole)
     if how == "arrow":
         return pd.arrays.ArrowExtensionArray(whole)
     if how == "masked":

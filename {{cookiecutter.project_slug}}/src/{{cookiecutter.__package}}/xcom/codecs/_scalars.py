@@ -1,14 +1,17 @@
-"""Single values that JSON does not hold exactly, each as an object {"$t": tag, "v": text or number, ...}.
+"""Single values that JSON does not hold exactly, each as an object {"$t": tag, "v": text or numbers, ...}.
 
-    float              "nan", "inf", "-inf"                 int      hexadecimal text, beyond 64 bits
-    bytes, bytearray   base64                               str      base64 of UTF-8 with lone surrogates
-    decimal, uuid, date, timedelta, range, complex          as their own text or numbers
-    datetime, time     ISO text, "tz": zone, "fold": 1      tzinfo   a zone
-    pendulum           "type" and ISO text or numbers
-    numpy              number or text, "dtype"              pandas   "type", number, "unit", "tz"
-
-A zone is ["fixed", microseconds, name], ["zone", name], ["pytz", name], ["pendulum", name] or
-["pendulum-fixed", seconds, name].
+    float              "nan", "inf", "-inf"
+    int                hexadecimal text, beyond 64 bits
+    str                base64 of UTF-8 with lone surrogates
+    bytes, bytearray   base64
+    decimal, uuid, date, timedelta, range, complex: as their own text or numbers
+    datetime, time     [ISO text without zone, zone or null, fold]
+    tzinfo             a zone: ["fixed", microseconds, name], ["zone", name], ["pytz", name],
+                       ["pendulum", name] or ["pendulum-fixed", seconds, name]
+    pendulum           "type"; as above, or numbers
+    numpy              base64 of its memory, "dtype"; "text" is for people
+    pandas             "type"; number since 1970, "unit", "tz"
+    airflow            an ObjectStoragePath's [URL, connection, options]
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import UnsupportedValue
+from ._json import exact
 
 TAG = "$t"
 Json = dict[str, Any]
@@ -231,7 +235,21 @@ def _from_pandas(found: Json) -> Any:
     return moment if found["tz"] is None else moment.tz_localize("UTC").tz_convert(unzone(found["tz"]))
 
 
+def _to_airflow(value: Any) -> Json | None:
+    if type(value).__name__ != "ObjectStoragePath" or not exact(options := dict(value.storage_options)):
+        return None
+    return {"v": [str(value), value.conn_id, options]}
+
+
+def _from_airflow(found: Json) -> Any:
+    from airflow.sdk import ObjectStoragePath
+
+    path, connection, options = found["v"]
+    return ObjectStoragePath(path, conn_id=connection, **options)
+
+
 _LIBRARIES: dict[str, tuple[Callable[[Any], Json | None], Callable[[Json], Any]]] = {
+    "airflow": (_to_airflow, _from_airflow),
     "numpy": (_to_numpy, _from_numpy),
     "pandas": (_to_pandas, _from_pandas),
     "pendulum": (_to_pendulum, _from_pendulum),

@@ -317,8 +317,8 @@ def unknown(value: Any) -> UnsupportedValue:
         advice = f"Return {base.__name__}(value): a subclass of {base.__name__} would lose its type."
     elif hasattr(value, "__next__"):
         advice = "Return list(value): a generator can be read only once."
-    elif hasattr(value, "serialize") or hasattr(value, "__attrs_attrs__"):
-        advice = "Return a dict of what the consumer needs."
+    elif hasattr(cls, "__iter__"):
+        advice = "Return list(value)."
     else:
         advice = "Return plain values, a dataclass or a pydantic model, or add a codec to xcom/codecs."
     return UnsupportedValue(f"No codec carries a value of type {cls.__module__}.{cls.__qualname__}", advice)

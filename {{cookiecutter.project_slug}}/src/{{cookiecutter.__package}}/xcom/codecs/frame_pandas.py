@@ -70,7 +70,7 @@ class PandasCodec:
             notes["labels"] = labels or Tagger(options, parts=False, careful=True).run(value.name)
         empty = table.batch(slice(0, 0))
         schema = empty.schema.with_metadata({_NOTES: dumps(notes)})
-        _check(notes, empty, value[:0], options)
+        _check(notes, empty, value[:0] if shape == "Index" else value.iloc[:0], options)
         summary = count(rows, "row" if shape == "DataFrame" else "value")
         if shape == "DataFrame":
             summary += f" × {count(value.shape[1], 'column')}"
