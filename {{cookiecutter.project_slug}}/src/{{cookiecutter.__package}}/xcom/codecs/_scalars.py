@@ -1,17 +1,17 @@
 """Single values that JSON does not hold exactly, each as an object {"$t": tag, "v": text or numbers, ...}.
 
-    float              "nan", "inf", "-inf"
-    int                hexadecimal text, beyond 64 bits
-    str                base64 of UTF-8 with lone surrogates
-    bytes, bytearray   base64
-    decimal, uuid, date, timedelta, range, complex: as their own text or numbers
-    datetime, time     [ISO text without zone, zone or null, fold]
-    tzinfo             a zone: ["fixed", microseconds, name], ["zone", name], ["pytz", name],
-                       ["pendulum", name] or ["pendulum-fixed", seconds, name]
-    pendulum           "type"; as above, or numbers
-    numpy              base64 of its memory, "dtype"; "text" is for people
-    pandas             "type"; number since 1970, "unit", "tz"
-    airflow            an ObjectStoragePath's [URL, connection, options]
+float              "nan", "inf", "-inf"
+int                hexadecimal text, beyond 64 bits
+str                base64 of UTF-8 with lone surrogates
+bytes, bytearray   base64
+decimal, uuid, date, timedelta, range, complex: as their own text or numbers
+datetime, time     [ISO text without zone, zone or null, fold]
+tzinfo             a zone: ["fixed", microseconds, name], ["zone", name], ["pytz", name],
+                   ["pendulum", name] or ["pendulum-fixed", seconds, name]
+pendulum           "type"; as above, or numbers
+numpy              base64 of its memory, "dtype"; "text" is for people
+pandas             "type"; number since 1970, "unit", "tz"
+airflow            an ObjectStoragePath's [URL, connection, options]
 """
 
 from __future__ import annotations
