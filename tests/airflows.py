@@ -11,6 +11,8 @@ import os
 import signal
 import socket
 import subprocess
+import sys
+import threading
 import time
 import urllib.error
 import urllib.parse
@@ -118,16 +120,16 @@ def _members(session: int) -> list[int]:
 
 
 class Component:
-    """A process that leads a session, with everything it starts."""
+    """A command in a session of its own, with everything it starts. It ends with us, however we end."""
 
     def __init__(self, command: list[str | Path], environment: dict[str, str], log: Path) -> None:
         self.log = log
         with log.open("wb") as output:
-            self._process = subprocess.Popen(
-                command,
+            self._leash = subprocess.Popen(
+                [sys.executable, __file__, *command],
                 cwd=log.parent,
                 env=environment,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -136,19 +138,38 @@ class Component:
     @property
     def alive(self) -> bool:
         """Whether it has not ended by itself."""
-        return self._process.poll() is None
+        return self._leash.poll() is None
 
     def stop(self) -> None:
-        """End the whole session: politely, and after a moment whatever is left, frozen or not."""
-        self._process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(3)
-        while left := _members(self._process.pid):
+        """End the whole session."""
+        assert self._leash.stdin
+        self._leash.stdin.close()
+        self._leash.wait()
+
+
+def _lead(command: list[str]) -> None:
+    """Run a command as the leader of a session until our standard input is closed: by `stop`, or because who
+    started us is gone. Then end the session: politely, and after a moment whatever is left, frozen or not."""
+    leader = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+
+    def end_session() -> None:
+        while left := _members(leader.pid):
             for pid in left:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             time.sleep(0.05)
-        self._process.wait()
+
+    def follow() -> None:
+        code = leader.wait()
+        end_session()
+        os._exit(abs(code))
+
+    threading.Thread(target=follow, daemon=True).start()
+    sys.stdin.read()
+    leader.terminate()
+    time.sleep(1)
+    end_session()
+    time.sleep(10)  # `follow` ends us
 
 
 def free_port() -> int:
@@ -299,3 +320,7 @@ class Run:
 
         state = self.airflow.wait_for(f"run {self.run_id} of {self.dag_id} to end", over, timeout=timeout)
         assert state == "success", self.airflow.logs()
+
+
+if __name__ == "__main__":
+    _lead(sys.argv[1:])

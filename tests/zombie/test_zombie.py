@@ -19,7 +19,8 @@ from airflows import Airflow, Process
 
 pytestmark = [pytest.mark.slow, pytest.mark.zombie]
 
-EVERYTHING = ("plain", "stored", "return_value", "only of the first try", "thread of the first try")
+OF_EVERY_TRY = ("plain", "stored", "return_value")
+OF_THE_FIRST = ("only of the first try", "thread of the first try", "coroutine of the first try")
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,12 @@ class Drill:
         self.run = airflow.run(
             "drill",
             str(way),
-            {"folder": str(notes), "frozen_before": way.frozen_before, "returns": way.returns},
+            {
+                "folder": str(notes),
+                "frozen_before": way.frozen_before,
+                "returns": way.returns,
+                "keys": OF_EVERY_TRY + OF_THE_FIRST,
+            },
         )
 
     def note(self, name: str, timeout: float = 120) -> Any:
@@ -119,12 +125,11 @@ class Drill:
             time.sleep(0.1)
         return len(seen) == 1 and seen.pop()[0] == "S"
 
-    def pulled(self) -> dict[str, list[Any]]:
+    def pulled(self) -> dict[str, tuple[Any, Any]]:
         """Let the consumer pull everything. For each key, which try wrote what it got, pulled in two ways."""
         (self._notes / "pull").touch()
         self.run.succeeded()
-        found: dict[str, list[Any]] = self.note("pulled")
-        return found
+        return {key: (one, every) for key, (one, every) in self.note("pulled").items()}
 
     def said(self, name: str) -> Any:
         """What the first try has noted, if it came so far."""
@@ -172,11 +177,11 @@ def test_with_airflows_own_backend_the_old_try_is_read(drills: dict[Way, Drill],
     drill.wake()
     pulled = drill.pulled()
 
-    assert pulled["return_value"] == [1, 1], f"try {drill.current_try} has succeeded"
+    assert pulled["return_value"] == (1, 1), f"try {drill.current_try} has succeeded"
     if way.frozen_before == "push":
-        assert pulled["plain"] == pulled["stored"] == pulled["only of the first try"] == [1, 1]
+        assert pulled["plain"] == pulled["stored"] == pulled["only of the first try"] == (1, 1)
     else:  # a mixture of both tries
-        assert pulled["plain"] == pulled["stored"] == [drill.current_try] * 2
+        assert pulled["plain"] == pulled["stored"] == (drill.current_try, drill.current_try)
 
 
 @pytest.mark.parametrize("airflow", ["db", "db on PostgreSQL", "s3", "redis"], indirect=True)
@@ -187,18 +192,11 @@ def test_nothing_of_an_old_try_is_read(drills: dict[Way, Drill], way: Way) -> No
     drill.wake()
     pulled = drill.pulled()
 
-    current = [drill.current_try] * 2
-    assert pulled == {
-        "plain": current,
-        "stored": current,
-        "return_value": current,
-        "only of the first try": [None, None],
-        "thread of the first try": [None, None],
-    }
+    current = (drill.current_try, drill.current_try)
+    assert pulled == dict.fromkeys(OF_EVERY_TRY, current) | dict.fromkeys(OF_THE_FIRST, (None, None))
     # It has tried, and was told why not.
     if way.frozen_before == "push":
-        assert drill.said("1.pushed") == {
-            key: drill.refusal(key) for key in EVERYTHING if key != "return_value"
-        }
+        pushed = set(OF_EVERY_TRY + OF_THE_FIRST) - {"return_value"}
+        assert drill.said("1.pushed") == {key: drill.refusal(key) for key in pushed}
     if way.woken != "supervisor killed":  # otherwise nobody is left to report the error of a return to
         assert drill.said("1.ended") == drill.refusal("return_value")

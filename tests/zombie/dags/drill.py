@@ -1,12 +1,14 @@
 """A producer whose first try is frozen at a gate and wakes up late, and a consumer that pulls what is there.
 
-The conf of the run says before what the first try waits, and where tasks and test leave notes for each other.
+The conf of the run says before what the first try waits, what the consumer pulls, and where tasks and test
+leave notes for each other.
 """
 
 # mypy: ignore-errors
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import time
@@ -79,6 +81,13 @@ def drill() -> None:
             except Exception as error:
                 said[key] = f"{type(error).__name__}: {error}"
 
+        async def push_in_coroutine(key: str) -> None:
+            try:
+                await ti.axcom_push(key, stored(number))
+                said[key] = "pushed"
+            except Exception as error:
+                said[key] = f"{type(error).__name__}: {error}"
+
         before = context["dag_run"].conf["frozen_before"]
         if first:
             note(context, "1.running", {"task": os.getpid(), "supervisor": os.getppid(), "id": str(ti.id)})
@@ -91,6 +100,7 @@ def drill() -> None:
             push("only of the first try")
             with ThreadPoolExecutor(1) as pool:
                 pool.submit(push, "thread of the first try").result()
+            asyncio.run(push_in_coroutine("coroutine of the first try"))
             note(context, "1.pushed", said)
             if before == "return":
                 wait_for(context, "gate")
@@ -103,7 +113,7 @@ def drill() -> None:
         ti = context["ti"]
         wait_for(context, "pull")
         pulled = {}
-        for key in ("plain", "stored", "return_value", "only of the first try", "thread of the first try"):
+        for key in context["dag_run"].conf["keys"]:
             # Airflow reads one row for the one, and all rows of the task for the other.
             one = ti.xcom_pull(task_ids="produce", key=key, map_indexes=-1)
             many = ti.xcom_pull(task_ids="produce", key=key)
