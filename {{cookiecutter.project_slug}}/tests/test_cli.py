@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -288,39 +289,43 @@ class TestDownAfterTheKeeperWasKilled:
     """The process is gone whose number was noted; its number may be another's by now."""
 
     @pytest.fixture
-    def left_behind(self, copy: Copy, tmp_path: Path) -> Iterator[Callable[[Path], psutil.Process]]:
+    def left_behind(self, copy: Copy) -> Iterator[Callable[..., psutil.Process]]:
         """A process in the session of a leader that has ended, and the leader's pid noted as the keeper's."""
         copy.home.mkdir(exist_ok=True)
-        started = []
+        with contextlib.ExitStack() as stack:
 
-        def leave(folder: Path) -> psutil.Process:
-            with subprocess.Popen(
-                ["sh", "-c", "sleep 600 >/dev/null & echo $!"],
-                cwd=folder,
-                start_new_session=True,
-                stdout=subprocess.PIPE,
-                text=True,
-            ) as leader:
+            def leave(folder: Path, *, waited_for: bool = True) -> psutil.Process:
+                leader = stack.enter_context(
+                    subprocess.Popen(
+                        ["sh", "-c", "sleep 600 >/dev/null & echo $!"],
+                        cwd=folder,
+                        start_new_session=True,
+                        stdout=subprocess.PIPE,
+                        text=True,
+                    )
+                )
                 assert leader.stdout is not None
-                started.append(psutil.Process(int(leader.stdout.readline())))
-            state = {"pid": leader.pid, "port": 8080, "variables": {}, "ready": True}
-            (copy.home / "up.json").write_text(json.dumps(state))
-            return started[-1]
+                process = psutil.Process(int(leader.stdout.readline()))
+                stack.callback(lambda: process.kill() if _lives(process) else None)
+                assert _eventually(lambda: not _lives(psutil.Process(leader.pid)))
+                if waited_for:
+                    leader.wait()
+                state = {"pid": leader.pid, "port": 8080, "variables": {}, "ready": True}
+                (copy.home / "up.json").write_text(json.dumps(state))
+                return process
 
-        yield leave
-        for process in started:
-            if _lives(process):
-                process.kill()
+            yield leave
 
+    @pytest.mark.parametrize("waited_for", [True, False])
     def test_what_it_left_behind_is_ended(
-        self, copy: Copy, left_behind: Callable[[Path], psutil.Process]
+        self, copy: Copy, left_behind: Callable[..., psutil.Process], waited_for: bool
     ) -> None:
-        process = left_behind(copy.folder)
+        process = left_behind(copy.folder, waited_for=waited_for)
         assert "has ended" in copy.xcom("down").stdout
         assert not _lives(process)
 
     def test_what_works_elsewhere_is_not_ours(
-        self, copy: Copy, left_behind: Callable[[Path], psutil.Process], tmp_path: Path
+        self, copy: Copy, left_behind: Callable[..., psutil.Process], tmp_path: Path
     ) -> None:
         process = left_behind(tmp_path)
         assert "was not running" in copy.xcom("down").stdout

@@ -169,7 +169,7 @@ class Background:
             return False
         # The keeper is dead, for its lock is free. If its pid lives, it was given to another program,
         # which the system does only after the last process of the session has gone.
-        left = [] if psutil.pid_exists(pid) else _session(pid)
+        left = [] if _lives(pid) else _session(pid)
         left = [process for process in left if _works_in(process, Path.cwd())]
         _end(left, END_TIMEOUT)
         self._state.unlink(missing_ok=True)
@@ -282,9 +282,17 @@ def _session(leader: int) -> list[psutil.Process]:
     for process in psutil.process_iter():
         with contextlib.suppress(ProcessLookupError, PermissionError, psutil.NoSuchProcess):
             member = os.getsid(process.pid) == leader and process.pid != os.getpid()
-            if member and process.status() != psutil.STATUS_ZOMBIE:
+            if member and _lives(process.pid):
                 found.append(process)
     return found
+
+
+def _lives(pid: int) -> bool:
+    """Whether there is such a process, and not only the entry of one that nobody has waited for."""
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _works_in(process: psutil.Process, folder: Path) -> bool:
