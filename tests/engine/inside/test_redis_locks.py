@@ -132,6 +132,12 @@ class TestHolding:
         with exclusive("report", wait=0):
             pass
 
+    def test_not_even_by_the_loss_of_the_lease(self, backend: Any, caplog: pytest.LogCaptureFixture) -> None:
+        with pytest.raises(ZeroDivisionError), exclusive("report"):
+            backend.flushall()
+            print(1 / 0)
+        assert "'report' ran out" in caplog.text
+
     def test_one_that_is_in_use_can_not_be_used_again(self) -> None:
         one = exclusive("report")
         with one, pytest.raises(RuntimeError, match="in use"), one:

@@ -250,7 +250,7 @@ class TestMemory:
         assert pushed < 24 * 2**20
         assert pulled < 24 * 2**20
 
-    def test_a_value_in_memory_is_not_copied_on_its_way(self, store: RedisStore) -> None:
+    def test_a_value_is_never_in_memory_twice(self, store: RedisStore) -> None:
         body = bytes(64 * 2**20)
         keep(store, [b"warm"])
         tracemalloc.start()
@@ -261,7 +261,7 @@ class TestMemory:
         _, pulled = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert found == body
-        assert pushed < 4 * 2**20
+        assert pushed < 8 * 2**20
         assert pulled < 64 * 2**20 + 24 * 2**20
 
 

@@ -56,10 +56,33 @@ _SMALL = 4096  # bytes of a chunk that is cheaper to copy than to send by itself
 _NEVER_SEEN = "?"  # no claim and no lease looks like this
 
 
+@dataclass(frozen=True)
+class _Settings:
+    """The options of section [xcom] for Redis, read once: looking for one that is not set takes 30 µs."""
+
+    lease_ms: int
+    lease_wait: float
+    retention_ms: int
+    replicas: int
+    files: int
+
+    @classmethod
+    def read(cls) -> _Settings:
+        """As Airflow has them now. Raises `BadOption`."""
+        return cls(
+            lease_ms=int(options.number("lease", 30, minimum=0.1) * 1000),
+            lease_wait=options.number("lease_wait", 60),
+            retention_ms=retention_ms(),
+            replicas=options.integer("wait_replicas", 0),
+            files=options.integer("wait_aof", 0),
+        )
+
+
 @dataclass
 class _Upload:
     """A payload on its way: what `commit` has to know of its `put`."""
 
+    keys: Keys
     address: Address
     attempt: Attempt
     thread: int = 0
@@ -75,6 +98,10 @@ class RedisStore:
         self._uploads: dict[str, _Upload] = {}
         self._pid = os.getpid()
         self._policy_known = False
+
+    @functools.cached_property
+    def _settings(self) -> _Settings:
+        return _Settings.read()
 
     # -- push ---------------------------------------------------------------------------------------
 
@@ -92,7 +119,7 @@ class RedisStore:
         digest, length, sent = hashlib.sha256(), 0, 0
         with ThreadPoolExecutor(1) as hasher:  # starts its thread when the first work is given to it
             for number, window in enumerate(_windows(payload)):
-                commands: list[Any] = [_lease_call(keys, me, upload, renew=number > 0)]
+                commands: list[Any] = [self._lease(me, upload, renew=number > 0)]
                 for chunk in window:
                     # The library sends a view by itself, and bytes together with what surrounds them.
                     data = chunk if chunk.nbytes > _SMALL else bytes(chunk)
@@ -104,7 +131,7 @@ class RedisStore:
                 if number == 0:
                     upload.claim_seen = claim
                     if not held:
-                        self._wait_for_lease(keys, me, upload, holder)
+                        self._wait_for_lease(me, upload, holder)
                 elif not held:
                     raise _lost(upload, holder)
                 if hashing is None:
@@ -122,8 +149,8 @@ class RedisStore:
             PayloadMissing: what was staged is gone.
             StoreError: Redis can't be used, or fewer servers than demanded have the value.
         """
-        keys = keys_of(ref)
-        upload = self._uploads.get(keys.uri) or _Upload(ref.address, ref.attempt)
+        upload = self._uploads.get(ref.uri or "") or _Upload(keys_of(ref), ref.address, ref.attempt)
+        keys = upload.keys
         head = {"length": ref.length, "sha256": ref.sha256, "kind": ref.kind, "written": keys.written}
         waits = self._waits()
         while True:
@@ -136,7 +163,7 @@ class RedisStore:
                     upload.claim_seen,
                     upload.lease,
                     json.dumps(head),
-                    retention_ms(),
+                    self._settings.retention_ms,
                 ],
             )
             (outcome, found), *counts = self.server.run(call, *(command for command, _ in waits))
@@ -166,11 +193,16 @@ class RedisStore:
             if (before.thread, before.address, before.attempt) == (thread, address, attempt):
                 # This very thread gave up between put and commit, so the lease is its own.
                 upload = self._uploads.pop(uri)
+                upload.keys = keys
                 break
         else:
-            upload = _Upload(address, attempt, thread, json.dumps({"ti_id": me, **identity(attempt)}))
+            upload = _Upload(keys, address, attempt, thread, json.dumps({"ti_id": me, **identity(attempt)}))
         self._uploads[keys.uri] = upload
         return upload
+
+    def _lease(self, me: str, upload: _Upload, *, renew: bool) -> Call:
+        times = (self._settings.lease_ms, _STAGED * 1000)
+        return Call(LEASE, [upload.keys.claim, upload.keys.lease], [me, upload.lease, *times, int(renew)])
 
     def _send(self, commands: list[Any]) -> tuple[bool, str, str]:
         """Send commands that begin with the lease; whether that is held, the claim, and the holder."""
@@ -185,8 +217,8 @@ class RedisStore:
             self._policy_known = True
         return bool(held), claim.decode(), holder.decode()
 
-    def _wait_for_lease(self, keys: Keys, me: str, upload: _Upload, holder: str) -> None:
-        limit = options.number("lease_wait", 60)
+    def _wait_for_lease(self, me: str, upload: _Upload, holder: str) -> None:
+        limit = self._settings.lease_wait
         give_up, pause, asked, held = time.monotonic() + limit, 0.02, "", False
         while not held:
             theirs = _json(holder).get("ti_id", "")
@@ -204,11 +236,11 @@ class RedisStore:
                     "AIRFLOW__XCOM__LEASE_WAIT; if two tasks write the same key, give them a key each.",
                     address=upload.address,
                 )
-            held, upload.claim_seen, holder = self._send([_lease_call(keys, me, upload, renew=False)])
+            held, upload.claim_seen, holder = self._send([self._lease(me, upload, renew=False)])
 
     def _waits(self) -> list[tuple[tuple[str, ...], tuple[int, ...]]]:
         """The commands that wait for replicas and append-only files, each with the counts it has to give."""
-        replicas, files = options.integer("wait_replicas", 0), options.integer("wait_aof", 0)
+        replicas, files = self._settings.replicas, self._settings.files
         timeout = str(int(WAIT_TIMEOUT * 1000))
         waits: list[tuple[tuple[str, ...], tuple[int, ...]]] = []
         if replicas:
@@ -303,7 +335,7 @@ class RedisStore:
         )
 
     def _how(self, written: int) -> str:
-        age, retention = time.time() - written, retention_ms() / 1000
+        age, retention = time.time() - written, self._settings.retention_ms / 1000
         if age > retention:
             return (
                 f"it was written {duration(age)} ago, and values are kept for {duration(retention)} "
@@ -346,7 +378,9 @@ class RedisStore:
     def _claim(self, keys: Keys, address: Address, attempt: Attempt, payload: list[str]) -> None:
         me, seen = quoted(attempt.ti_id), _NEVER_SEEN
         while True:
-            call = Call(CLAIM, [keys.claim, *payload], [me, claim_text(attempt), seen, retention_ms()])
+            call = Call(
+                CLAIM, [keys.claim, *payload], [me, claim_text(attempt), seen, self._settings.retention_ms]
+            )
             ((outcome, found),) = self.server.run(call)
             if outcome == b"done":
                 return
@@ -520,11 +554,6 @@ def in_words(lease: str) -> str:
         f"{task}{number}process {facts.get('pid', '?')} on host {facts.get('host', '?')}, since "
         f"{facts.get('since', 'an unknown time')}"
     )
-
-
-def _lease_call(keys: Keys, me: str, upload: _Upload, *, renew: bool) -> Call:
-    length = int(options.number("lease", 30, minimum=0.1) * 1000)
-    return Call(LEASE, [keys.claim, keys.lease], [me, upload.lease, length, _STAGED * 1000, int(renew)])
 
 
 def _lost(upload: _Upload, holder: str) -> LeaseLost:
