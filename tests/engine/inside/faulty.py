@@ -43,7 +43,7 @@ class Fault:
             through the request's body), "lost-reply" (pass on, then break the connection), "reset-reply"
             (half-way through the reply's body), "short" (a reply of half the length, well-formed),
             "flip" (one bit in the middle of the reply), "slow" (the reply in small pieces with pauses),
-            "slow-request" (read the request so).
+            "slow-request" (read the request so), "no-range" (pass on the request as one for the whole).
         status, body: of the answer.
         method, where: for which requests: the method, and what the path holds.
         times: for how many requests.
@@ -150,7 +150,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         upstream = self.owner.upstream
         connection = http.client.HTTPConnection(upstream.hostname or "", upstream.port, timeout=120)
         try:
-            headers = {name: value for name, value in self.headers.items() if name.lower() not in HOP}
+            hidden = HOP | {"range"} if what == "no-range" else HOP
+            headers = {name: value for name, value in self.headers.items() if name.lower() not in hidden}
             connection.request(self.command, self.path, body or None, headers)
             reply = connection.getresponse()
             content = reply.read()

@@ -6,7 +6,6 @@ backend says, and at what is in the bucket.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 from collections.abc import Iterator
@@ -191,15 +190,25 @@ def test_a_read_that_never_works_says_so(store: S3Store, proxy: FaultyProxy) -> 
             read()
 
 
-def test_a_body_that_breaks_off_where_there_are_no_ranges(rclone: str) -> None:
-    """obstore goes on by a range, which rclone answers with the whole: then all is read anew."""
+def test_a_body_that_breaks_off_where_ranges_are_not_answered_well(rclone: str) -> None:
+    """rclone answers them with the right bytes and the wrong status."""
     with faulty(rclone) as proxy, configured(proxy.url) as store:
-        ref = keep(store, [SMALL])
-        proxy.faults = [Fault("reset-reply", method="GET")]
-        assert store.fetch(ref) == SMALL
-        proxy.faults = [Fault("reset-reply", method="GET")]
-        with contextlib.suppress(StoreUnreachable):  # if some of it had been handed on already
-            assert whole(store.stream(ref)) == SMALL
+        ref = keep(store, [memoryview(LARGE)])
+        for read in (lambda: store.fetch(ref), lambda: whole(store.stream(ref))):
+            proxy.faults = [Fault("reset-reply", method="GET")]
+            assert read() == LARGE
+
+
+def test_a_body_that_breaks_off_where_ranges_are_ignored(store: S3Store, proxy: FaultyProxy) -> None:
+    """Going on in the middle would give some bytes twice: an error, and not a value."""
+    ref = keep(store, [memoryview(LARGE)])
+    content = StoredContent(ref, store)
+    for read in (content.buffer, lambda: content.file("x")):
+        proxy.faults = [Fault("reset-reply", method="GET"), Fault("no-range", method="GET")]
+        with pytest.raises(StoreUnreachable, match="broke while"):
+            read()
+        assert proxy.faults[1].times == 0
+    assert content.buffer() == LARGE
 
 
 @pytest.mark.parametrize(

@@ -57,33 +57,22 @@ class S3Store:
         """The row is the commit."""
 
     def fetch(self, ref: Reference) -> memoryview:
-        """The payload by one request; if its body breaks off for good, by one more."""
+        """The payload by one request. Where its body breaks off, obstore goes on from there by a range."""
         client, name = _find(ref)
         with client.explained("read", ref.where):
-            got = _open(client, name, ref)
-            try:
-                return memoryview(got.bytes())
-            except Exception:
-                return memoryview(_open(client, name, ref).bytes())
+            return memoryview(_open(client, name, ref).bytes())
 
     def stream(self, ref: Reference) -> Iterator[memoryview]:
-        """The payload by one request, in pieces; begun anew if it breaks off before the first of them."""
+        """The payload by one request, in pieces."""
         client, name = _find(ref)
-        for attempts_left in (1, 0):
-            handed_on = False
-            try:
-                with client.explained("read", ref.where):
-                    pieces = iter(_open(client, name, ref).stream(min_chunk_size=_PIECE))
-                while True:
-                    with client.explained("read", ref.where):
-                        piece = next(pieces, None)
-                    if piece is None:
-                        return
-                    handed_on = True
-                    yield memoryview(piece)
-            except StoreUnreachable:
-                if handed_on or not attempts_left:
-                    raise
+        with client.explained("read", ref.where):
+            pieces = iter(_open(client, name, ref).stream(min_chunk_size=_PIECE))
+        while True:
+            with client.explained("read", ref.where):
+                piece = next(pieces, None)
+            if piece is None:
+                return
+            yield memoryview(piece)
 
     def reader(self, ref: Reference) -> BinaryIO | None:
         """A reader by ranged requests; None if the server is known to answer them wrongly."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 import ssl
 import threading
 import urllib.error
@@ -23,7 +22,7 @@ from urllib.parse import unquote, urlsplit
 from . import options, s3_login
 from .attempt import Attempt
 from .errors import BadOption, StoreDenied, StoreError, StoreMisconfigured, XComError
-from .s3_errors import explain
+from .s3_errors import NO_RANGE, explain
 from .s3_login import Login
 
 _SCHEMES = ("s3", "gs", "az", "file", "memory")
@@ -226,7 +225,7 @@ class Client:
                 if piece.nbytes == end - start:
                     return piece
             except obstore.exceptions.GenericError as error:
-                if not re.search(r"range requested|content.range|Requested .*, got", str(error), re.I):
+                if not NO_RANGE.search(str(error)):
                     raise
         self.ranges = False
         return None

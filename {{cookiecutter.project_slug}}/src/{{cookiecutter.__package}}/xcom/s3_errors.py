@@ -67,6 +67,10 @@ _CERTIFICATES = {
 }
 
 
+# What obstore says of a server that answers the request for a range with something else.
+NO_RANGE = re.compile(r"range requested|Content-Range|CONTENT_RANGE|Requested .*, got")
+
+
 def explain(error: Exception, where: str, doing: str, uri: str = "") -> XComError:
     """The error of this package that says what an error of obstore means.
 
@@ -142,7 +146,7 @@ def _not_answered(text: str, debug: str, where: str, doing: str, name: str) -> X
     ):
         if sign in debug:
             return StoreUnreachable(f"{what}, so {where} cannot be reached", _ENDPOINT)
-    if found or "HTTP error" in text:
+    if found or "HTTP error" in text or NO_RANGE.search(text):
         return StoreUnreachable(f"The connection to {host} broke while trying to {doing} {where}", _LATER)
     return StoreMisconfigured(f"{where} cannot be used ({name})", _ENDPOINT)
 
