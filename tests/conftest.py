@@ -14,6 +14,7 @@ from cookiecutter.main import cookiecutter
 from projects import BACKENDS, QUESTIONS, TEMPLATE, Bake, BakedProject, Machine, released_files
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the marks in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tell `pytest --numprocesses` what has to stay in one process: the tests that share a project."""
     for item in items:
