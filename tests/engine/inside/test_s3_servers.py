@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from engine.xcom import s3
 from engine.xcom.s3 import S3Store
 from faulty import faulty
 from s3_servers import BUCKET, boto, configured
@@ -159,6 +160,20 @@ def test_both_ways_of_uploading_measure_what_they_send(moto: str, length: int, t
             assert (ref.length, ref.sha256) == (length, hashlib.sha256(content).hexdigest())
             assert bytes(store.fetch(ref)) == content
             store.delete(ref)
+
+
+def test_parts_grow_where_there_would_be_too_many(moto: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """S3 takes 10,000. Here it is three, and so many bytes that they have to be of 12 MiB."""
+    monkeypatch.setattr(s3, "_PARTS", 3)
+    content = os.urandom(2**20) * 34
+    with faulty(moto) as proxy, configured(proxy.url) as store:
+        ref = keep(store, [memoryview(content)])
+        assert sorted(seen.length for seen in proxy.seen if seen.method == "PUT") == [
+            10 * 2**20,
+            12 * 2**20,
+            12 * 2**20,
+        ]
+        assert bytes(store.fetch(ref)) == content
 
 
 def test_round_trips(moto: str) -> None:
