@@ -145,7 +145,7 @@ class CodecContract:
         for data in damaged(data_of(payload), 150):
             try:
                 decode(payload, data, options)
-            except errors.PayloadError:
+            except errors.XComError:
                 continue
 
     def test_forged_notes_are_an_error_or_a_value(self, options: Options) -> None:

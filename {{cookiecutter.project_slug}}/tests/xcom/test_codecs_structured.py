@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
 import datetime as dt
 import decimal
@@ -26,7 +27,7 @@ import pyarrow as pa
 import pydantic
 import pytest
 from airflow.sdk import ObjectStoragePath
-from codec_contract import OPTIONS, CodecContract, data_of, decode, encode
+from codec_contract import OPTIONS, CodecContract, damaged, data_of, decode, encode
 from hypothesis import given
 from hypothesis import strategies as st
 from identical import identical
@@ -279,10 +280,17 @@ class TestStructured(CodecContract):
         payload = encode(value, LEGIBLE)
         assert (payload.media_type, payload.suffix) == ("application/json", ".json")
         assert json.loads(data_of(payload)) == value
-        packed = encode(value)
-        assert packed.suffix == ".json.zst"
-        text = pa.decompress(data_of(packed), packed.meta["size"], "zstd", asbytes=True)
-        assert json.loads(text) == value
+        assert data_of(encode(value)) == data_of(payload)  # small text is not worth packing
+
+    def test_long_text_is_packed(self) -> None:
+        value = [{"a": i} for i in range(20_000)]
+        payload = encode(value)
+        assert (payload.media_type, payload.suffix) == ("application/zstd", ".json.zst")
+        text = pa.decompress(data_of(payload), payload.meta["size"], "zstd", asbytes=True)
+        assert json.loads(text) == value and identical(decode(payload), value)
+        for data in damaged(data_of(payload), 100):
+            with contextlib.suppress(errors.PayloadUnreadable):
+                decode(payload, data)
 
     def test_text_that_stays_legible_comes_back_too(self) -> None:
         for make in self.values.values():

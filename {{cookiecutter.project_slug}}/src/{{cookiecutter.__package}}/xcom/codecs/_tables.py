@@ -17,7 +17,7 @@ from typing import Any
 
 from ..errors import PayloadUnreadable, UnsupportedValue
 from . import CHUNK, Content, Options, Payload
-from ._common import check_decoded
+from ._common import check_decoded, check_encoded
 from ._json import dumps, loads
 
 _BATCH = 16 * 2**20  # bytes of rows taken together: what a frame may cost beyond itself and its encoded bytes
@@ -58,13 +58,14 @@ def write(payload: Payload, schema: Any, batches: Iterable[Any], options: Option
         _check_type(field, form)
     if form == "parquet" and len(set(schema.names)) < len(schema):
         raise _not_held(form, "two columns have the same name")
-    sink, rows = _Sink(), 0
+    sink, rows, size = _Sink(), 0, 0
     try:
         with _WRITERS[form](pa.PythonFile(sink, mode="w"), schema) as writer:
             for batch in batches:
                 batch.validate(full=True)  # as the reader will
+                rows, size = rows + batch.num_rows, size + _memory(batch)
+                check_encoded(payload.kind, size, options)
                 writer.write_batch(batch)
-                rows += batch.num_rows
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
         raise _not_held(form, str(error)) from error
     payload.body, payload.suffix, payload.media_type = sink.body(), f".{form}", _MEDIA_TYPES[form]
@@ -73,6 +74,15 @@ def write(payload: Payload, schema: Any, batches: Iterable[Any], options: Option
         (length,) = struct.unpack("<I", sink.tail(8)[:4])
         payload.meta["footer"] = hashlib.sha256(sink.tail(length + 8)).hexdigest()
     return payload
+
+
+def _memory(batch: Any) -> int:
+    """Bytes of a batch, without the dictionaries that all batches share; at least one per cell, since cells
+    of no bytes may become objects."""
+    import pyarrow as pa
+
+    columns = [c.indices if pa.types.is_dictionary(c.type) else c for c in batch.columns]
+    return int(sum(column.nbytes for column in columns) + batch.num_rows * len(columns))
 
 
 def _not_held(form: str, reason: str) -> UnsupportedValue:
@@ -329,10 +339,12 @@ class Parquet:
         size = 0
         for batch in found:
             batch.validate(full=True)
-            size += batch.nbytes
-            check_decoded(size, self._options)
+            check_decoded(batch.nbytes, self._options)
             columns = [self._restore(i, batch.column(self.schema.field(i).name)) for i in wanted]
-            yield pa.RecordBatch.from_arrays(columns, schema=schema)
+            restored = pa.RecordBatch.from_arrays(columns, schema=schema)
+            size += _memory(restored)
+            check_decoded(size, self._options)
+            yield restored
 
     def _restore(self, i: int, column: Any) -> Any:
         import pyarrow as pa

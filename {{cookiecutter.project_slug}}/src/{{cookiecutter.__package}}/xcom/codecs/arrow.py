@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from . import Content, Options, Payload, is_of
-from ._common import check_encoded, count, readable
+from ._common import count, readable
 from ._tables import open_table, positions, rows_per_batch, write
 
 
@@ -35,7 +35,6 @@ class ArrowCodec:
             table = pa.Table.from_batches([value])
         elif shape != "Table":
             table = pa.table({"values": value})
-        check_encoded(f"Arrow {shape}", table.nbytes, options)
         summary = count(table.num_rows, "row" if table is value or shape == "RecordBatch" else "value")
         if shape in ("Table", "RecordBatch"):
             summary += f" × {count(table.num_columns, 'column')}"

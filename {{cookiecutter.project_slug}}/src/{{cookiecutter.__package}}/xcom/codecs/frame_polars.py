@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import PayloadUnreadable, UnsupportedValue
 from . import Content, Options, Payload, is_of
-from ._common import check_encoded, count, readable
+from ._common import count, readable
 from ._tables import open_table, positions, rows_per_batch, write
 
 
@@ -37,7 +37,6 @@ class PolarsCodec:
             )
         frame = value if shape == "DataFrame" else value.to_frame()
         size = int(frame.estimated_size())
-        check_encoded(f"polars {shape}", size, options)
         _check(frame)
         summary = count(frame.height, "row" if shape == "DataFrame" else "value")
         if shape == "DataFrame":

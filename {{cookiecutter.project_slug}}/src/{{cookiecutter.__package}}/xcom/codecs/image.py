@@ -47,7 +47,7 @@ class ImageCodec:
         """PNG or TIFF. Raises `UnsupportedValue` for modes that neither has, and for animations."""
         _check(value, options)
         info = {name: value.info[name] for name in ("dpi", "gamma", "transparency") if name in value.info}
-        if "dpi" in info:
+        if isinstance(info.get("dpi"), tuple):
             info["dpi"] = tuple(x if type(x) in (int, float) else float(x) for x in info["dpi"])
         exif, icc = value.info.get("exif") or b"", value.info.get("icc_profile") or b""
         value.load()

@@ -17,6 +17,7 @@ from ._tagged import Tagger, Untagger
 
 __all__ = ["CODEC", "plain"]
 
+_WORTH_PACKING = 2**17  # bytes; below, loading the library that packs takes longer than sending them
 _KINDS = {"str": "text", "int": "number", "float": "number", "NoneType": "nothing"}
 
 
@@ -122,7 +123,7 @@ def _file_name(name: str) -> str:
 
 
 def _payload(text: bytes, options: Options) -> Payload:
-    if not options.compress:
+    if not options.compress or len(text) < _WORTH_PACKING:
         return Payload("structured", "", "application/json", ".json", [text], meta={"size": len(text)})
     import pyarrow as pa
 
