@@ -4,7 +4,6 @@
 UV := $(or $(UV),$(shell command -v uv 2>/dev/null),$(CURDIR)/build/tools/bin/uv)
 RUN = $(UV) run --no-sync
 BACKEND ?= db
-WORKERS ?= 2
 
 # The machine's own Python is used, never a downloaded one; an environment that happens to be active is not.
 export UV_PYTHON_DOWNLOADS ?= never
@@ -21,7 +20,7 @@ demo: .venv/.ready  ## Bake a project into build/demo and run its pipelines (BAC
 	PATH="$(dir $(UV)):$$PATH" $(MAKE) --no-print-directory -C build/demo/my-pipelines run
 
 test: lint  ## All that must pass before a change goes in: the template, and an installed project for each backend
-	@$(RUN) pytest --numprocesses=$(WORKERS) --dist=loadgroup -m "installed or not (slow or zombie or docker or bench)"
+	@$(RUN) pytest -m "installed or not (slow or zombie or docker or bench)"
 
 test-all: lint  ## The same and whatever takes longer: big payloads, frozen tasks under the real scheduler
 	@$(RUN) pytest -m "not (docker or bench)"
