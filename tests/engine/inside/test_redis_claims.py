@@ -21,7 +21,7 @@ from engine.xcom.errors import LeaseLost, LeaseTimeout, PayloadMissing, StaleXCo
 from engine.xcom.redis import RedisStore
 from engine.xcom.redis_keys import CHUNK
 from engine.xcom.reference import Reference
-from redis_servers import Airflow, any_server, in_child, running
+from redis_servers import Airflow, any_server, in_child, keys_like, running
 from store_contract import ADDRESS, attempt, keep, payload, stage
 
 OTHER = replace(ADDRESS, key="other")
@@ -39,7 +39,7 @@ def store(conn_id: str) -> Iterator[RedisStore]:
     """A store in which nothing is."""
     store = RedisStore(conn_id)
     yield store
-    for name in store.server.client.scan_iter(match=f"{os.environ.get('AIRFLOW__XCOM__PREFIX', 'xcom')}/*"):
+    for name in keys_like(store, "*"):
         store.server.client.unlink(name)
 
 
@@ -399,6 +399,18 @@ class TestLease:
             push(store, b"1", writer=first)
         assert bytes(store.fetch(ref)) == b"2"
 
+    def test_a_replaced_try_does_not_take_it_from_a_later_one(
+        self, store: RedisStore, conn_id: str, airflow: Airflow
+    ) -> None:
+        first = airflow.begin(1)
+        push(store, b"1", writer=first)
+        second = airflow.begin(2, replaces=first)  # its listener failed: the claim is still that of the first
+        ref = stage(store, ADDRESS, second, payload([b"2"]))
+        with pytest.raises(Superseded):
+            stage(RedisStore(conn_id), ADDRESS, first, payload([b"late"]))
+        store.commit(ref)
+        assert bytes(store.fetch(ref)) == b"2"
+
     def test_it_is_renewed_while_the_upload_lasts(
         self, store: RedisStore, conn_id: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -425,7 +437,7 @@ class TestLease:
         def between(number: int) -> None:
             sent.append(number)
             if number == 12:
-                (lease,) = store.server.client.scan_iter(match="*/lease")
+                (lease,) = keys_like(store, "*/lease")
                 store.server.client.set(lease, json.dumps({"host": "elsewhere", "pid": 7, "since": "noon"}))
 
         with pytest.raises(LeaseLost, match="process 7 on host elsewhere, since noon"):
@@ -461,7 +473,7 @@ class TestLease:
 
     def test_nothing_but_the_payload_is_left_of_it(self, store: RedisStore) -> None:
         keep(store, [b"1"])
-        assert not list(store.server.client.scan_iter(match="*/lease"))
+        assert not keys_like(store, "*/lease")
 
 
 class TestFrozen:
@@ -559,7 +571,7 @@ class TestManyWriters:
 
         assert self.at_once(work) == []
         assert len(list(store.scan())) == 64
-        assert not list(store.server.client.scan_iter(match="*/lease"))
+        assert not keys_like(store, "*/lease")
 
     def test_on_one_task_only_one_try_is_left(self, store: RedisStore) -> None:
         tries = [attempt(number + 1) for number in range(64)]
@@ -568,9 +580,8 @@ class TestManyWriters:
             keep(store, [str(number).encode()], replace(ADDRESS, key=f"key {number}"), tries[number])
 
         assert self.at_once(work) == []
-        owner = (
-            store.server.client.get(next(store.server.client.scan_iter(match="*/claim"))).decode().split()[0]
-        )
+        (claim,) = keys_like(store, "*/claim")
+        owner = store.server.client.get(claim).decode().split()[0]
         readable = []
         for entry in store.scan():
             name = entry.uri.rpartition("/")[2]

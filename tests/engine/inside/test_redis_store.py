@@ -27,7 +27,16 @@ from engine.xcom.errors import (
 from engine.xcom.redis import RedisStore, RedisXComBackend
 from engine.xcom.redis_keys import CHUNK
 from redis.crc import key_slot
-from redis_servers import Proxy, Valkey, any_server, cluster_of_two, connection, sentinel, store_on
+from redis_servers import (
+    Proxy,
+    Valkey,
+    any_server,
+    cluster_of_two,
+    connection,
+    keys_like,
+    sentinel,
+    store_on,
+)
 from store_contract import ADDRESS, STRANGE, StoreContract, attempt, keep, payload, stage, whole
 
 
@@ -40,8 +49,7 @@ def conn_id() -> Iterator[str]:
 
 def emptied(store: RedisStore) -> None:
     """Remove every key of the tests'."""
-    prefix = os.environ.get("AIRFLOW__XCOM__PREFIX", "xcom")
-    for name in store.server.client.scan_iter(match=f"{prefix}/*", count=1000):
+    for name in keys_like(store, "*"):
         store.server.client.unlink(name)
 
 
@@ -98,8 +106,7 @@ class TestContractBySentinel(StoreContract):
 
 def keys(store: RedisStore) -> list[str]:
     """All keys that the store has made."""
-    prefix = os.environ.get("AIRFLOW__XCOM__PREFIX", "xcom")
-    return sorted(name.decode() for name in store.server.client.scan_iter(match=f"{prefix}/*"))
+    return keys_like(store, "*")
 
 
 class TestKeys:
@@ -150,6 +157,10 @@ class TestKeys:
         after = keep(store, [b"after"])
         assert bytes(store.fetch(after)) == b"after"
         assert [entry.uri for entry in store.scan()] == [after.uri]
+        assert after.uri is not None
+        head = after.uri.removeprefix("redis:")
+        for name in store.server.client.scan_iter(match=f"{head.partition('/')[0]}/*"):
+            store.server.client.unlink(name)
         with pytest.raises(BadReference, match="prefix"):
             store.fetch(before)
 

@@ -119,7 +119,7 @@ class RedisStore:
         digest, length, sent = hashlib.sha256(), 0, 0
         with ThreadPoolExecutor(1) as hasher:  # starts its thread when the first work is given to it
             for number, window in enumerate(_windows(payload)):
-                commands: list[Any] = [self._lease(me, upload, renew=number > 0)]
+                commands: list[Any] = [self._lease(me, upload, "renew" if number else "take")]
                 for chunk in window:
                     # The library sends a view by itself, and bytes together with what surrounds them.
                     data = chunk if chunk.nbytes > _SMALL else bytes(chunk)
@@ -200,9 +200,9 @@ class RedisStore:
         self._uploads[keys.uri] = upload
         return upload
 
-    def _lease(self, me: str, upload: _Upload, *, renew: bool) -> Call:
+    def _lease(self, me: str, upload: _Upload, how: str) -> Call:
         times = (self._settings.lease_ms, _STAGED * 1000)
-        return Call(LEASE, [upload.keys.claim, upload.keys.lease], [me, upload.lease, *times, int(renew)])
+        return Call(LEASE, [upload.keys.claim, upload.keys.lease], [me, upload.lease, *times, how])
 
     def _send(self, commands: list[Any]) -> tuple[bool, str, str]:
         """Send commands that begin with the lease; whether that is held, the claim, and the holder."""
@@ -221,11 +221,12 @@ class RedisStore:
         limit = self._settings.lease_wait
         give_up, pause, asked, held = time.monotonic() + limit, 0.02, "", False
         while not held:
-            theirs = _json(holder).get("ti_id", "")
+            theirs, how = _json(holder).get("ti_id", ""), "take"
             if me and theirs not in ("", me, asked):
                 # Not a second writer of our try, but another try: Airflow knows which of us is current.
+                attempts.confirm(upload.address, upload.attempt)
                 self.take_over(upload.address, upload.attempt)
-                asked = theirs
+                asked, how = theirs, "seize"
             elif (left := give_up - time.monotonic()) > 0:
                 time.sleep(min(left, pause))
                 pause = min(pause * 1.5, 0.5)
@@ -236,7 +237,7 @@ class RedisStore:
                     "AIRFLOW__XCOM__LEASE_WAIT; if two tasks write the same key, give them a key each.",
                     address=upload.address,
                 )
-            held, upload.claim_seen, holder = self._send([self._lease(me, upload, renew=False)])
+            held, upload.claim_seen, holder = self._send([self._lease(me, upload, how)])
 
     def _waits(self) -> list[tuple[tuple[str, ...], tuple[int, ...]]]:
         """The commands that wait for replicas and append-only files, each with the counts it has to give."""

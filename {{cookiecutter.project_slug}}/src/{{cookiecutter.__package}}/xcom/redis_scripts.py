@@ -9,17 +9,18 @@ from __future__ import annotations
 
 from .redis_client import Script
 
-# Take or renew a lease: {1, claim, lease} if it is held, otherwise {0, claim, whose lease it is}.
+# Take a lease, renew it, or seize it from another try: {1, claim, lease} if it is held then, otherwise {0, claim,
+# whose lease it is}. Only the owner of the claim may seize, who has asked Airflow: so nobody has to wait for a
+# try that he replaces.
 LEASE = Script("""
 local claim, holder = redis.call('GET', KEYS[1]) or '', redis.call('GET', KEYS[2]) or ''
-local me, lease, length, grace, renew = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
+local me, lease, length, grace, how = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
 local free = holder == '' or redis.call('PTTL', KEYS[2]) <= grace
-if not free and holder ~= lease and me ~= '' and string.match(claim, '^%S+') == me then
-  -- The task is ours: we need not wait for a try that came before us.
+if not free and how == 'seize' and string.match(claim, '^%S+') == me then
   local known, other = pcall(cjson.decode, holder)
   free = known and other.ti_id ~= '' and other.ti_id ~= me
 end
-if holder == lease or (free and renew == '0') then
+if holder == lease or (free and how ~= 'renew') then
   redis.call('SET', KEYS[2], lease, 'PX', length + grace)
   return {1, claim, lease}
 end
