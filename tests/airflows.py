@@ -276,7 +276,7 @@ class Airflow:
         )
         try:
             with urllib.request.urlopen(request, timeout=30) as answer:
-                return json.load(answer)
+                return json.loads(answer.read() or "null")
         except urllib.error.HTTPError as error:
             raise NotYetError(f"{path}: {error}: {error.read()[:500]!r}") from error
         except OSError as error:
@@ -301,10 +301,10 @@ class Run:
     dag_id: str
     run_id: str
 
-    def ask(self, path: str = "") -> Any:
-        """What the api-server knows of it."""
+    def ask(self, path: str = "", *, method: str = "GET", body: Any = None) -> Any:
+        """What the api-server knows of it, or answers to another request."""
         run = urllib.parse.quote(self.run_id, safe="")
-        return self.airflow.ask("GET", f"/api/v2/dags/{self.dag_id}/dagRuns/{run}{path}")
+        return self.airflow.ask(method, f"/api/v2/dags/{self.dag_id}/dagRuns/{run}{path}", body)
 
     def task(self, task_id: str) -> dict[str, Any]:
         """What the api-server knows of the current try of a task."""

@@ -1,7 +1,7 @@
 """A producer whose first try is frozen at a gate and wakes up late, and a consumer that pulls what is there.
 
-The conf of the run says before what the first try waits, what the consumer pulls, and where tasks and test
-leave notes for each other.
+The conf of the run says before what the first try waits, what the consumer pulls, where tasks and test leave
+notes for each other, and perhaps the number that a try goes by.
 """
 
 # mypy: ignore-errors
@@ -70,7 +70,7 @@ def drill() -> None:
     def produce() -> Any:
         context = get_current_context()
         ti = context["ti"]
-        number = ti.try_number
+        number = context["dag_run"].conf.get("goes by", ti.try_number)
         first = number == 1
         said = {}
 
