@@ -13,6 +13,7 @@ import select
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import tempfile
 import threading
@@ -387,3 +388,39 @@ def in_child(work: Callable[[Callable[[], None]], Any]) -> Iterator[Child]:
             os.waitpid(child.pid, 0)
         for end in (*child._reached, *child._go, child._said[0]):
             os.close(end)
+
+
+@contextlib.contextmanager
+def behind_tls(port: int, folder: Path) -> Iterator[tuple[int, Path]]:
+    """TLS in front of a server: the port, and the file of the certificate of who signed for `localhost`."""
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate]
+    whose = ["-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    subprocess.run([*make, *whose], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+
+    def pump(source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(1 << 16):
+                target.sendall(data)
+        for line in (source, target):
+            with contextlib.suppress(OSError):
+                line.shutdown(socket.SHUT_RDWR)
+
+    def accept() -> None:
+        while True:
+            try:
+                plain, _ = listener.accept()
+            except OSError:
+                return
+            with contextlib.suppress(OSError):
+                client = context.wrap_socket(plain, server_side=True)
+                server = socket.create_connection(("127.0.0.1", port))
+                for ends in ((client, server), (server, client)):
+                    threading.Thread(target=pump, args=ends, daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=accept, daemon=True).start()
+        yield listener.getsockname()[1], certificate
+        listener.shutdown(socket.SHUT_RDWR)

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from engine.xcom.attempt import NOBODY
@@ -22,7 +23,7 @@ from engine.xcom.errors import (
 )
 from engine.xcom.redis_keys import CHUNK
 from engine.xcom.reference import Reference
-from redis_servers import Proxy, Valkey, cluster_of_two, free_port, in_child, store_on
+from redis_servers import Proxy, Valkey, behind_tls, cluster_of_two, free_port, in_child, store_on
 from store_contract import ADDRESS, attempt, keep, payload, stage, whole
 
 LARGE = os.urandom(20 * CHUNK)  # three windows
@@ -353,10 +354,30 @@ class TestRefusals:
                 store.fetch(ref)
             assert bytes(store.fetch(ref)) == b"x"
 
-    def test_something_else_listens_there(self) -> None:
-        with Valkey("--tls-port", "0") as server, store_on(server.port, extra={"ssl": True}) as store:
+    @pytest.mark.slow
+    def test_something_else_listens_there(self, server: Valkey) -> None:
+        with store_on(server.port, extra={"ssl": True}) as store:
             (check,) = store.probe()
-            assert not check.ok and "ssl" in check.detail
+            assert not check.ok
+            assert "ssl" in check.detail
+
+
+class TestTls:
+    """An encrypted line, to a server whose certificate is checked."""
+
+    def test_there_and_back(self, server: Valkey, tmp_path: Path) -> None:
+        with behind_tls(server.port, tmp_path) as (port, certificate):
+            trusts = {"ssl": True, "ssl_ca_certs": str(certificate)}
+            with store_on(port, host="localhost", extra=trusts) as store:
+                ref = keep(store, [LARGE])
+                assert bytes(store.fetch(ref)) == LARGE
+            with store_on(port, host="localhost", extra={"ssl": True}) as store:
+                (check,) = store.probe()
+                assert not check.ok
+                assert "certificate" in check.detail
+            with store_on(port, host="127.0.0.1", extra={**trusts, "ssl_check_hostname": True}) as store:
+                (check,) = store.probe()
+                assert not check.ok
 
 
 # README, Redis: what the user needs.
