@@ -20,7 +20,6 @@ Command = Sequence[Any]
 WAIT_TIMEOUT = 5.0  # seconds that WAIT and WAITAOF may take
 _SOCKET_TIMEOUT = WAIT_TIMEOUT + 3
 _CONNECT_TIMEOUT = 5.0
-_IDLE = 60  # seconds after which a connection is tried before it is used
 PATIENCE = 15.0  # seconds in which a server that is being restarted may come back
 
 
@@ -179,7 +178,6 @@ def _line() -> dict[str, Any]:
     return {
         "socket_timeout": _SOCKET_TIMEOUT,
         "socket_connect_timeout": _CONNECT_TIMEOUT,
-        "health_check_interval": _IDLE,
         "retry": Retry(NoBackoff(), 0),
     }
 

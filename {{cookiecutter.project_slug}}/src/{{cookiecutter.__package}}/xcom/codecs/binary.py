@@ -39,7 +39,10 @@ class BinaryCodec:
         with readable("bytes"):
             check_decoded(content.length, options)
             data = content.buffer()
-            return bytearray(data) if {"bytes": 0, "bytearray": 1}[meta["type"]] else bytes(data)
+            if meta["type"] == "bytearray":
+                return bytearray(data)
+            whole = data.obj
+            return whole if type(whole) is bytes and len(whole) == data.nbytes else bytes(data)
 
 
 CODEC = BinaryCodec()
