@@ -20,6 +20,7 @@ from {{ cookiecutter.__package }} import environment, services
 PROJECT = Path(__file__).resolve().parents[1]
 HOME = Path(tempfile.mkdtemp(prefix="airflow-tests-"))
 atexit.register(shutil.rmtree, HOME, ignore_errors=True)
+pytest.register_assert_rewrite("server_contract", "store_contract", "codec_contract", "identical")
 
 # Here and not in a fixture: Airflow reads them when the first test module imports it.
 for name in environment.MISLEADING:
