@@ -545,7 +545,12 @@ def test_a_plain_value_is_logged_too(transfers: list[Transfer]) -> None:
 def test_a_handle_logs_when_it_loads(transfers: list[Transfer], handle: Handle) -> None:
     assert [transfer.direction for transfer in transfers] == ["push"]
     handle.load()
-    assert [transfer.direction for transfer in transfers] == ["push", "pull"]
+    handle.path()
+    with handle.open() as stream:
+        assert stream.read(1)
+    pushed, *pulled = transfers
+    assert [transfer.direction for transfer in pulled] == ["pull"] * 3
+    assert {(transfer.address, transfer.length) for transfer in pulled} == {(ADDRESS, pushed.length)}
 
 
 # -- what Airflow expects of a backend --------------------------------------------------------------
@@ -553,7 +558,7 @@ def test_a_handle_logs_when_it_loads(transfers: list[Transfer], handle: Handle) 
 
 def test_nothing_of_airflows_is_replaced_by_accident() -> None:
     """A method of ours that bears the name of one of BaseXCom's replaces it, private or not."""
-    pushing, pulling = {"serialize_value", "aset"}, {"deserialize_value", "get_all"}
+    pushing, pulling = {"serialize_value", "aset"}, {"deserialize_value", "get_one", "get_all"}
     hooks = (
         pushing | pulling | {"purge"} | {"store_value", "load_value", "_load_many"}
     )  # the last: Airflow 3.4

@@ -32,6 +32,24 @@ class Address:
     map_index: int = -1
     key: str = "return_value"
 
+    @classmethod
+    def of(
+        cls,
+        dag_id: str | None,
+        run_id: str | None,
+        task_id: str | None,
+        map_index: int | None,
+        key: str | None = None,
+    ) -> Address:
+        """The address that Airflow means, which leaves out what does not matter to it."""
+        return cls(
+            dag_id or "",
+            run_id or "",
+            task_id or "",
+            -1 if map_index is None else map_index,
+            key or "return_value",
+        )
+
     def __str__(self) -> str:
         index = f"[{self.map_index}]" if self.map_index >= 0 else ""
         return f"{self.key!r} of {self.dag_id}.{self.task_id}{index}, run {self.run_id}"

@@ -45,7 +45,8 @@ _AT_ONCE = 8  # payloads fetched side by side when a sequence is pulled
 class Transfer:
     """One push or pull, as it is logged (`record.xcom`): `xcom run` makes its table of these.
 
-    `length` counts the bytes of the payload, `seconds` the whole way including codec and store.
+    `length` counts the bytes of the payload, `seconds` the whole way including codec and store. Where there
+    is neither, in the pull of a plain row, they count Airflow's answer.
     """
 
     direction: str
@@ -86,13 +87,7 @@ class XComBackend(BaseXCom):
         map_index: int | None = None,
     ) -> Any:
         """Store a value and give back the JSON of its row. Raises `XComError`."""
-        address = Address(
-            dag_id or "",
-            run_id or "",
-            task_id or "",
-            -1 if map_index is None else map_index,
-            key or BaseXCom.XCOM_RETURN_KEY,
-        )
+        address = Address.of(dag_id, run_id, task_id, map_index, key)
         return cls._put(address, attempts.current(), value)
 
     @classmethod
@@ -112,10 +107,31 @@ class XComBackend(BaseXCom):
         return cls.load_value(result.value)
 
     @classmethod
+    def get_one(cls, **query: Any) -> Any:
+        """One XCom, or None if there is no such row."""
+        started = time.perf_counter()
+        row = _Rows.get_one(**query)
+        return None if row is None else cls._answer(query, [row], started)[0]
+
+    @classmethod
     def get_all(cls, **query: Any) -> list[Any] | None:
         """All values of a mapped task: their rows in one request, their payloads side by side."""
+        started = time.perf_counter()
         rows = _Rows.get_all(**query)
-        return None if rows is None else cls._load_many(rows)
+        return None if rows is None else cls._answer(query, rows, started)
+
+    @classmethod
+    def _answer(cls, query: dict[str, Any], rows: list[Any], started: float) -> list[Any]:
+        """The values of rows that Airflow was asked for. A plain row does not say whose it is: the question
+        does, so its pull is logged here."""
+        plain_rows = [row for row in rows if not reference.is_reference(row)]
+        if plain_rows:
+            asked = ("dag_id", "run_id", "task_id", "map_index", "key")
+            address = Address.of(*map(query.get, asked))
+            kinds = ", ".join(dict.fromkeys(map(_plain_kind, plain_rows)))
+            several = f"{len(plain_rows):,} values" if len(plain_rows) > 1 else ""
+            _log("pull", address, kinds, several, sum(map(_row_size, plain_rows)), "row", started)
+        return cls._load_many(rows)
 
     @classmethod
     def _load_many(cls, values: list[Any]) -> list[Any]:
@@ -147,9 +163,7 @@ class XComBackend(BaseXCom):
         """Airflow 3.4's form of `serialize_value`. `coordinate.ti_id` is the writer's task instance, or
         None when one task writes another's XCom; then it is the running task that counts."""
         index = getattr(coordinate, "region_index", None)
-        address = Address(
-            coordinate.dag_id, coordinate.run_id, coordinate.task_id, -1 if index is None else index, key
-        )
+        address = Address.of(coordinate.dag_id, coordinate.run_id, coordinate.task_id, index, key)
         running = attempts.current()
         if coordinate.ti_id is not None and str(coordinate.ti_id) != running.ti_id:
             running = Attempt(running.try_number, str(coordinate.ti_id))
@@ -293,10 +307,18 @@ def handle(ref: Reference) -> Handle:
     """A handle for a reference: everything it hands out comes verified from the reference's store."""
 
     def path() -> Path:
-        return StoredContent(ref, store_of(ref)).file(_name(ref))
+        started = time.perf_counter()
+        found = StoredContent(ref, store_of(ref)).file(_name(ref))
+        _log("pull", ref.address, ref.kind, ref.summary, ref.length, ref.where, started)
+        return found
 
     def open_() -> BinaryIO:
-        return io.BufferedReader(VerifyingStream(ref, store_of(ref).stream(ref)))
+        stream = VerifyingStream(ref, store_of(ref).stream(ref), closed)
+        return io.BufferedReader(stream)
+
+    def closed(length: int, seconds: float) -> None:
+        started = time.perf_counter() - seconds
+        _log("pull", ref.address, ref.kind, ref.summary, length, ref.where, started)
 
     return Handle(ref, functools.partial(load, ref), path, open_)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -95,20 +96,32 @@ def verify(ref: Reference, length: int, sha256: str) -> None:
 
 
 class VerifyingStream(io.RawIOBase):
-    """A stream whose last read raises if length or digest are wrong."""
+    """A stream whose last read raises if length or digest are wrong.
 
-    def __init__(self, ref: Reference, pieces: Iterator[memoryview]) -> None:
+    Args:
+        ref: says what they have to be.
+        pieces: the payload.
+        closed: is told, when the stream is closed, how many bytes were fetched and the seconds that took.
+    """
+
+    def __init__(
+        self, ref: Reference, pieces: Iterator[memoryview], closed: Callable[[int, float], None]
+    ) -> None:
         self._ref = ref
         self._measured = Measured(pieces)
         self._pieces = iter(self._measured)
         self._left = memoryview(b"")
+        self._closed = closed
+        self._seconds = 0.0
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
         while not self._left:
+            started = time.perf_counter()
             piece = next(self._pieces, None)
+            self._seconds += time.perf_counter() - started
             if piece is None:
                 verify(self._ref, self._measured.length, self._measured.sha256)
                 return 0
@@ -117,3 +130,8 @@ class VerifyingStream(io.RawIOBase):
         buffer[:count] = self._left[:count]
         self._left = self._left[count:]
         return count
+
+    def close(self) -> None:
+        if not self.closed:
+            self._closed(self._measured.length, self._seconds)
+        super().close()

@@ -26,12 +26,11 @@ def on_task_instance_running(previous_state: Any, task_instance: Any) -> None:
         from .backend import XComBackend
 
         if issubclass(XCom, XComBackend):
-            index = task_instance.map_index
-            address = attempt.Address(
+            address = attempt.Address.of(
                 task_instance.dag_id,
                 task_instance.run_id,
                 task_instance.task_id,
-                -1 if index is None else index,
+                task_instance.map_index,
             )
             XCom.store().take_over(address, this_try)
 
