@@ -4,6 +4,9 @@
 UV := $(or $(UV),$(shell command -v uv 2>/dev/null),$(CURDIR)/build/tools/bin/uv)
 RUN = $(UV) run --no-sync
 BACKEND ?= db
+# Most tests wait for servers and installations. Two processes fit into two cores.
+WORKERS ?= 2
+PYTEST = $(RUN) pytest --numprocesses=$(WORKERS) --dist=loadscope --no-loadscope-reorder
 
 # The machine's own Python is used, never a downloaded one; an environment that happens to be active is not.
 export UV_PYTHON_DOWNLOADS ?= never
@@ -20,10 +23,10 @@ demo: .venv/.ready  ## Bake a project into build/demo and run its pipelines (BAC
 	PATH="$(dir $(UV)):$$PATH" $(MAKE) --no-print-directory -C build/demo/my-pipelines run
 
 test: lint  ## All that must pass before a change goes in: the template, and an installed project for each backend
-	@$(RUN) pytest -m "installed or not (slow or zombie or docker or bench)"
+	@$(PYTEST) -m "installed or not (slow or zombie or docker or bench)"
 
 test-all: lint  ## The same and whatever takes longer: big payloads, frozen tasks under the real scheduler
-	@$(RUN) pytest -m "not (docker or bench)"
+	@$(PYTEST) -m "not (docker or bench)"
 
 update-test: .venv/.ready  ## Projects of the first commit and of the last release take in the current state
 	@$(RUN) pytest tests/update/test_history.py

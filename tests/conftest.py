@@ -6,23 +6,35 @@ Nothing of the person who runs the tests gets in: home folder, git and cookiecut
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 from cookiecutter.main import cookiecutter
 from projects import BACKENDS, QUESTIONS, TEMPLATE, Bake, BakedProject, Machine, released_files
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the marks in the same hook
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tell `pytest --numprocesses` what has to stay in one process: the tests that share a project."""
-    for item in items:
-        part = item.path.stem if item.path.parent == Path(__file__).parent else item.path.parent.name
-        shared = getattr(item, "callspec", None)
-        if shared is not None and "installed" in shared.params:
-            part = shared.params["installed"]
-        item.add_marker(pytest.mark.xdist_group(part))
+class ByProject(LoadScopeScheduling):  # type: ignore[misc]  # untyped in the library
+    """Keeps in one process what shares an installed project or a released template: else two would make it.
+
+    pytest-xdist's own groups (`--dist=loadgroup`) have no effect under pytest 9.2.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file, _, name = nodeid.partition("::")
+        backend = re.search(r"\[(\w+)\]$", name)
+        if file.endswith("test_installed.py") and backend:
+            return f"installed {backend[1]}"
+        return "update" if "/update/" in file else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    """The order in which `pytest --numprocesses=2` gives out tests."""
+    return ByProject(config, log)
 
 
 @pytest.fixture(scope="session")
