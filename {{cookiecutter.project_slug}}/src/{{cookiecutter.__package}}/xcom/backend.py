@@ -45,8 +45,8 @@ _AT_ONCE = 8  # payloads fetched side by side when a sequence is pulled
 class Transfer:
     """One push or pull, as it is logged (`record.xcom`): `xcom run` makes its table of these.
 
-    `length` counts the bytes of the payload, `seconds` the whole way including codec and store. Where there
-    is neither, in the pull of a plain row, they count Airflow's answer.
+    `length` counts the bytes of the payload, `seconds` the whole way including codec, store and the question
+    to Airflow, but not Airflow's own request for the row.
     """
 
     direction: str
@@ -109,21 +109,20 @@ class XComBackend(BaseXCom):
     @classmethod
     def get_one(cls, **query: Any) -> Any:
         """One XCom, or None if there is no such row."""
-        started = time.perf_counter()
         row = _Rows.get_one(**query)
-        return None if row is None else cls._answer(query, [row], started)[0]
+        return None if row is None else cls._answer(query, [row])[0]
 
     @classmethod
     def get_all(cls, **query: Any) -> list[Any] | None:
         """All values of a mapped task: their rows in one request, their payloads side by side."""
-        started = time.perf_counter()
         rows = _Rows.get_all(**query)
-        return None if rows is None else cls._answer(query, rows, started)
+        return None if rows is None else cls._answer(query, rows)
 
     @classmethod
-    def _answer(cls, query: dict[str, Any], rows: list[Any], started: float) -> list[Any]:
+    def _answer(cls, query: dict[str, Any], rows: list[Any]) -> list[Any]:
         """The values of rows that Airflow was asked for. A plain row does not say whose it is: the question
         does, so its pull is logged here."""
+        started = time.perf_counter()
         plain_rows = [row for row in rows if not reference.is_reference(row)]
         if plain_rows:
             asked = ("dag_id", "run_id", "task_id", "map_index", "key")
