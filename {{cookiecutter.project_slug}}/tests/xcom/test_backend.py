@@ -357,6 +357,10 @@ def test_a_handle_is_not_handed_on(handle: Handle) -> None:
         push(handle)
 
 
+def test_what_airflow_logs_of_a_lazy_value_is_short() -> None:
+    assert repr(lazy(list(range(100_000)))) == "<lazy list>"
+
+
 def test_a_dict_of_lazy_values_for_multiple_outputs(frame: pd.DataFrame) -> None:
     """Airflow pushes each value by its key, where it is lazy, and then the dict as the returned value."""
     assert same(pull(push({"frame": lazy(frame), "rows": 1000})), {"frame": frame, "rows": 1000})

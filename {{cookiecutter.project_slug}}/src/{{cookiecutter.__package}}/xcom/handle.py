@@ -20,6 +20,10 @@ class Lazy:
 
     value: Any
 
+    def __repr__(self) -> str:
+        # Airflow writes what a task returned into its log: a million records in full, if we let it.
+        return f"<lazy {type(self.value).__qualname__}>"
+
 
 def lazy(value: Any) -> Any:
     """Return or push `lazy(value)` and the consumer gets a `Handle`, which fetches the value on demand.
