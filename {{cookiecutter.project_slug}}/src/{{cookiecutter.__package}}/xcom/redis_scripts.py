@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from .redis_client import Script
 
-# Take a lease, renew it, or seize it from another try: {1, claim, lease} if it is held then, otherwise {0, claim,
-# whose lease it is}. Only the owner of the claim may seize, who has asked Airflow: so nobody has to wait for a
-# try that he replaces.
+# Take a lease, renew it, or seize it from another try: {1, claim, lease} if it is held then, otherwise {0,
+# claim, whose lease it is}. Only the owner of the claim may seize, who has asked Airflow: so nobody has to
+# wait for a try that he replaces.
 LEASE = Script("""
 local claim, holder = redis.call('GET', KEYS[1]) or '', redis.call('GET', KEYS[2]) or ''
 local me, lease, length, grace, how = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
