@@ -198,6 +198,13 @@ class TestRoundTrips:
             store.fetch(ref)
             assert proxy.round_trips - before == 3
 
+    def test_many_small_values_take_one(self, behind: tuple[Proxy, RedisStore, Any]) -> None:
+        proxy, store, _ = behind
+        refs = [keep(store, [b"%d" % n], replace(ADDRESS, map_index=n)) for n in range(256)]
+        before = proxy.round_trips
+        assert [bytes(found) for found in store.fetch_many(refs)] == [b"%d" % n for n in range(256)]
+        assert proxy.round_trips - before == 1
+
     def test_and_few_commands(self, behind: tuple[Proxy, RedisStore, Any]) -> None:
         _, store, client = behind
         keep(store, [b"x" * 200])

@@ -153,6 +153,21 @@ class StoreContract:
         assert bytes(store.fetch(ref)) == expected
         assert whole(store.stream(ref)) == expected
 
+    def test_several_come_back_in_their_order(self, store: Store) -> None:
+        bodies = [b"", b"one", os.urandom(2**20 if self.elsewhere else 1000), b"one", b"two"]
+        refs = [keep(store, [body], replace(ADDRESS, map_index=n)) for n, body in enumerate(bodies)]
+        assert [bytes(found) for found in store.fetch_many(refs)] == bodies
+        assert [bytes(found) for found in store.fetch_many(refs[::-1])] == bodies[::-1]
+
+    def test_one_of_several_that_is_missing_is_named(self, store: Store) -> None:
+        if not self.elsewhere:
+            return
+        refs = [keep(store, [b"value"], replace(ADDRESS, map_index=n)) for n in range(5)]
+        store.delete(refs[3])
+        with pytest.raises(PayloadMissing) as caught:
+            list(store.fetch_many(refs))
+        assert str(refs[3].uri) in str(caught.value)
+
     def test_views_of_other_items_than_bytes_count_in_bytes(self, store: Store) -> None:
         view = memoryview(bytes(range(64))).cast("q")
         ref = keep(store, [view])

@@ -14,6 +14,7 @@ from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import pandas as pd
@@ -28,6 +29,7 @@ from {{ cookiecutter.__package }}.xcom.backend import Transfer, XComBackend
 from {{ cookiecutter.__package }}.xcom.codecs.structured import plain
 from {{ cookiecutter.__package }}.xcom.db import DbXComBackend
 from {{ cookiecutter.__package }}.xcom.reference import is_reference, parse
+from {{ cookiecutter.__package }}.xcom.s3 import S3XComBackend
 
 COORDINATES = {"dag_id": "orders", "run_id": "run 1", "task_id": "extract", "map_index": -1}
 ADDRESS = Address("orders", "run 1", "extract", -1, "value")
@@ -555,6 +557,37 @@ def test_a_handle_logs_when_it_loads(transfers: list[Transfer], handle: Handle) 
     pushed, *pulled = transfers
     assert [transfer.direction for transfer in pulled] == ["pull"] * 3
     assert {(transfer.address, transfer.length) for transfer in pulled} == {(ADDRESS, pushed.length)}
+
+
+# -- a mapped task ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The rows of a mapped task that pushed: two numbers, a frame, a tuple, a file, a handle."""
+    monkeypatch.setenv("AIRFLOW__XCOM__URL", (tmp_path / "store").as_uri())
+    (tmp_path / "report.txt").write_text("content")
+    values = [0, 1.5, OTHERS["frame"], (1, 2), tmp_path / "report.txt", lazy([6])]
+    return [
+        S3XComBackend.serialize_value(value, key="value", **{**COORDINATES, "map_index": index})
+        for index, value in enumerate(values)
+    ]
+
+
+def test_its_values_come_in_their_order(mapped: list[Any], transfers: list[Transfer]) -> None:
+    number, half, frame, pair, file, handle = S3XComBackend._load_many(mapped)
+    assert (number, half, pair, file.read_text(), handle.load()) == (0, 1.5, (1, 2), "content", [6])
+    assert same(frame, OTHERS["frame"])
+    together = transfers[0]
+    assert (together.direction, together.summary, together.address.map_index) == ("pull", "4 values", -1)
+
+
+def test_one_that_is_altered_is_named(mapped: list[Any]) -> None:
+    path = Path(urlsplit(mapped[3]["uri"]).path)
+    path.write_bytes(path.read_bytes()[::-1])
+    with pytest.raises(errors.PayloadAltered) as caught:
+        S3XComBackend._load_many(mapped)
+    assert caught.value.address.map_index == 3
 
 
 # -- what Airflow expects of a backend --------------------------------------------------------------

@@ -11,15 +11,16 @@ import asyncio
 import contextvars
 import functools
 import io
+import itertools
 import json
 import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar
+from typing import Any, BinaryIO, ClassVar, TypeGuard
 
 from airflow.sdk.bases.xcom import BaseXCom
 
@@ -38,7 +39,8 @@ log = logging.getLogger(__name__)
 # Airflow's scheduler reads this key straight from the row (branching, short circuits): it stays plain.
 SCHEDULER_KEYS = frozenset({"skipmixin_key"})
 
-_AT_ONCE = 8  # payloads fetched side by side when a sequence is pulled
+# What is fetched together when a sequence is pulled: payloads of so many bytes each and in all, and so many.
+_SMALL, _BATCH, _MANY = 8 * 2**20, 16 * 2**20, 256
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ class XComBackend(BaseXCom):
 
     @classmethod
     def get_all(cls, **query: Any) -> list[Any] | None:
-        """All values of a mapped task: their rows in one request, their payloads side by side."""
+        """All values of a mapped task: their rows in one request, their payloads in as few as can be."""
         rows = _Rows.get_all(**query)
         return None if rows is None else cls._answer(query, rows)
 
@@ -134,11 +136,24 @@ class XComBackend(BaseXCom):
 
     @classmethod
     def _load_many(cls, values: list[Any]) -> list[Any]:
-        """The values of several rows, in their order. Airflow 3.4 calls it by this name."""
-        if sum(reference.is_reference(row) and "uri" in row for row in values) < 2:
+        """The values of several rows, in their order. Airflow 3.4 calls it by this name.
+
+        What is small is fetched together; its pulls are one line in the log.
+        """
+        started = time.perf_counter()
+        refs = [reference.parse(row) if _is_small(row) else None for row in values]
+        small = [ref for ref in refs if ref is not None]
+        if len(small) < 2:
             return [cls.load_value(row) for row in values]
-        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="xcom-pull") as pool:
-            return list(pool.map(cls.load_value, values))
+        fetched = _fetched(small)
+        found = [
+            cls.load_value(row) if ref is None else _decoded(ref, next(fetched))
+            for ref, row in zip(refs, values, strict=True)
+        ]
+        kinds = ", ".join(dict.fromkeys(ref.kind for ref in small))
+        task, length = replace(small[0].address, map_index=-1), sum(ref.length for ref in small)
+        _log("pull", task, kinds, f"{len(small):,} values", length, small[0].where, started)
+        return found
 
     @classmethod
     def purge(cls, xcom: Any, *args: Any) -> None:
@@ -285,21 +300,45 @@ def load(ref: Reference, columns: Sequence[str] | None = None) -> Any:
         XComError: anything but the whole value.
     """
     started = time.perf_counter()
-    try:
-        codec = codec_named(ref.codec)
-        content = StoredContent(ref, store_of(ref))
-        if columns is None:
-            value = codec.decode(content, ref.meta, _codec_options())
-        elif hasattr(codec, "select"):
-            value = codec.select(content, ref.meta, _codec_options(), list(columns))
-        else:
-            raise UnsupportedValue(
-                f"A {ref.kind} has no columns to choose from", "Call load() without columns."
-            )
-    except XComError as error:
-        raise error.about(ref.address) from error.__cause__
+    value = _decoded(ref, columns=columns)
     _log("pull", ref.address, ref.kind, ref.summary, ref.length, ref.where, started)
     return value
+
+
+def _decoded(ref: Reference, data: memoryview | None = None, columns: Sequence[str] | None = None) -> Any:
+    """The value of a reference, whose payload may have been fetched already."""
+    try:
+        codec = codec_named(ref.codec)
+        content = StoredContent(ref, store_of(ref), data)
+        if columns is None:
+            return codec.decode(content, ref.meta, _codec_options())
+        if hasattr(codec, "select"):
+            return codec.select(content, ref.meta, _codec_options(), list(columns))
+        raise UnsupportedValue(f"A {ref.kind} has no columns to choose from", "Call load() without columns.")
+    except XComError as error:
+        raise error.about(ref.address) from error.__cause__
+
+
+def _is_small(row: Any) -> TypeGuard[dict[str, Any]]:
+    """Whether a row refers to a payload that is small enough to be fetched together with others."""
+    if not reference.is_reference(row) or "uri" not in row or row.get("lazy"):
+        return False
+    length = row.get("length", 0)
+    return type(length) is int and length <= _SMALL
+
+
+def _fetched(refs: list[Reference]) -> Iterator[memoryview]:
+    """Payloads in their order, fetched a batch at a time."""
+    for store, same in itertools.groupby(refs, store_of):
+        batch: list[Reference] = []
+        room = _BATCH
+        for ref in same:
+            if batch and (ref.length > room or len(batch) == _MANY):
+                yield from store.fetch_many(batch)
+                batch, room = [], _BATCH
+            batch.append(ref)
+            room -= ref.length
+        yield from store.fetch_many(batch)
 
 
 def handle(ref: Reference) -> Handle:

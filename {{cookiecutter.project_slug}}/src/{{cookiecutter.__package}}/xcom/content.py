@@ -16,11 +16,12 @@ from .store import Store
 
 
 class StoredContent:
-    """The verified bytes of a reference's payload (`codecs.Content`)."""
+    """The verified bytes of a reference's payload (`codecs.Content`); `data` if they are fetched already."""
 
-    def __init__(self, ref: Reference, store: Store) -> None:
+    def __init__(self, ref: Reference, store: Store, data: memoryview | None = None) -> None:
         self._ref = ref
         self._store = store
+        self._data = data
 
     @property
     def length(self) -> int:
@@ -29,14 +30,14 @@ class StoredContent:
 
     def buffer(self) -> memoryview:
         """The whole payload in memory."""
-        data = self._store.fetch(self._ref)
+        data = self._store.fetch(self._ref) if self._data is None else self._data
         verify(self._ref, data.nbytes, hashlib.sha256(data).hexdigest())
         return data
 
     def file(self, name: str) -> Path:
         """The whole payload as a private file called `name`."""
         path = scratch.new_file(name)
-        measured = Measured(self._store.stream(self._ref))
+        measured = Measured(self._store.stream(self._ref) if self._data is None else [self._data])
         try:
             with path.open("xb") as file:
                 for piece in measured:

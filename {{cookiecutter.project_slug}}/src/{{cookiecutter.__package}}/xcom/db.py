@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import BinaryIO, ClassVar
 
@@ -49,6 +49,10 @@ class RowStore:
     def fetch(self, ref: Reference) -> memoryview:
         """The payload in the reference."""
         return memoryview(ref.inline_bytes())
+
+    def fetch_many(self, refs: Sequence[Reference]) -> Iterator[memoryview]:
+        """The payloads in the references."""
+        return map(self.fetch, refs)
 
     def stream(self, ref: Reference) -> Iterator[memoryview]:
         """The payload in one piece: it is in memory already."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.util
+import itertools
 import json
 import os
 import re
@@ -20,7 +21,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -265,19 +266,36 @@ class RedisStore:
             PayloadError: it is gone, or not what was committed; the text says which.
             StoreError: Redis can't be used.
         """
-        if ref.length <= CHUNK:
-            return next(self.stream(ref), memoryview(b""))
-        whole, place = bytearray(), 0
-        for piece in self.stream(ref):
-            whole = whole or bytearray(ref.length)  # not before the head has confirmed that length
-            whole[place : place + piece.nbytes] = piece
-            place += piece.nbytes
-        return memoryview(whole).toreadonly()
+        return next(self.fetch_many([ref]))
+
+    def fetch_many(self, refs: Sequence[Reference]) -> Iterator[memoryview]:
+        """The payloads; those that have one chunk by one round trip for all of them."""
+        for ref, first in zip(refs, self._first(refs), strict=True):
+            if ref.length <= CHUNK:
+                yield first
+                continue
+            whole, place = bytearray(ref.length), 0
+            for piece in itertools.chain([first], self._rest(ref)):
+                whole[place : place + piece.nbytes] = piece
+                place += piece.nbytes
+            yield memoryview(whole).toreadonly()
 
     def stream(self, ref: Reference) -> Iterator[memoryview]:
         """The payload chunk by chunk, a few in memory at a time. Raises as `fetch` does."""
-        keys = keys_of(ref)
-        ((claim, head, chunk),) = self.server.run(("MGET", keys.claim, keys.head, f"{keys.head}/0"))
+        yield from self._first([ref])
+        yield from self._rest(ref)
+
+    def _first(self, refs: Sequence[Reference]) -> Iterator[memoryview]:
+        """The first chunk of each payload, empty if it has none, once claim and head have been looked at."""
+        names = [keys_of(ref) for ref in refs]
+        asked = (("MGET", keys.claim, keys.head, f"{keys.head}/0") for keys in names)
+        for ref, keys, found in zip(refs, names, self.server.run(*asked), strict=True):
+            yield self._judged(ref, keys, *found)
+
+    def _judged(
+        self, ref: Reference, keys: Keys, claim: bytes | None, head: bytes | None, chunk: bytes | None
+    ) -> memoryview:
+        """The first chunk, if the payload is the task's current one and was committed as the row says."""
         if keys.owner and claim is not None and claim.split()[0].decode() != keys.owner:
             raise StaleXCom(
                 f"The row was written by {claim_in_words(claim_text(ref.attempt))}, but the task's XComs "
@@ -295,9 +313,11 @@ class RedisStore:
                 "The row was changed. Run the task that pushed it again.",
                 address=ref.address,
             )
-        if not ref.length:
-            return
-        yield _checked(ref, 0, chunk)
+        return _checked(ref, 0, chunk) if chunk is not None and ref.length else memoryview(b"")
+
+    def _rest(self, ref: Reference) -> Iterator[memoryview]:
+        """All chunks but the first."""
+        keys = keys_of(ref)
         names = keys.chunks(ref.length)
         for start in range(1, len(names), _WINDOW):
             window = (("GET", name) for name in names[start : start + _WINDOW])

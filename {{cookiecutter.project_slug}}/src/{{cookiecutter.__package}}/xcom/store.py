@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
@@ -69,6 +69,10 @@ class Store(Protocol):
 
     def fetch(self, ref: Reference) -> memoryview:
         """The whole payload. The caller verifies it. Raises `PayloadMissing` when it is gone."""
+        ...
+
+    def fetch_many(self, refs: Sequence[Reference]) -> Iterator[memoryview]:
+        """Small payloads in their order, as `fetch` gives each, by as few requests as there can be."""
         ...
 
     def stream(self, ref: Reference) -> Iterator[memoryview]:
