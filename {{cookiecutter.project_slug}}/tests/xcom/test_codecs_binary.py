@@ -158,7 +158,11 @@ class TestImage(CodecContract):
         "palette and transparency": noise("P", transparency=b"\0\1\2", **PICTURE),
         "TIFF with all that is kept": noise("CMYK", **PICTURE),
         "exif without its prefix": noise("RGB", exif=EXIF.tobytes().removeprefix(b"Exif\0\0")),
+        "large palette and transparency": noise("P", (1600, 1400), transparency=b"\0\1\2", **PICTURE),
+        "large plot": lambda: Image.linear_gradient("L").resize((2000, 2000)),
+        "one column": noise("LA", (1, 3_000_000)),
     }
+    values |= {f"large {mode}": noise(mode, (1600, 1400), **PICTURE) for mode in MODES[1:7]}
     refused: ClassVar = {
         "mode": (noise("HSV"), "RGBA"),
         "no pixels": (lambda: Image.new("RGB", (0, 5)), "None"),
@@ -197,6 +201,19 @@ class TestImage(CodecContract):
         found = Image.open(io.BytesIO(data_of(payload)))
         assert found.tobytes() == image.tobytes()
         assert found.info["icc_profile"] == PICTURE["icc_profile"] and found.getexif()[0x010E] == "Groesse"
+
+    def test_a_large_photo_is_not_packed(self) -> None:
+        image = noise("RGB", (1000, 1000), **PICTURE)()
+        payload = encode(image)
+        assert payload.media_type == "image/tiff" and payload.suffix == ".tif"
+        found = Image.open(io.BytesIO(data_of(payload)))
+        assert found.tobytes() == image.tobytes() and found.info["icc_profile"] == PICTURE["icc_profile"]
+
+    def test_the_compression_of_its_file_does_not_matter(self) -> None:
+        for mode in ("RGB", "CMYK"):
+            image, file = noise(mode, (1000, 1000))(), io.BytesIO()
+            image.save(file, "TIFF", compression="tiff_lzw")
+            assert decode(encode(Image.open(file))).tobytes() == image.tobytes()
 
     def test_a_huge_picture_in_few_bytes_is_not_decoded(self) -> None:
         payload = encode(Image.new("L", (3000, 3000)))
