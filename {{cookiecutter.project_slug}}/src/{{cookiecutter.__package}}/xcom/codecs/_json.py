@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import chain, filterfalse, repeat
 from math import copysign, isfinite
 from typing import Any
@@ -35,60 +35,68 @@ def plain(value: Any, limit: int | None = None) -> bool:
     """
     if type(value) is float or (type(value) is dict and "$xcom" in value):
         return False
-    level, room = [value], float("inf") if limit is None else limit
-    for _ in range(ROW_DEPTH + 1):
-        room -= 2 * len(level)  # every item takes one character and a comma, at least
-        kinds = set(map(type, level))
-        if room < -2 or not kinds <= _TYPES:
-            return False
-        floats = [item for item in level if type(item) is float] if float in kinds else []
-        if not all(map(isfinite, floats)) or max(map(abs, floats), default=0) >= 1e16:
-            return False
-        if -1.0 in map(copysign, repeat(1.0), filterfalse(None, floats)):
-            return False
-        integers = [item for item in level if type(item) is int] if int in kinds else [0]
-        if min(integers) < -(2**63) or max(integers) >= 2**63:
-            return False
-        lists, dicts = _containers(level, kinds)
-        keys = set(chain.from_iterable(dicts))
-        if not set(map(type, chain.from_iterable(dicts))) <= {str} or not _RESERVED.isdisjoint(keys):
-            return False
-        text = "".join(chain(keys, [item for item in level if type(item) is str]))
-        room -= len(text)
-        if room < -2 or "\0" in text or not _encodable(text) or _repeat(lists, dicts):
-            return False
-        if not lists and not dicts:
-            return True
-        level = [*chain.from_iterable(lists), *chain.from_iterable(map(dict.values, dicts))]
-    return False
+    room = float("inf") if limit is None else limit
+    try:
+        for level, kinds, keys in _levels(value, ROW_DEPTH):
+            room -= 2 * len(level)  # every item takes one character and a comma, at least
+            floats = [item for item in level if type(item) is float] if float in kinds else []
+            integers = [item for item in level if type(item) is int] if int in kinds else [0]
+            text = "".join(chain(keys, [item for item in level if type(item) is str]))
+            room -= len(text)
+            if (
+                room < -2
+                or max(map(abs, floats), default=0) >= 1e16
+                or -1.0 in map(copysign, repeat(1.0), filterfalse(None, floats))
+                or min(integers) < -(2**63)
+                or max(integers) >= 2**63
+                or not _RESERVED.isdisjoint(keys)
+                or "\0" in text
+                or not is_unicode(text)
+            ):
+                return False
+    except _NotJson:
+        return False
+    return True
 
 
 def exact(value: Any) -> bool:
     """Whether JSON text holds a value exactly: nothing but JSON's own types, string keys, finite floats.
 
-    Goes level by level, with loops that run in C or are comprehensions: it looks at every leaf of 300,000
-    records. Whether text and integers can be written, `dumps` will say.
+    Whether text and integers can be written, `dumps` will say.
     """
-    level: Iterable[Any] = [value]
-    for _ in range(MAX_DEPTH + 1):
-        level = [item for item in level if type(item) is not str]
+    try:
+        for _ in _levels(value, MAX_DEPTH):
+            pass
+    except _NotJson:
+        return False
+    return True
+
+
+class _NotJson(Exception):
+    """JSON does not hold the value."""
+
+
+def _levels(value: Any, depth: int) -> Iterator[tuple[list[Any], set[type], set[str]]]:
+    """The items of each level of containers, their types, and the keys of the dicts among them.
+
+    With loops that run in C or are comprehensions: they look at every leaf of 300,000 records. Raises
+    `_NotJson` for anything but JSON's own types, string keys and finite floats.
+    """
+    level = [value]
+    for _ in range(depth + 1):
         kinds = set(map(type, level))
-        if not kinds <= _TYPES:
-            return False
+        lists = [item for item in level if type(item) is list] if list in kinds else []
+        dicts = [item for item in level if type(item) is dict] if dict in kinds else []
+        key_types = set(map(type, chain.from_iterable(dicts)))
+        if not kinds <= _TYPES or not key_types <= {str} or _repeat(lists, dicts):
+            raise _NotJson
         if float in kinds and not all(map(isfinite, [item for item in level if type(item) is float])):
-            return False
-        lists, dicts = _containers(level, kinds)
-        if not set(map(type, chain.from_iterable(dicts))) <= {str} or _repeat(lists, dicts):
-            return False
+            raise _NotJson
+        yield level, kinds, set(chain.from_iterable(dicts))
         if not lists and not dicts:
-            return True
-        level = chain(chain.from_iterable(lists), chain.from_iterable(map(dict.values, dicts)))
-    return False
-
-
-def _containers(level: list[Any], kinds: set[type]) -> tuple[list[list[Any]], list[dict[Any, Any]]]:
-    lists = [item for item in level if type(item) is list] if list in kinds else []
-    return lists, [item for item in level if type(item) is dict] if dict in kinds else []
+            return
+        level = [*chain.from_iterable(lists), *chain.from_iterable(map(dict.values, dicts))]
+    raise _NotJson
 
 
 def _repeat(lists: list[list[Any]], dicts: list[dict[Any, Any]]) -> bool:
@@ -101,14 +109,12 @@ def _repeat(lists: list[list[Any]], dicts: list[dict[Any, Any]]) -> bool:
     return 4 * len(set(map(id, sample))) < len(sample)
 
 
-def _encodable(text: str) -> bool:
-    if text.isascii():
-        return True
+def is_unicode(text: str) -> bool:
+    """Whether UTF-8 holds a text; not if there is half of a surrogate pair in it, as Python's str allows."""
     try:
-        text.encode()
-    except UnicodeEncodeError:  # half of a surrogate pair: not Unicode, though Python's str can hold it
+        return text.isascii() or bool(text.encode())
+    except UnicodeEncodeError:
         return False
-    return True
 
 
 def dumps(value: Any) -> bytes:

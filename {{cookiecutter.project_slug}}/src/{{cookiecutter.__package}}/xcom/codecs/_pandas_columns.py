@@ -13,7 +13,6 @@ from typing import Any
 from ..errors import UnsupportedValue
 from . import Options
 from ._json import dumps, exact, loads
-from ._scalars import unzone, zone
 from ._tables import alone, from_alone
 from ._tagged import Tagger, Untagger
 
@@ -59,7 +58,8 @@ def plan(values: Any, options: Options) -> tuple[Note, Cut]:
             native = dtype.newbyteorder("=")
             return {"as": "numpy", "dtype": dtype.str}, lambda v: pa.array(v.astype(native, copy=False))
     if isinstance(dtype, pd.DatetimeTZDtype):
-        name = str(tz[1]) if (tz := zone(dtype.tz))[0] in ("zone", "pytz", "pendulum") else "UTC"
+        tz = Tagger(options, parts=False).run(dtype.tz)
+        name = getattr(dtype.tz, "key", None) or getattr(dtype.tz, "zone", None) or "UTC"
         kind = pa.timestamp(dtype.unit, name)
         moments = f"M8[{dtype.unit}]"
         return {"as": "zoned", "dtype": moments, "tz": tz}, lambda v: pa.array(np.asarray(v, moments), kind)
@@ -247,7 +247,8 @@ def restore(note: Note, found: Any, options: Options) -> Any:
     if how == "numpy":
         return found
     if how == "zoned":
-        return pd.DatetimeIndex(found, copy=False).tz_localize("UTC").tz_convert(unzone(note["tz"])).array
+        tz = Untagger(options, part=no_part).run(note["tz"])
+        return pd.DatetimeIndex(found, copy=False).tz_localize("UTC").tz_convert(tz).array
     if how == "category":
         codes, categories = _restore_codes(note, found, options)
         return pd.Categorical.from_codes(codes, categories=categories, ordered=note["ordered"])

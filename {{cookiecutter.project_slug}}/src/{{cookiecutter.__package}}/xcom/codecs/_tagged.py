@@ -1,11 +1,8 @@
 """Trees of Python values as JSON: what JSON does not hold exactly becomes an object {"$t": tag, "v": ...}.
 
-    tuple, set, frozenset, deque              items; a deque also "maxlen"
-    dict                                      [key, value] pairs if a key is not a string or is "$t"
-    OrderedDict, Counter, defaultdict         [key, value] pairs; a defaultdict also "factory"
     enum, namedtuple, dataclass, pydantic     "class": "module:qualified.name"; name, items or fields
     part                                      number of a part of the container: a frame, an array, a file
-    and the single values of _scalars.py
+    and the kinds of _kinds.py                tuple, set, dict with other keys than text, datetime, ...
 
 Objects are put together again from their fields: neither `__init__` nor any validator runs, so that they
 come back as they were and a payload can't make a constructor do something.
@@ -15,6 +12,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import datetime as dt
 import enum
 import functools
 import importlib
@@ -24,14 +22,14 @@ from typing import Any
 
 from ..errors import PayloadUnreadable, UnsupportedValue, ValueTooLarge
 from . import Options
-from ._json import MAX_DEPTH
-from ._scalars import TAG, Json
-from ._scalars import decode as scalar_from_json
-from ._scalars import encode as scalar_to_json
+from ._json import MAX_DEPTH, is_unicode
+from ._kinds import FACTORIES, kind_of, make
 
+TAG = "$t"
 INLINE = 4096  # bytes that stay in the text, as base64; more become a part of a container
+Json = dict[str, Any]
 
-_FACTORIES = {kind.__name__: kind for kind in (list, dict, set, tuple, int, float, str, bool)}
+_CONTAINERS = (list, tuple, set, frozenset, dict, collections.deque)
 _PROJECT = __name__.partition(".")[0]
 
 
@@ -75,28 +73,26 @@ class Tagger:
 
     def _any(self, value: Any) -> Any:
         cls = type(value)
-        if cls in self._as_is:
+        if cls in self._as_is or (cls in _IN_JSON and _IN_JSON[cls](value)):
             return value
-        if cls is float:
-            return value if value - value == 0 else scalar_to_json(value)
-        if cls is int:
-            return value if -(2**63) <= value < 2**64 else scalar_to_json(value)
-        if cls is str:
-            return value if _is_unicode(value) else scalar_to_json(value)
-        if cls in _CONTAINERS:
-            return self._once(value, _CONTAINERS[cls])
+        if cls is list or (cls is dict and self._is_json_object(value)):
+            return self._once(value, self._items_of if cls is list else self._dict)
         if cls in (bytes, bytearray) and len(value) > INLINE and self._parts_allowed:
-            return self._once(value, Tagger._part)
-        if (scalar := scalar_to_json(value)) is not None:
-            return scalar
+            return self._once(value, self._part)
+        if (kind := kind_of(cls)) is not None:
+            tag, take = kind
+            if cls in _CONTAINERS or isinstance(value, dict):
+                return self._once(value, lambda v: {TAG: tag, "v": self._contained(take(v), v)})
+            found = take(value)
+            return {TAG: tag, "v": [*map(self._any, found)] if type(found) is list else found}
         if isinstance(value, enum.Enum):
             by_name = cls.__members__.get(value.name) is value
             return {TAG: "enum", "class": self._class(cls), "v": value.name if by_name else value.value}
         if any(codec.accepts(value) for codec in _codecs()):
-            return self._once(value, Tagger._part)
-        return self._once(value, Tagger._object)
+            return self._once(value, self._part)
+        return self._once(value, self._object)
 
-    def _once(self, value: Any, turn: Callable[[Tagger, Any], Any]) -> Any:
+    def _once(self, value: Any, turn: Callable[[Any], Any]) -> Any:
         """Turn each container once, however often it occurs: no endless loop, no endless work."""
         mark = id(value)
         if mark in self._done:
@@ -111,7 +107,7 @@ class Tagger:
             )
         self._open.add(mark)
         before = self._items
-        turned = turn(self, value)
+        turned = turn(value)
         self._open.remove(mark)
         self._done[mark] = value, turned, self._items - before
         return turned
@@ -140,32 +136,25 @@ class Tagger:
             self._path.pop()
         return turned
 
-    def _dict(self, value: dict[Any, Any]) -> Any:
-        if TAG in value or not {str}.issuperset(map(type, value)) or not self._legible(value):
-            return {TAG: "dict", "v": self._pairs(value)}
+    def _is_json_object(self, value: dict[Any, Any]) -> bool:
+        if TAG in value or not {str}.issuperset(map(type, value)):
+            return False
+        return str in self._as_is or all(map(is_unicode, value))
+
+    def _dict(self, value: dict[str, Any]) -> Any:
         return dict(zip(value, self._items_of(value.values(), value), strict=True))
 
-    def _legible(self, keys: Iterable[str]) -> bool:
-        return str in self._as_is or all(map(_is_unicode, keys))
-
-    def _pairs(self, value: dict[Any, Any]) -> list[Any]:
-        return [*map(list, zip(self._items_of(value), self._items_of(value.values(), value), strict=True))]
-
-    def _tagged(self, value: Any) -> Json:
-        return {TAG: type(value).__name__, "v": self._items_of(value)}
-
-    def _deque(self, value: collections.deque[Any]) -> Json:
-        return {**self._tagged(value), "maxlen": value.maxlen}
-
-    def _tagged_pairs(self, value: dict[Any, Any]) -> Json:
-        return {TAG: type(value).__name__, "v": self._pairs(value)}
-
-    def _defaultdict(self, value: collections.defaultdict[Any, Any]) -> Json:
-        factory = value.default_factory
-        name = None if factory is None else getattr(factory, "__name__", "")
-        if name is not None and _FACTORIES.get(name) is not factory:
-            raise UnsupportedValue("A defaultdict with a factory of one's own", "Return dict(value).")
-        return {**self._tagged_pairs(value), "factory": name}
+    def _contained(self, taken: Any, value: Any) -> list[Any]:
+        """What a container holds, as "v" of its object."""
+        if type(taken) is list:
+            return self._items_of(taken)
+        found: list[Any] = [self._items_of(taken), self._items_of(taken.values(), taken)]
+        if isinstance(value, collections.defaultdict):
+            factory = value.default_factory
+            found.append(None if factory is None else getattr(factory, "__name__", ""))
+            if factory is not None and FACTORIES.get(found[2]) is not factory:
+                raise UnsupportedValue("A defaultdict with a factory of one's own", "Return dict(value).")
+        return found
 
     def _part(self, value: Any) -> Json:
         if not self._parts_allowed:
@@ -213,19 +202,6 @@ class Tagger:
         return f"{module}:{name}"
 
 
-_CONTAINERS: dict[type, Callable[[Tagger, Any], Any]] = {
-    list: Tagger._items_of,
-    dict: Tagger._dict,
-    tuple: Tagger._tagged,
-    set: Tagger._tagged,
-    frozenset: Tagger._tagged,
-    collections.deque: Tagger._deque,
-    collections.OrderedDict: Tagger._tagged_pairs,
-    collections.Counter: Tagger._tagged_pairs,
-    collections.defaultdict: Tagger._defaultdict,
-}
-
-
 class Untagger:
     """Turns JSON made by `Tagger` into values again, in place.
 
@@ -253,18 +229,11 @@ class Untagger:
 
     def _untag(self, found: Json) -> Any:
         tag = found[TAG]
-        if tag in _ITEMS:
-            return _ITEMS[tag](self.run(found["v"]))
-        if tag == "deque":
-            return collections.deque(self.run(found["v"]), found["maxlen"])
-        if tag == "defaultdict":
-            factory = found["factory"]
-            return collections.defaultdict(factory and _FACTORIES[factory], self.run(found["v"]))
         if tag == "part":
             return self._part(found["v"])
         if "class" in found:
             return self._object(self._class(found["class"]), found)
-        return scalar_from_json(found)
+        return make(tag, self.run(found["v"]))
 
     def _object(self, cls: Any, found: Json) -> Any:
         tag, v = found[TAG], self.run(found["v"])
@@ -303,10 +272,6 @@ class Untagger:
 
 
 _NESTED = frozenset({list, dict})
-_ITEMS: dict[str, Callable[[Any], Any]] = {
-    kind.__name__: kind for kind in (tuple, set, frozenset, dict, collections.OrderedDict)
-}
-_ITEMS["Counter"] = lambda pairs: collections.Counter(dict(pairs))
 
 
 def unknown(value: Any) -> UnsupportedValue:
@@ -315,6 +280,8 @@ def unknown(value: Any) -> UnsupportedValue:
     base = next((kind for kind in cls.__mro__[1:] if kind in _CONTAINERS or kind in (str, int, float)), None)
     if base is not None:
         advice = f"Return {base.__name__}(value): a subclass of {base.__name__} would lose its type."
+    elif isinstance(value, dt.tzinfo):
+        advice = "Use zoneinfo.ZoneInfo(name)."
     elif hasattr(value, "__next__"):
         advice = "Return list(value): a generator can be read only once."
     elif hasattr(cls, "__iter__"):
@@ -331,11 +298,11 @@ def _codecs() -> list[Any]:
     return [codec for name, codec in registry().items() if name != "structured"]
 
 
-def _is_unicode(text: str) -> bool:
-    try:
-        return text.isascii() or bool(text.encode())
-    except UnicodeEncodeError:  # half of a surrogate pair
-        return False
+_IN_JSON: dict[type, Callable[[Any], bool]] = {
+    int: lambda value: -(2**63) <= value < 2**64,
+    float: lambda value: value - value == 0,
+    str: is_unicode,
+}
 
 
 def _look_up(module: Any, qualified_name: str) -> Any:

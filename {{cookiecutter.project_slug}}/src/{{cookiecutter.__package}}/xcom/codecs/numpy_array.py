@@ -8,7 +8,9 @@ from typing import Any
 
 from ..errors import PayloadUnreadable, UnsupportedValue
 from . import Content, Options, Payload, is_of
-from ._common import View, check_decoded, check_encoded, readable
+from ._common import check_decoded, check_encoded, readable
+
+_HEADER_LIMIT = 10_000  # bytes: numpy reads no longer ones
 
 
 class NumpyCodec:
@@ -69,19 +71,17 @@ class NumpyCodec:
 
         with readable("numpy array"):
             data = content.buffer()
-            file = View(data)
-            read_header = {
-                (1, 0): np.lib.format.read_array_header_1_0,
-                (2, 0): np.lib.format.read_array_header_2_0,
-            }[np.lib.format.read_magic(file)]
-            shape, fortran, dtype = read_header(file)
+            head = io.BytesIO(data[: 2 * _HEADER_LIMIT])
+            if np.lib.format.read_magic(head) != (1, 0):
+                raise PayloadUnreadable("The numpy array has a header of another version")
+            shape, fortran, dtype = np.lib.format.read_array_header_1_0(head)
             size = math.prod(shape) * dtype.itemsize
             check_decoded(size, options)
-            if dtype.hasobject or min(shape, default=0) < 0 or size != data.nbytes - file.tell():
+            if dtype.hasobject or min(shape, default=0) < 0 or size != data.nbytes - head.tell():
                 raise PayloadUnreadable("The header of the numpy array does not fit what follows it")
             if size == 0:
                 return np.empty(shape, dtype, order="F" if fortran else "C")
-            flat = np.frombuffer(data, dtype, offset=file.tell())
+            flat = np.frombuffer(data, dtype, offset=head.tell())
             if not (flat.flags.writeable and flat.flags.aligned):
                 flat = flat.copy()
             return flat.reshape(shape[::-1]).T if fortran else flat.reshape(shape)
@@ -96,16 +96,14 @@ def _header(array: Any) -> bytes:
     form = np.lib.format
     if form.descr_to_dtype(form.dtype_to_descr(array.dtype)) != array.dtype:
         raise UnsupportedValue(f"dtype {array.dtype} can't be written exactly", "Convert it with astype().")
-    header, out = form.header_data_from_array_1_0(array), io.BytesIO()
+    out = io.BytesIO()
     try:
-        form.write_array_header_1_0(out, header)
-    except (ValueError, UnicodeEncodeError):
-        try:
-            form.write_array_header_2_0(out, header)
-        except (ValueError, UnicodeEncodeError) as error:
-            raise UnsupportedValue(
-                f"The dtype's field names can't be written ({error})", "Rename the fields, or return a frame."
-            ) from error
-    if out.tell() > 10_000:
+        form.write_array_header_1_0(out, form.header_data_from_array_1_0(array))
+    except (ValueError, UnicodeEncodeError) as error:
+        raise UnsupportedValue(
+            f"The dtype's field names can't be written ({error})"[:300],
+            "Rename the fields, use fewer, or return a frame.",
+        ) from error
+    if out.tell() > _HEADER_LIMIT:
         raise UnsupportedValue("The array's dtype is too long to be read back safely", "Use fewer fields.")
     return out.getvalue()

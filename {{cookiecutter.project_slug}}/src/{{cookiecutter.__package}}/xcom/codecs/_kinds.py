@@ -1,0 +1,177 @@
+"""Values of fixed kinds that JSON does not hold: for each what becomes of it, and back.
+
+In the text each is an object {"$t": tag, "v": ...}; "v" is text, a number, or a list of values that may be
+such objects again. The tag is the name of a class of Python's, or that of a library and its class.
+"""
+
+from __future__ import annotations
+
+import base64
+import collections
+import datetime as dt
+import decimal
+import importlib
+import re
+import sys
+import uuid
+import zoneinfo
+from collections.abc import Callable
+from typing import Any
+
+from ..errors import UnsupportedValue
+
+FACTORIES = {kind.__name__: kind for kind in (list, dict, set, tuple, int, float, str, bool)}
+
+Turn = Callable[[Any], Any]
+
+
+def kind_of(cls: type) -> tuple[str, Turn] | None:
+    """The tag of a class, and what makes text, a number or a list of its values; None if it has no kind."""
+    library, name = cls.__module__.partition(".")[0], cls.__name__
+    if library == "numpy" and issubclass(cls, sys.modules["numpy"].generic):
+        name = "generic"
+    elif library == "pytz":
+        name = "tzinfo"
+    tag = name if cls in _OWN else f"{library}.{name}"
+    return (tag, _KINDS[tag][0]) if tag in _KINDS else None
+
+
+def make(tag: str, found: Any) -> Any:
+    """The value of a tagged object whose "v" was found. Raises KeyError for an unknown tag; text or numbers
+    that make no such value raise whatever its class raises."""
+    return _KINDS[tag][1](found)
+
+
+def _same(take: Turn, make: Turn) -> tuple[Turn, Turn]:
+    """`take` and `make` of a kind of which some values would come back as others: these are refused."""
+
+    def taken(value: Any) -> Any:
+        found = take(value)
+        if not found or repr(make(found)) != repr(value):
+            advice = "Use zoneinfo.ZoneInfo(name)." if isinstance(value, dt.tzinfo) else "Return its parts."
+            raise UnsupportedValue(f"{value!r} would come back as another value"[:300], advice)
+        return found
+
+    return taken, make
+
+
+def _library(name: str) -> Any:
+    return importlib.import_module(name)
+
+
+def b64(data: Any) -> str:
+    """Bytes as text."""
+    return base64.b64encode(data).decode()
+
+
+def unb64(text: str) -> bytes:
+    """The bytes that `b64` made text of. Raises ValueError or TypeError."""
+    return base64.b64decode(text, validate=True)
+
+
+def _surrogates(text: str) -> str:
+    return b64(text.encode("utf-8", "surrogatepass"))
+
+
+def _pairs(found: list[list[Any]]) -> dict[Any, Any]:
+    return dict(zip(*found, strict=True))
+
+
+def _clock(value: dt.datetime | dt.time) -> list[Any]:
+    return [value.replace(tzinfo=None).isoformat(), value.tzinfo, value.fold]
+
+
+def _unclock(cls: Any, found: list[Any]) -> Any:
+    text, tz, fold = found
+    return cls.fromisoformat(text).replace(tzinfo=tz, fold=fold)
+
+
+def _duration(found: list[Any]) -> Any:
+    units = ("years", "months", "weeks", "days", "seconds", "microseconds")
+    return _library("pendulum").duration(**dict(zip(units, found, strict=True)))
+
+
+def _timestamp(found: list[Any]) -> Any:
+    number, unit, tz = found
+    moment = _library("pandas").Timestamp(_library("numpy").datetime64(number, unit))
+    return moment if tz is None else moment.tz_localize("UTC").tz_convert(tz)
+
+
+def _take_numpy(value: Any) -> list[str]:
+    kind, dtype = value.dtype.kind, value.dtype.str
+    if kind in "SU":  # as builtin values, in a way that does not drop trailing NULs as numpy's own do
+        return [kind, b64(bytes(value)) if kind == "S" else _surrogates("".join(value))]
+    if kind not in "biufcMm" or _library("numpy").dtype(dtype).type is not type(value):
+        raise UnsupportedValue(f"A numpy scalar of dtype {value.dtype}", "Return value.item().")
+    return [dtype, b64(value.tobytes()), str(value)]  # the last one is for people
+
+
+def _make_numpy(found: list[str]) -> Any:
+    np, dtype, data = _library("numpy"), found[0], unb64(found[1])
+    if dtype in ("S", "U"):
+        return np.bytes_(data) if dtype == "S" else np.str_(data.decode("utf-8", "surrogatepass"))
+    if not re.fullmatch(r"[<>|][biufcMm]\d+(\[\w+\])?", dtype):
+        raise ValueError(f"not the dtype of a scalar: {dtype!r}")
+    (scalar,) = np.frombuffer(data, dtype)
+    return scalar
+
+
+# Of a dict, `Tagger` takes a list of keys and one of values, and puts a defaultdict's factory behind them.
+_OWN: dict[type, tuple[Turn, Turn]] = {
+    tuple: (list, tuple),
+    set: (list, set),
+    frozenset: (list, frozenset),
+    collections.deque: (lambda v: [list(v), v.maxlen], lambda v: collections.deque(*v)),
+    dict: (dict, _pairs),
+    collections.OrderedDict: (dict, lambda v: collections.OrderedDict(_pairs(v))),
+    collections.Counter: (dict, lambda v: collections.Counter(_pairs(v))),
+    collections.defaultdict: (
+        dict,
+        lambda v: collections.defaultdict(v[2] and FACTORIES[v[2]], _pairs(v[:2])),
+    ),
+    bytes: (b64, unb64),
+    bytearray: (b64, lambda v: bytearray(unb64(v))),
+    str: (_surrogates, lambda v: unb64(v).decode("utf-8", "surrogatepass")),
+    int: (hex, lambda v: int(v, 16)),
+    float: (repr, float),
+    complex: (lambda v: [v.real, v.imag], lambda v: complex(*v)),
+    range: (lambda v: [v.start, v.stop, v.step], lambda v: range(*v)),
+    decimal.Decimal: (str, decimal.Decimal),
+    uuid.UUID: (str, uuid.UUID),
+    dt.date: (dt.date.isoformat, dt.date.fromisoformat),
+    dt.timedelta: (lambda v: [v.days, v.seconds, v.microseconds], lambda v: dt.timedelta(*v)),
+    dt.datetime: (_clock, lambda v: _unclock(dt.datetime, v)),
+    dt.time: (_clock, lambda v: _unclock(dt.time, v)),
+    dt.timezone: (lambda v: list(v.__getinitargs__()), lambda v: dt.timezone(*v)),  # pickle asks for it
+    zoneinfo.ZoneInfo: _same(lambda v: v.key, zoneinfo.ZoneInfo),
+}
+_KINDS: dict[str, tuple[Turn, Turn]] = {cls.__name__: turns for cls, turns in _OWN.items()} | {
+    "pendulum.DateTime": (_clock, lambda v: _unclock(_library("pendulum").DateTime, v)),
+    "pendulum.Time": (_clock, lambda v: _unclock(_library("pendulum").Time, v)),
+    "pendulum.Date": (dt.date.isoformat, lambda v: _library("pendulum").Date.fromisoformat(v)),
+    "pendulum.Duration": _same(
+        lambda v: [v.years, v.months, v.weeks, v.remaining_days, v.remaining_seconds, v.microseconds],
+        _duration,
+    ),
+    "pendulum.Interval": _same(
+        lambda v: list(v.__reduce__()[1]), lambda v: _library("pendulum").Interval(*v)
+    ),
+    "pendulum.Timezone": _same(lambda v: v.key, lambda v: _library("pendulum").timezone(str(v))),
+    "pendulum.FixedTimezone": (
+        lambda v: [v.offset, v.name],
+        lambda v: _library("pendulum").FixedTimezone(*v),
+    ),
+    "pytz.tzinfo": _same(lambda v: v.zone, lambda v: _library("pytz").timezone(v)),
+    "numpy.generic": (_take_numpy, _make_numpy),
+    "pandas.NaTType": (lambda v: None, lambda v: _library("pandas").NaT),
+    "pandas.NAType": (lambda v: None, lambda v: _library("pandas").NA),
+    "pandas.Timestamp": (lambda v: [int(v.asm8.view("i8")), v.unit, v.tz], _timestamp),
+    "pandas.Timedelta": (
+        lambda v: [int(v.asm8.view("i8")), v.unit],
+        lambda v: _library("pandas").Timedelta(_library("numpy").timedelta64(*v)),
+    ),
+    "airflow.ObjectStoragePath": (
+        lambda v: [str(v), v.conn_id, dict(v.storage_options)],
+        lambda v: _library("airflow.sdk").ObjectStoragePath(v[0], conn_id=v[1], **v[2]),
+    ),
+}
