@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from ..errors import PayloadUnreadable, ValueTooLarge, XComError
+from ..errors import PayloadUnreadable, UnsupportedValue, ValueTooLarge, XComError
 from . import Options
 
 
@@ -43,6 +43,20 @@ def check_encoded(kind: str, size: int, options: Options) -> None:
             f"A {kind} of {size:,} bytes is over the limit of {options.max_size:,} for a decoded value",
             "Raise AIRFLOW__XCOM__MAX_DECODED_SIZE, or write a file and return its Path.",
         )
+
+
+@contextlib.contextmanager
+def within(place: str) -> Iterator[None]:
+    """Add to an `UnsupportedValue` in which part of the value the trouble is."""
+    try:
+        yield
+    except UnsupportedValue as error:
+        raise UnsupportedValue(f"{error.what}, in {place}", error.advice) from error
+
+
+def extent(rows: int, columns: int | None = None) -> str:
+    """ "1,000 rows × 1 column"; "1 value" if there are no columns to count."""
+    return count(rows, "value") if columns is None else f"{count(rows, 'row')} × {count(columns, 'column')}"
 
 
 def count(number: int, noun: str) -> str:

@@ -16,7 +16,7 @@ from itertools import chain
 from typing import Any
 
 from ..errors import PayloadUnreadable, UnsupportedValue
-from . import CHUNK, Content, Options, Payload
+from . import Content, Options, Payload
 from ._common import check_decoded, check_encoded
 from ._json import dumps, loads
 
@@ -58,9 +58,9 @@ def write(payload: Payload, schema: Any, batches: Iterable[Any], options: Option
         _check_type(field, form)
     if form == "parquet" and len(set(schema.names)) < len(schema):
         raise _not_held(form, "two columns have the same name")
-    sink, rows, size = _Sink(), 0, 0
+    out, rows, size = io.BytesIO(), 0, 0
     try:
-        with _WRITERS[form](pa.PythonFile(sink, mode="w"), schema) as writer:
+        with _WRITERS[form](out, schema) as writer:
             for batch in batches:
                 batch.validate(full=True)  # as the reader will
                 rows, size = rows + batch.num_rows, size + _memory(batch)
@@ -68,11 +68,11 @@ def write(payload: Payload, schema: Any, batches: Iterable[Any], options: Option
                 writer.write_batch(batch)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
         raise _not_held(form, str(error)) from error
-    payload.body, payload.suffix, payload.media_type = sink.body(), f".{form}", _MEDIA_TYPES[form]
+    data = out.getbuffer()
+    payload.body, payload.suffix, payload.media_type = [data], f".{form}", _MEDIA_TYPES[form]
     payload.meta |= {"format": form, "rows": rows}
     if form == "parquet":
-        (length,) = struct.unpack("<I", sink.tail(8)[:4])
-        payload.meta["footer"] = hashlib.sha256(sink.tail(length + 8)).hexdigest()
+        payload.meta["footer"] = hashlib.sha256(_footer(pa.BufferReader(data))).hexdigest()
     return payload
 
 
@@ -86,67 +86,43 @@ def _memory(batch: Any) -> int:
 
 
 def _not_held(form: str, reason: str) -> UnsupportedValue:
-    advice = (
-        "Convert the column, or set AIRFLOW__XCOM__FRAME_FORMAT=arrow."
-        if form == "parquet"
-        else "Convert the column."
+    advice = ", or set AIRFLOW__XCOM__FRAME_FORMAT=arrow." if form == "parquet" else "."
+    return UnsupportedValue(
+        f"The table can't be written as {form}: {reason[:200]}", f"Convert the column{advice}"
     )
-    return UnsupportedValue(f"The table can't be written as {form}: {reason[:200]}", advice)
 
 
-def _check_type(field: Any, form: str, top: bool = True) -> None:
+def _check_type(field: Any, form: str) -> None:
     """Refuse extension types that can't be read safely, and what parquet would change; also inside others."""
     import pyarrow as pa
 
-    kind, name = field.type, (field.metadata or {}).get(_EXTENSION)
-    if isinstance(kind, pa.BaseExtensionType):
-        name, kind = kind.extension_name.encode(), kind.storage_type
-    if name is not None and name not in _EXTENSIONS:
-        raise UnsupportedValue(
-            f"Column {field.name!r} has the extension type {name.decode(errors='replace')!r}, which is not "
-            "in the list of those that are safe to read",
-            "Return its storage: column.storage, or cast it to a plain type.",
-        )
-    is_dictionary = pa.types.is_dictionary(kind)
-    if form == "parquet" and (kind == pa.date64() or (is_dictionary and not top)):
-        raise _not_held(form, f"column {field.name!r} has a part of type {kind}")
-    children = [kind.field(i) for i in range(kind.num_fields)]
-    if is_dictionary:
-        children = [pa.field(field.name, kind.value_type)]
-    for child in children:
-        _check_type(child, form, top=False)
+    for inner in _tree(field):
+        kind, name = inner.type, (inner.metadata or {}).get(_EXTENSION)
+        if isinstance(kind, pa.BaseExtensionType):
+            name = kind.extension_name.encode()
+        if name is not None and name not in _EXTENSIONS:
+            raise UnsupportedValue(
+                f"Column {field.name!r} has the extension type {name.decode(errors='replace')!r}, "
+                "which is not in the list of those that are safe to read",
+                "Return its storage: column.storage, or cast it to a plain type.",
+            )
+        if form == "parquet" and (
+            kind == pa.date64() or (pa.types.is_dictionary(kind) and inner is not field)
+        ):
+            raise _not_held(form, f"column {field.name!r} has a part of type {kind}")
 
 
-class _Sink:
-    """A file that gathers what is written to it in pieces worth uploading, and never doubles its memory."""
+def _tree(field: Any) -> Iterator[Any]:
+    """A field and all fields inside it."""
+    import pyarrow as pa
 
-    closed = False
-
-    def __init__(self) -> None:
-        self.pieces = [bytearray()]
-
-    def write(self, data: Any) -> int:
-        if len(self.pieces[-1]) + len(data) > CHUNK:
-            self.pieces.append(bytearray())
-        self.pieces[-1] += data
-        return len(data)
-
-    def flush(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
-    def body(self) -> list[memoryview]:
-        """All that was written, in order."""
-        return [memoryview(piece) for piece in self.pieces]
-
-    def tail(self, length: int) -> bytes:
-        """The last bytes written."""
-        found = b""
-        for piece in reversed(self.pieces):
-            found = bytes(piece[max(0, len(piece) + len(found) - length) :]) + found
-        return found
+    yield field
+    kind = field.type.storage_type if isinstance(field.type, pa.BaseExtensionType) else field.type
+    inner = [kind.field(i) for i in range(kind.num_fields)]
+    if pa.types.is_dictionary(kind):
+        inner.append(pa.field("", kind.value_type))
+    for child in inner:
+        yield from _tree(child)
 
 
 def _ipc_writer(sink: Any, schema: Any) -> Any:
@@ -159,15 +135,14 @@ def _ipc_writer(sink: Any, schema: Any) -> Any:
 class _ParquetWriter:
     """Writes what parquet has no type for as something that other tools read, and notes how it was.
 
-    Categories become their values (if these can be found again: text, integers, dates) or their codes; the
-    categories themselves, in order and with those that are not used, go into the file's metadata.
+    Categories become their values (if these can be found again) or their codes; the categories themselves,
+    in order and with those that are not used, go into the file's metadata.
     """
 
-    def __init__(self, sink: Any, schema: Any) -> None:
-        self._sink, self._schema = sink, schema
+    def __init__(self, out: Any, schema: Any) -> None:
+        self._out, self._schema = out, schema
         self._writer: Any = None
-        self._dictionaries: dict[int, Any] = {}
-        self._by_value: list[int] = []
+        self._dictionaries: dict[int, tuple[Any, bool]] = {}  # values, and whether they are what is written
 
     def __enter__(self) -> _ParquetWriter:
         return self
@@ -178,8 +153,8 @@ class _ParquetWriter:
         if self._writer is None:
             self._start(batch)
         columns = list(batch.columns)
-        for i in self._dictionaries:
-            columns[i] = columns[i].dictionary_decode() if i in self._by_value else columns[i].indices
+        for i, (_, by_value) in self._dictionaries.items():
+            columns[i] = columns[i].dictionary_decode() if by_value else columns[i].indices
         # write_table, because write_batch would keep up to a million rows in memory.
         group = pa.Table.from_arrays(columns, schema=self._writer.schema)
         self._writer.write_table(group, row_group_size=max(1, group.num_rows))
@@ -191,28 +166,23 @@ class _ParquetWriter:
         fields = list(self._schema)
         for i, field in enumerate(fields):
             if pa.types.is_dictionary(field.type):
-                values = self._dictionaries[i] = batch.column(i).dictionary
-                if _can_be_found(values):
-                    self._by_value.append(i)
-                fields[i] = field.with_type(values.type if i in self._by_value else field.type.index_type)
+                values = batch.column(i).dictionary
+                by_value = not values.null_count and _each_is_found(values)
+                self._dictionaries[i] = values, by_value
+                fields[i] = field.with_type(values.type if by_value else field.type.index_type)
         self._writer = parquet.ParquetWriter(
-            self._sink,
+            self._out,
             pa.schema(fields, self._schema.metadata),
             compression="zstd",
             compression_level=1,
             write_page_checksum=True,
-            use_dictionary=[
-                f.name for f, column in zip(fields, batch.columns, strict=True) if _repeats(column)
-            ],
+            use_dictionary=[name for name in batch.schema.names if _repeats(batch.column(name))],
         )
 
     def __exit__(self, failed: type | None, *_: object) -> None:
         if failed is None:
-            notes = {
-                "schema": _b64(self._schema.serialize()),
-                "dictionaries": {str(i): alone([values]) for i, values in self._dictionaries.items()},
-                "by_value": self._by_value,
-            }
+            kept = {str(i): [alone([values]), by] for i, (values, by) in self._dictionaries.items()}
+            notes = {"schema": _b64(self._schema.serialize()), "dictionaries": kept}
             self._writer.add_key_value_metadata({_COLUMNS: dumps(notes)})
         if self._writer is not None:
             self._writer.close()
@@ -221,14 +191,14 @@ class _ParquetWriter:
 _WRITERS: dict[str, Any] = {"arrow": _ipc_writer, "parquet": _ParquetWriter}
 
 
-def _can_be_found(values: Any) -> bool:
+def _each_is_found(values: Any) -> bool:
     """Whether each of these values leads back to its own position."""
     import pyarrow as pa
 
-    is_ = pa.types
-    tests = (is_.is_string, is_.is_large_string, is_.is_integer, is_.is_date32, is_.is_timestamp)
-    known = any(test(values.type) for test in tests)
-    return known and not values.null_count and len(values.unique()) == len(values)
+    try:
+        return bool(pa.compute.index_in(values, value_set=values).to_pylist() == list(range(len(values))))
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid, pa.ArrowTypeError):
+        return False
 
 
 def _repeats(column: Any) -> bool:
@@ -320,8 +290,10 @@ class Parquet:
         notes = loads(metadata.metadata[_COLUMNS])
         self.schema = _read_schema(base64.b64decode(notes["schema"]))
         self._options = options
-        self._by_value = notes["by_value"]
-        self._dictionaries = {int(i): from_alone(one, options)[0] for i, one in notes["dictionaries"].items()}
+        self._dictionaries = {
+            int(i): (from_alone(text, options)[0], by_value)
+            for i, (text, by_value) in notes["dictionaries"].items()
+        }
         self._file = parquet.ParquetFile(source, metadata=metadata, page_checksum_verification=True)
 
     def batches(self, fields: Sequence[int] | None = None) -> Iterator[Any]:
@@ -349,13 +321,14 @@ class Parquet:
     def _restore(self, i: int, column: Any) -> Any:
         import pyarrow as pa
 
-        kind, dictionary = self.schema.field(i).type, self._dictionaries.get(i)
+        kind, (dictionary, by_value) = self.schema.field(i).type, self._dictionaries.get(i, (None, False))
         if isinstance(column, pa.ChunkedArray):
             column = column.combine_chunks()
         if dictionary is None:
             return column if column.type == kind else column.cast(kind)
-        codes = pa.compute.index_in(column, value_set=dictionary) if i in self._by_value else column
-        array = pa.DictionaryArray.from_arrays(codes.cast(kind.index_type), dictionary, ordered=kind.ordered)
+        if by_value:
+            column = pa.compute.index_in(column.cast(dictionary.type), value_set=dictionary)
+        array = pa.DictionaryArray.from_arrays(column.cast(kind.index_type), dictionary, ordered=kind.ordered)
         array.validate(full=True)
         return array
 
@@ -385,13 +358,31 @@ def _check_rows(found: int, promised: int) -> None:
         raise PayloadUnreadable(f"The table has {found:,} rows instead of {promised}")
 
 
-def positions(names: Sequence[Any], columns: Sequence[str]) -> list[int]:
-    """Where these columns are among the names. Raises `UnsupportedValue` for one that is not there."""
-    missing = [column for column in columns if column not in names]
-    if missing:
-        known = ", ".join(map(str, names[:50])) or "none"
-        raise UnsupportedValue(f"There is no column {missing[0]!r}", f"Its columns are: {known}.")
-    return [names.index(column) for column in columns]
+def read(
+    content: Content, meta: dict[str, Any], options: Options, columns: Sequence[str] | None = None
+) -> tuple[Any, Iterator[Any]]:
+    """The schema and the batches of the columns of these names, each once and in the file's order, or of all.
+
+    Raises:
+        UnsupportedValue: there is no such column.
+    """
+    import pyarrow as pa
+
+    table = open_table(content, meta, options, ranges=columns is not None)
+    if columns is None:
+        return table.schema, table.batches()
+    names = table.schema.names if meta["shape"] in ("DataFrame", "Table", "RecordBatch") else []
+    check_columns(columns, names)
+    fields = sorted({names.index(column) for column in columns})
+    return pa.schema([table.schema.field(i) for i in fields], table.schema.metadata), table.batches(fields)
+
+
+def check_columns(wanted: Sequence[str], names: Any) -> None:
+    """Raise `UnsupportedValue` for a column that is not among the names."""
+    for column in wanted:
+        if column not in names:
+            known = ", ".join(map(str, names[:50])) or "none"
+            raise UnsupportedValue(f"There is no column {column!r}", f"Its columns are: {known}.")
 
 
 def _footer(source: Any) -> bytes:
@@ -411,18 +402,12 @@ def _read_schema(raw: Any) -> Any:
 
     message = pa.ipc.read_message(pa.py_buffer(raw)).serialize().to_pybytes()
     neutral = message.replace(_EXTENSION, _EXTENSION.replace(b":", b"_"))
-    fields = list(pa.ipc.read_schema(pa.py_buffer(neutral)))
-    while fields:
-        field = fields.pop()
+    for field in chain.from_iterable(map(_tree, pa.ipc.read_schema(pa.py_buffer(neutral)))):
         name = (field.metadata or {}).get(_EXTENSION.replace(b":", b"_"))
         if name is not None and name not in _EXTENSIONS:
             raise PayloadUnreadable(
                 f"The payload has the extension type {name[:100]!r}, which is not safe to read"
             )
-        kind = field.type
-        fields += [kind.field(i) for i in range(kind.num_fields)]
-        if pa.types.is_dictionary(kind):
-            fields.append(pa.field("", kind.value_type))
     return pa.ipc.read_schema(pa.py_buffer(message))
 
 

@@ -274,6 +274,20 @@ class Untagger:
 _NESTED = frozenset({list, dict})
 
 
+def tag(value: Any, options: Options) -> Any:
+    """A value without parts as JSON. Raises `UnsupportedValue` if it can't be."""
+    return Tagger(options, parts=False, careful=True).run(value)
+
+
+def untag(found: Any, options: Options) -> Any:
+    """The value that `tag` made JSON of. Malformed values raise what their classes raise."""
+    return Untagger(options, _no_part).run(found)
+
+
+def _no_part(number: int) -> Any:
+    raise PayloadUnreadable("The text refers to a part, but there is none")
+
+
 def unknown(value: Any) -> UnsupportedValue:
     """The error for a value of a class that nothing carries, with advice for the classes people meet."""
     cls = type(value)

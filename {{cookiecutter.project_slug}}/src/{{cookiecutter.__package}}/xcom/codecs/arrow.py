@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from . import Content, Options, Payload, is_of
-from ._common import count, readable
-from ._tables import open_table, positions, rows_per_batch, write
+from ._common import extent, readable
+from ._tables import read, rows_per_batch, write
 
 
 class ArrowCodec:
@@ -35,9 +35,7 @@ class ArrowCodec:
             table = pa.Table.from_batches([value])
         elif shape != "Table":
             table = pa.table({"values": value})
-        summary = count(table.num_rows, "row" if table is value or shape == "RecordBatch" else "value")
-        if shape in ("Table", "RecordBatch"):
-            summary += f" × {count(table.num_columns, 'column')}"
+        summary = extent(table.num_rows, table.num_columns if shape in ("Table", "RecordBatch") else None)
         payload = Payload(self.name, f"Arrow {shape}", "", "", [], summary, meta={"shape": shape})
         rows = None if any(map(_has_views, table.schema)) else rows_per_batch(table.num_rows, table.nbytes)
         batches = table.unify_dictionaries().to_batches(rows) or [
@@ -50,8 +48,8 @@ class ArrowCodec:
         import pyarrow as pa
 
         with readable("Arrow table"):
-            found = open_table(content, meta, options)
-            table = pa.Table.from_batches(found.batches(), found.schema)
+            schema, batches = read(content, meta, options)
+            table = pa.Table.from_batches(batches, schema)
             if meta["shape"] == "Table":
                 return table
             if meta["shape"] == "RecordBatch":
@@ -64,13 +62,8 @@ class ArrowCodec:
         import pyarrow as pa
 
         with readable("Arrow table"):
-            found = open_table(content, meta, options, ranges=True)
-            fields = positions(
-                found.schema.names if meta["shape"] in ("Table", "RecordBatch") else [], columns
-            )
-            schema = pa.schema([found.schema.field(i) for i in sorted(fields)], found.schema.metadata)
-            table = pa.Table.from_batches(found.batches(sorted(fields)), schema)
-            return table.select([sorted(fields).index(i) for i in fields])
+            schema, batches = read(content, meta, options, columns)
+            return pa.Table.from_batches(batches, schema).select(list(columns))
 
 
 CODEC = ArrowCodec()

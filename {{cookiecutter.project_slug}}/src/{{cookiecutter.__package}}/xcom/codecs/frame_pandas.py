@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ..errors import UnsupportedValue
 from . import Content, Options, Payload, is_of
-from ._common import check_decoded, check_encoded, count, readable
+from ._common import check_decoded, check_encoded, extent, readable, within
 from ._json import dumps, loads
 from ._pandas_columns import (
     Cut,
     Note,
     dense_dtype,
-    no_part,
     plan,
     plan_alone,
     plan_index,
@@ -22,8 +21,8 @@ from ._pandas_columns import (
     restore_index,
     values_of,
 )
-from ._tables import open_table, rows_per_batch, write
-from ._tagged import Tagger, Untagger
+from ._tables import check_columns, open_table, rows_per_batch, write
+from ._tagged import tag, untag
 
 _NOTES = b"xcom:pandas"  # where the file says how pandas had what it holds
 
@@ -52,38 +51,27 @@ class PandasCodec:
             raise UnsupportedValue(
                 f"A {name} would come back as pandas' own", f"Return pandas.{shape}(value)."
             )
-        rows, index = len(value), value if shape == "Index" else value.index
+        rows = len(value)
         size = int(value.memory_usage(index=True).sum() if shape == "DataFrame" else value.memory_usage())
         check_encoded(f"pandas {name}", size, options)
-        columns = value.items() if shape == "DataFrame" else [("values", value)] if shape == "Series" else []
-        table = _Table(options)
-        notes: Note = {
-            "shape": shape,
-            "rows": rows,
-            "columns": [table.add(label, column) for label, column in columns],
-            "index": table.add_index(index),
-        }
-        if shape != "Index":
-            notes["attrs"] = Tagger(options, parts=False, careful=True).run(value.attrs)
-            notes["duplicates"] = value.flags.allows_duplicate_labels
-            labels = plan_alone(value.columns, options) if shape == "DataFrame" else None
-            notes["labels"] = labels or Tagger(options, parts=False, careful=True).run(value.name)
-        empty = table.batch(slice(0, 0))
+        notes, columns = _plan(value, shape, options)
+        empty = _batch(columns, slice(0, 0))
         schema = empty.schema.with_metadata({_NOTES: dumps(notes)})
         _check(notes, empty, value[:0] if shape == "Index" else value.iloc[:0], options)
-        summary = count(rows, "row" if shape == "DataFrame" else "value")
-        if shape == "DataFrame":
-            summary += f" × {count(value.shape[1], 'column')}"
+        summary = extent(rows, value.shape[1] if shape == "DataFrame" else None)
         payload = Payload(self.name, f"pandas {name}", "", "", [], summary)
-        return write(payload, schema, table.batches(rows, rows_per_batch(rows, size)), options)
+        step = rows_per_batch(rows, size)
+        starts = range(0, rows if columns and rows else 1, step)
+        batches = (_batch(columns, slice(start, start + step)) for start in starts)
+        return write(payload, schema, batches, options)
 
     def decode(self, content: Content, meta: dict[str, Any], options: Options) -> Any:
         """The frame, series or index, in memory of its own."""
         with readable("pandas frame"):
             found = open_table(content, meta, options)
             notes = loads(found.schema.metadata[_NOTES])
-            rows = notes["rows"]
-            return _build(notes, _gather(found.batches(), notes, rows, options), rows, options)
+            labels = restore_alone(notes["labels"], options) if notes["shape"] == "DataFrame" else None
+            return _build(notes, found.batches(), labels, notes["rows"], options)
 
     def select(self, content: Content, meta: dict[str, Any], options: Options, columns: Sequence[str]) -> Any:
         """A frame of these columns, in this order, with the whole index."""
@@ -97,19 +85,13 @@ class PandasCodec:
                     f"A pandas {notes['shape']} has no columns", "Call load() without columns."
                 )
             labels = restore_alone(notes["labels"], options)
-            picked: list[int] = []
-            for column in columns:
-                if column not in labels:
-                    known = ", ".join(map(str, labels[:50]))
-                    raise UnsupportedValue(f"There is no column {column!r}", f"Its columns are: {known}.")
-                picked += np.atleast_1d(np.arange(len(labels))[labels.get_loc(column)]).tolist()
+            check_columns(columns, labels)
+            places = (np.arange(len(labels))[labels.get_loc(column)] for column in columns)
+            picked = [i for place in places for i in np.atleast_1d(place).tolist()]
             fields = sorted(set(picked))
             notes["columns"] = [notes["columns"][i] for i in fields]
-            notes["labels"] = plan_alone(labels[fields], options)
-            fields += range(len(labels), len(found.schema))
-            frame = _build(
-                notes, _gather(found.batches(fields), notes, notes["rows"], options), notes["rows"], options
-            )
+            batches = found.batches([*fields, *range(len(labels), len(found.schema))])
+            frame = _build(notes, batches, labels[fields], notes["rows"], options)
             order = [fields.index(i) for i in picked]
             return frame if order == list(range(frame.shape[1])) else frame.iloc[:, order]
 
@@ -117,60 +99,53 @@ class PandasCodec:
 CODEC = PandasCodec()
 
 
-class _Table:
-    """An Arrow table in the making: the names, values and cuts of its columns."""
-
-    def __init__(self, options: Options) -> None:
-        self._options = options
-        self._columns: dict[str, tuple[Any, Cut]] = {}
-
-    def add(self, label: Any, column: Any) -> Note:
-        """Add a column; gives its note."""
+def _plan(value: Any, shape: str, options: Options) -> tuple[Note, dict[str, tuple[Any, Cut]]]:
+    """Notes on a value, and its columns by name: their values and what makes Arrow arrays of their slices."""
+    index = value if shape == "Index" else value.index
+    items = value.items() if shape == "DataFrame" else [("values", value)] if shape == "Series" else []
+    notes: Note = {"shape": shape, "rows": len(value), "columns": []}
+    found: list[tuple[Any, Any, Cut]] = []
+    for label, column in items:
         values = values_of(column)
-        try:
-            note, cut = plan(values, self._options)
-        except UnsupportedValue as error:
-            raise UnsupportedValue(f"{error.what}, in column {label!r}", error.advice) from error
-        self._add(label, values, cut)
-        return note
-
-    def add_index(self, index: Any) -> Note:
-        """Add the columns of an index; gives its note."""
-        try:
-            note, columns = plan_index(index, self._options)
-        except UnsupportedValue as error:
-            raise UnsupportedValue(f"{error.what}, in the index", error.advice) from error
-        for name, (values, cut) in zip(index.names, columns, strict=False):
-            self._add("index" if name is None else name, values, cut)
-        return note
-
-    def _add(self, label: Any, values: Any, cut: Cut) -> None:
+        with within(f"column {label!r}"):
+            note, cut = plan(values, options)
+        notes["columns"].append(note)
+        found.append((label, values, cut))
+    with within("the index"):
+        notes["index"], levels = plan_index(index, options)
+    for name, (values, cut) in zip(index.names, levels, strict=False):
+        found.append(("index" if name is None else name, values, cut))
+    if shape != "Index":
+        notes["attrs"] = tag(value.attrs, options)
+        notes["duplicates"] = value.flags.allows_duplicate_labels
+        labels = plan_alone(value.columns, options) if shape == "DataFrame" else tag(value.name, options)
+        notes["labels"] = labels
+    columns: dict[str, tuple[Any, Cut]] = {}
+    for label, values, cut in found:
         wanted = name = str(label).encode("utf-8", "replace").decode()
         number = 1
-        while name in self._columns:
+        while name in columns:
             name, number = f"{wanted}.{number}", number + 1
-        self._columns[name] = values, cut
+        columns[name] = values, cut
+    return notes, columns
 
-    def batch(self, rows: slice) -> Any:
-        """Some rows as a RecordBatch."""
-        import pyarrow as pa
 
-        arrays = {}
-        for name, (values, cut) in self._columns.items():
-            try:
-                arrays[name] = cut(values[rows])
-            except UnsupportedValue as error:
-                raise UnsupportedValue(f"{error.what}, in column {name!r}", error.advice) from error
-            except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
-                raise UnsupportedValue(
-                    f"Column {name!r} can't be turned into Arrow ({error})"[:300], "Convert it with astype()."
-                ) from error
-        return pa.RecordBatch.from_arrays(list(arrays.values()), list(arrays))
+def _batch(columns: dict[str, tuple[Any, Cut]], rows: slice) -> Any:
+    """Some rows as a RecordBatch."""
+    import pyarrow as pa
 
-    def batches(self, rows: int, step: int) -> Iterator[Any]:
-        """All rows, `step` at a time; one empty batch if there are none."""
-        for start in range(0, max(rows, 1) if self._columns else 1, step):
-            yield self.batch(slice(start, start + step))
+    arrays = []
+    for name, (values, cut) in columns.items():
+        try:
+            with within(f"column {name!r}"):
+                arrays.append(cut(values[rows]))
+        except UnsupportedValue:
+            raise
+        except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
+            raise UnsupportedValue(
+                f"Column {name!r} can't be turned into Arrow ({error})"[:300], "Convert it with astype()."
+            ) from error
+    return pa.RecordBatch.from_arrays(arrays, list(columns))
 
 
 def _gather(batches: Iterable[Any], notes: Note, rows: int, options: Options) -> list[Any]:
@@ -202,10 +177,11 @@ def _gather(batches: Iterable[Any], notes: Note, rows: int, options: Options) ->
     return found
 
 
-def _build(notes: Note, found: list[Any], rows: int, options: Options) -> Any:
-    """The frame, series or index of the gathered columns."""
+def _build(notes: Note, batches: Iterable[Any], labels: Any, rows: int, options: Options) -> Any:
+    """The frame, series or index of these batches."""
     import pandas as pd
 
+    found = _gather(batches, notes, rows, options)
     data = [restore(note, column, options) for note, column in zip(notes["columns"], found, strict=False)]
     index = restore_index(notes["index"], found[len(data) :], options)
     if rows == 0:
@@ -214,7 +190,7 @@ def _build(notes: Note, found: list[Any], rows: int, options: Options) -> Any:
         return index
     if notes["shape"] == "Series":
         value = pd.Series(data[0], index=index, dtype=data[0].dtype, copy=False)
-        value.name = Untagger(options, part=no_part).run(notes["labels"])
+        value.name = untag(notes["labels"], options)
     else:
         bases: list[Any] = [getattr(column, "base", None) for column in data]
         if not data:
@@ -224,9 +200,9 @@ def _build(notes: Note, found: list[Any], rows: int, options: Options) -> Any:
         else:
             series = {i: pd.Series(column, dtype=column.dtype, copy=False) for i, column in enumerate(data)}
             value = pd.DataFrame(series, copy=False)
-        value.columns = restore_alone(notes["labels"], options)
+        value.columns = labels
         value.index = index
-    value.attrs = Untagger(options, part=no_part).run(notes["attrs"])
+    value.attrs = untag(notes["attrs"], options)
     value.flags.allows_duplicate_labels = notes["duplicates"]
     return value
 
@@ -237,7 +213,8 @@ def _check(notes: Note, empty: Any, value: Any, options: Options) -> None:
 
     try:
         notes = loads(dumps(notes))
-        found = _build(notes, _gather([empty], notes, 0, options), 0, options)
+        labels = restore_alone(notes["labels"], options) if notes["shape"] == "DataFrame" else None
+        found = _build(notes, [empty], labels, 0, options)
     except Exception as error:
         raise UnsupportedValue(
             f"pandas can't put the value together again ({type(error).__name__}: {error})"[:300],

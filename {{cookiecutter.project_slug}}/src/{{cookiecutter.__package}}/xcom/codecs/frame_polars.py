@@ -7,8 +7,8 @@ from typing import Any
 
 from ..errors import PayloadUnreadable, UnsupportedValue
 from . import Content, Options, Payload, is_of
-from ._common import count, readable
-from ._tables import open_table, positions, rows_per_batch, write
+from ._common import extent, readable
+from ._tables import read, rows_per_batch, write
 
 
 class PolarsCodec:
@@ -38,9 +38,7 @@ class PolarsCodec:
         frame = value if shape == "DataFrame" else value.to_frame()
         size = int(frame.estimated_size())
         _check(frame)
-        summary = count(frame.height, "row" if shape == "DataFrame" else "value")
-        if shape == "DataFrame":
-            summary += f" × {count(frame.width, 'column')}"
+        summary = extent(frame.height, frame.width if shape == "DataFrame" else None)
         payload = Payload(self.name, f"polars {shape}", "", "", [], summary, meta={"shape": shape})
         schema = _to_arrow(frame.clear()).schema
         return write(payload, schema, _batches(frame, schema, rows_per_batch(frame.height, size)), options)
@@ -48,19 +46,13 @@ class PolarsCodec:
     def decode(self, content: Content, meta: dict[str, Any], options: Options) -> Any:
         """The frame or series."""
         with readable("polars frame"):
-            found = open_table(content, meta, options)
-            frame = _frame(found.batches(), found.schema)
+            frame = _frame(*read(content, meta, options))
             return frame if meta["shape"] == "DataFrame" else frame.to_series()
 
     def select(self, content: Content, meta: dict[str, Any], options: Options, columns: Sequence[str]) -> Any:
         """A frame of these columns, in this order."""
-        import pyarrow as pa
-
         with readable("polars frame"):
-            found = open_table(content, meta, options, ranges=True)
-            fields = sorted(positions(found.schema.names if meta["shape"] == "DataFrame" else [], columns))
-            schema = pa.schema([found.schema.field(i) for i in fields])
-            return _frame(found.batches(fields), schema).select(list(columns))
+            return _frame(*read(content, meta, options, columns)).select(list(columns))
 
 
 CODEC = PolarsCodec()
@@ -82,7 +74,7 @@ def _batches(frame: Any, schema: Any, rows: int) -> Iterator[Any]:
         yield pa.RecordBatch.from_pylist([], schema)
 
 
-def _frame(batches: Iterator[Any], schema: Any) -> Any:
+def _frame(schema: Any, batches: Iterator[Any]) -> Any:
     import polars as pl
     import pyarrow as pa
 

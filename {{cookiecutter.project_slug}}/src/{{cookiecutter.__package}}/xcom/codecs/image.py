@@ -11,7 +11,7 @@ from typing import Any
 from ..errors import PayloadUnreadable, UnsupportedValue
 from . import Content, Options, Payload, is_of
 from ._common import View, check_decoded, check_encoded, readable
-from ._tagged import Tagger, Untagger
+from ._tagged import tag, untag
 
 _PNG = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
 _TIFF = (*_PNG, "I", "F", "CMYK", "YCbCr", "LAB", "PA", "I;16B")
@@ -50,7 +50,7 @@ class ImageCodec:
         meta = {
             "mode": value.mode,
             "size": list(value.size),
-            "info": Tagger(options, parts=False, careful=True).run(info),
+            "info": tag(info, options),
             "exif": [len(exif), exif.startswith(b"Exif\0\0")],
             "icc": len(icc),
         }
@@ -97,7 +97,7 @@ class ImageCodec:
             kept = {"exif": exif, "icc_profile": found.info.get("icc_profile") or b""}
             if [len(kept["exif"]), len(kept["icc_profile"])] != [meta["exif"][0], meta["icc"]]:
                 raise PayloadUnreadable("The image has lost its exif data or colour profile")
-            image.info = Untagger(options, part=lambda number: None).run(meta["info"])
+            image.info = untag(meta["info"], options)
             image.info |= {name: data for name, data in kept.items() if data}
             return image
 

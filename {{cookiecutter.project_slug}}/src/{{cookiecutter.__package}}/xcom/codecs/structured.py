@@ -10,10 +10,10 @@ from typing import Any
 
 from ..errors import PayloadUnreadable, UnsupportedValue
 from . import Content, Options, Payload, codec_for, codec_named
-from ._common import check_decoded, check_encoded, count, readable
+from ._common import check_decoded, check_encoded, count, readable, within
 from ._container import pack, unpack
 from ._json import dumps, exact, loads, plain
-from ._tagged import Tagger, Untagger
+from ._tagged import Tagger, Untagger, untag
 
 __all__ = ["CODEC", "plain"]
 
@@ -71,7 +71,7 @@ class StructuredCodec:
             if meta["form"] == "plain":
                 return _parse(content, meta, options)
             if meta["form"] == "tagged":
-                return Untagger(options, part=_no_part).run(_parse(content, meta, options))
+                return untag(_parse(content, meta, options), options)
         with readable("container"):
             text, *entries = unpack(content, in_file=meta["files"]).items()
             found = _parse(text[1], meta, options)
@@ -112,10 +112,8 @@ def _write(value: Any, options: Options) -> tuple[str, bytes, list[tuple[str, An
 
 
 def _part(name: str, value: Any, options: Options) -> Payload:
-    try:
+    with within(f"part {name!r}"):
         return codec_for(value).encode(value, options)
-    except UnsupportedValue as error:
-        raise UnsupportedValue(f"{error.what}, in part {name!r}", error.advice) from error
 
 
 def _file_name(name: str) -> str:
@@ -141,7 +139,3 @@ def _parse(content: Content, meta: dict[str, Any], options: Options) -> Any:
 
         return loads(memoryview(pa.decompress(data, decompressed_size=size, codec="zstd")))
     return loads(data)
-
-
-def _no_part(number: int) -> Any:
-    raise PayloadUnreadable("The text refers to a part, but the payload has none")
