@@ -19,7 +19,10 @@ def readable(what: str) -> Iterator[None]:
         yield
     except XComError:
         raise
-    except Exception as error:
+    except BaseException as error:
+        # polars' Rust code gives up with an exception that is no Exception.
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
         reason = f"{type(error).__name__}: {error}"[:300]
         raise PayloadUnreadable(
             f"The payload can't be decoded as {what} ({reason})",

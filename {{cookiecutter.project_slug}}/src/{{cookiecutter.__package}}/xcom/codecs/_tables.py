@@ -17,7 +17,7 @@ from typing import Any
 
 from ..errors import PayloadUnreadable, UnsupportedValue
 from . import Content, Options, Payload
-from ._common import check_decoded, check_encoded
+from ._common import check_decoded, check_encoded, readable
 from ._json import dumps, loads
 
 _BATCH = 16 * 2**20  # bytes of rows taken together: what a frame may cost beyond itself and its encoded bytes
@@ -135,14 +135,14 @@ def _ipc_writer(sink: Any, schema: Any) -> Any:
 class _ParquetWriter:
     """Writes what parquet has no type for as something that other tools read, and notes how it was.
 
-    Categories become their values (if these can be found again) or their codes; the categories themselves,
-    in order and with those that are not used, go into the file's metadata.
+    Categories become their values; the categories themselves, in order and with those that are not used, go
+    into the file's metadata, where each value must be found again.
     """
 
     def __init__(self, out: Any, schema: Any) -> None:
         self._out, self._schema = out, schema
         self._writer: Any = None
-        self._dictionaries: dict[int, tuple[Any, bool]] = {}  # values, and whether they are what is written
+        self._dictionaries: dict[int, Any] = {}
 
     def __enter__(self) -> _ParquetWriter:
         return self
@@ -153,8 +153,8 @@ class _ParquetWriter:
         if self._writer is None:
             self._start(batch)
         columns = list(batch.columns)
-        for i, (_, by_value) in self._dictionaries.items():
-            columns[i] = columns[i].dictionary_decode() if by_value else columns[i].indices
+        for i in self._dictionaries:
+            columns[i] = columns[i].dictionary_decode()
         # write_table, because write_batch would keep up to a million rows in memory.
         group = pa.Table.from_arrays(columns, schema=self._writer.schema)
         self._writer.write_table(group, row_group_size=max(1, group.num_rows))
@@ -166,10 +166,11 @@ class _ParquetWriter:
         fields = list(self._schema)
         for i, field in enumerate(fields):
             if pa.types.is_dictionary(field.type):
-                values = batch.column(i).dictionary
-                by_value = not values.null_count and _each_is_found(values)
-                self._dictionaries[i] = values, by_value
-                fields[i] = field.with_type(values.type if by_value else field.type.index_type)
+                values = self._dictionaries[i] = batch.column(i).dictionary
+                found = pa.compute.index_in(values, value_set=values).to_pylist()
+                if values.null_count or found != list(range(len(values))):
+                    raise pa.ArrowInvalid(f"the categories of column {field.name!r} are not distinct")
+                fields[i] = field.with_type(values.type)
         self._writer = parquet.ParquetWriter(
             self._out,
             pa.schema(fields, self._schema.metadata),
@@ -181,7 +182,7 @@ class _ParquetWriter:
 
     def __exit__(self, failed: type | None, *_: object) -> None:
         if failed is None:
-            kept = {str(i): [alone([values]), by] for i, (values, by) in self._dictionaries.items()}
+            kept = {str(i): alone([values]) for i, values in self._dictionaries.items()}
             notes = {"schema": _b64(self._schema.serialize()), "dictionaries": kept}
             self._writer.add_key_value_metadata({_COLUMNS: dumps(notes)})
         if self._writer is not None:
@@ -189,16 +190,6 @@ class _ParquetWriter:
 
 
 _WRITERS: dict[str, Any] = {"arrow": _ipc_writer, "parquet": _ParquetWriter}
-
-
-def _each_is_found(values: Any) -> bool:
-    """Whether each of these values leads back to its own position."""
-    import pyarrow as pa
-
-    try:
-        return bool(pa.compute.index_in(values, value_set=values).to_pylist() == list(range(len(values))))
-    except (pa.ArrowNotImplementedError, pa.ArrowInvalid, pa.ArrowTypeError):
-        return False
 
 
 def _repeats(column: Any) -> bool:
@@ -290,10 +281,7 @@ class Parquet:
         notes = loads(metadata.metadata[_COLUMNS])
         self.schema = _read_schema(base64.b64decode(notes["schema"]))
         self._options = options
-        self._dictionaries = {
-            int(i): (from_alone(text, options)[0], by_value)
-            for i, (text, by_value) in notes["dictionaries"].items()
-        }
+        self._dictionaries = {int(i): from_alone(one, options)[0] for i, one in notes["dictionaries"].items()}
         self._file = parquet.ParquetFile(source, metadata=metadata, page_checksum_verification=True)
 
     def batches(self, fields: Sequence[int] | None = None) -> Iterator[Any]:
@@ -321,16 +309,13 @@ class Parquet:
     def _restore(self, i: int, column: Any) -> Any:
         import pyarrow as pa
 
-        kind, (dictionary, by_value) = self.schema.field(i).type, self._dictionaries.get(i, (None, False))
+        kind, dictionary = self.schema.field(i).type, self._dictionaries.get(i)
         if isinstance(column, pa.ChunkedArray):
             column = column.combine_chunks()
         if dictionary is None:
             return column if column.type == kind else column.cast(kind)
-        if by_value:
-            column = pa.compute.index_in(column.cast(dictionary.type), value_set=dictionary)
-        array = pa.DictionaryArray.from_arrays(column.cast(kind.index_type), dictionary, ordered=kind.ordered)
-        array.validate(full=True)
-        return array
+        codes = pa.compute.index_in(column.cast(dictionary.type), value_set=dictionary).cast(kind.index_type)
+        return pa.DictionaryArray.from_arrays(codes, dictionary, ordered=kind.ordered)
 
 
 def open_table(
@@ -358,23 +343,35 @@ def _check_rows(found: int, promised: int) -> None:
         raise PayloadUnreadable(f"The table has {found:,} rows instead of {promised}")
 
 
-def read(
-    content: Content, meta: dict[str, Any], options: Options, columns: Sequence[str] | None = None
-) -> tuple[Any, Iterator[Any]]:
-    """The schema and the batches of the columns of these names, each once and in the file's order, or of all.
+class TableCodec:
+    """What the codecs do alike whose values have the columns of an Arrow table.
 
-    Raises:
-        UnsupportedValue: there is no such column.
+    A subclass has `what` for a person's eyes, puts "shape" into meta, and makes a value of batches.
     """
-    import pyarrow as pa
 
-    table = open_table(content, meta, options, ranges=columns is not None)
-    if columns is None:
-        return table.schema, table.batches()
-    names = table.schema.names if meta["shape"] in ("DataFrame", "Table", "RecordBatch") else []
-    check_columns(columns, names)
-    fields = sorted({names.index(column) for column in columns})
-    return pa.schema([table.schema.field(i) for i in fields], table.schema.metadata), table.batches(fields)
+    what: str
+
+    def value(self, schema: Any, batches: Iterator[Any], shape: str) -> Any:
+        """The value of a schema and record batches."""
+        raise NotImplementedError
+
+    def decode(self, content: Content, meta: dict[str, Any], options: Options) -> Any:
+        """What was pushed."""
+        with readable(self.what):
+            table = open_table(content, meta, options)
+            return self.value(table.schema, table.batches(), meta["shape"])
+
+    def select(self, content: Content, meta: dict[str, Any], options: Options, columns: Sequence[str]) -> Any:
+        """A table of these columns, in this order."""
+        import pyarrow as pa
+
+        with readable(self.what):
+            table = open_table(content, meta, options, ranges=True)
+            names = table.schema.names if meta["shape"] in ("DataFrame", "Table", "RecordBatch") else []
+            check_columns(columns, names)
+            fields = sorted({names.index(column) for column in columns})
+            schema = pa.schema([table.schema.field(i) for i in fields], table.schema.metadata)
+            return self.value(schema, table.batches(fields), "Table").select(list(columns))
 
 
 def check_columns(wanted: Sequence[str], names: Any) -> None:

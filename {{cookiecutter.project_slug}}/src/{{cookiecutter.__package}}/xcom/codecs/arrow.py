@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from typing import Any
 
-from . import Content, Options, Payload, is_of
-from ._common import extent, readable
-from ._tables import read, rows_per_batch, write
+from . import Options, Payload, is_of
+from ._common import extent
+from ._tables import TableCodec, rows_per_batch, write
 
 
-class ArrowCodec:
+class ArrowCodec(TableCodec):
     """Keeps schema, metadata and every value; not how the rows were divided into chunks.
 
     Extension types are carried if Arrow itself defines them (uuid, json, bool8, ...). A column of
@@ -18,6 +18,7 @@ class ArrowCodec:
     """
 
     name = "arrow"
+    what = "Arrow table"
 
     def accepts(self, value: Any) -> bool:
         """Table, RecordBatch, ChunkedArray and Array."""
@@ -43,27 +44,17 @@ class ArrowCodec:
         ]
         return write(payload, table.schema, batches, options)
 
-    def decode(self, content: Content, meta: dict[str, Any], options: Options) -> Any:
+    def value(self, schema: Any, batches: Iterator[Any], shape: str) -> Any:
         """What was pushed, in one chunk or several."""
         import pyarrow as pa
 
-        with readable("Arrow table"):
-            schema, batches = read(content, meta, options)
-            table = pa.Table.from_batches(batches, schema)
-            if meta["shape"] == "Table":
-                return table
-            if meta["shape"] == "RecordBatch":
-                return table.combine_chunks().to_batches()[0]
-            column = table.column(0)
-            return column if meta["shape"] == "ChunkedArray" else pa.concat_arrays(column.chunks)
-
-    def select(self, content: Content, meta: dict[str, Any], options: Options, columns: Sequence[str]) -> Any:
-        """A table of these columns, in this order."""
-        import pyarrow as pa
-
-        with readable("Arrow table"):
-            schema, batches = read(content, meta, options, columns)
-            return pa.Table.from_batches(batches, schema).select(list(columns))
+        table = pa.Table.from_batches(batches, schema)
+        if shape == "Table":
+            return table
+        if shape == "RecordBatch":
+            return table.combine_chunks().to_batches()[0]
+        column = table.column(0)
+        return column if shape == "ChunkedArray" else pa.concat_arrays(column.chunks)
 
 
 CODEC = ArrowCodec()

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
-from ..errors import PayloadUnreadable, UnsupportedValue
-from . import Content, Options, Payload, is_of
-from ._common import extent, readable
-from ._tables import read, rows_per_batch, write
+from ..errors import UnsupportedValue
+from . import Options, Payload, is_of
+from ._common import extent
+from ._tables import TableCodec, rows_per_batch, write
 
 
-class PolarsCodec:
+class PolarsCodec(TableCodec):
     """Keeps dtypes (categories and enums too), names, nulls and NaN; not how rows were divided into chunks.
 
     Goes through Arrow, which polars hands over without a copy (but for text, a batch at a time). That is as
@@ -19,6 +19,7 @@ class PolarsCodec:
     """
 
     name = "frame_polars"
+    what = "polars frame"
 
     def accepts(self, value: Any) -> bool:
         """DataFrame and Series; LazyFrame and subclasses, which `encode` refuses."""
@@ -37,22 +38,27 @@ class PolarsCodec:
             )
         frame = value if shape == "DataFrame" else value.to_frame()
         size = int(frame.estimated_size())
-        _check(frame)
+        for name, dtype in frame.schema.items():
+            if not _comes_back(frame.select(name).head(2)):
+                raise UnsupportedValue(
+                    f"Column {name!r} has dtype {dtype}, which Arrow does not hold", "Cast it, or drop it."
+                )
         summary = extent(frame.height, frame.width if shape == "DataFrame" else None)
         payload = Payload(self.name, f"polars {shape}", "", "", [], summary, meta={"shape": shape})
         schema = _to_arrow(frame.clear()).schema
         return write(payload, schema, _batches(frame, schema, rows_per_batch(frame.height, size)), options)
 
-    def decode(self, content: Content, meta: dict[str, Any], options: Options) -> Any:
+    def value(self, schema: Any, batches: Iterator[Any], shape: str) -> Any:
         """The frame or series."""
-        with readable("polars frame"):
-            frame = _frame(*read(content, meta, options))
-            return frame if meta["shape"] == "DataFrame" else frame.to_series()
+        import polars as pl
+        import pyarrow as pa
 
-    def select(self, content: Content, meta: dict[str, Any], options: Options, columns: Sequence[str]) -> Any:
-        """A frame of these columns, in this order."""
-        with readable("polars frame"):
-            return _frame(*read(content, meta, options, columns)).select(list(columns))
+        # One batch at a time, since Arrow's text becomes text of polars' own kind.
+        tables = (pa.Table.from_batches([batch]) for batch in batches)
+        frames: list[Any] = [pl.from_arrow(table, rechunk=False) for table in tables]
+        frame: Any = pl.concat(frames, rechunk=False)
+        frame.columns = schema.names  # from_arrow gives a name to a column that has an empty one
+        return frame.to_series() if shape == "Series" else frame
 
 
 CODEC = PolarsCodec()
@@ -74,41 +80,13 @@ def _batches(frame: Any, schema: Any, rows: int) -> Iterator[Any]:
         yield pa.RecordBatch.from_pylist([], schema)
 
 
-def _frame(schema: Any, batches: Iterator[Any]) -> Any:
-    import polars as pl
-    import pyarrow as pa
-
-    try:
-        # One batch at a time, since Arrow's text becomes text of polars' own kind.
-        tables = (pa.Table.from_batches([batch]) for batch in batches)
-        frames: list[Any] = [pl.from_arrow(table, rechunk=False) for table in tables]
-        frame: Any = pl.concat(frames, rechunk=False)
-        frame.columns = schema.names  # from_arrow gives a name to a column that has an empty one
-        return frame
-    except BaseException as error:
-        if type(error).__name__ == "PanicException":  # not an Exception: polars' Rust code gave up
-            raise PayloadUnreadable(f"polars can't read the payload ({error})"[:300]) from error
-        raise
-
-
-def _check(frame: Any) -> None:
-    """Refuse dtypes that Arrow does not bring back, by trying it on the first rows."""
-    if not _comes_back(frame):
-        for name, dtype in frame.schema.items():
-            if not _comes_back(frame.select(name)):
-                raise UnsupportedValue(
-                    f"Column {name!r} has dtype {dtype}, which Arrow does not hold", "Cast it, or drop it."
-                )
-
-
 def _comes_back(frame: Any) -> bool:
     import polars as pl
     import pyarrow as pa
 
-    head = frame.head(2)
     try:
-        found: Any = pl.from_arrow(_to_arrow(head))
-        found.columns = head.columns
+        found: Any = pl.from_arrow(_to_arrow(frame))
+        found.columns = frame.columns
     except (pa.ArrowException, pl.exceptions.PolarsError):
         return False
-    return bool(found.dtypes == head.dtypes and found.equals(head, null_equal=True))
+    return bool(found.dtypes == frame.dtypes and found.equals(frame, null_equal=True))
