@@ -10,6 +10,7 @@ import base64
 import collections
 import datetime as dt
 import decimal
+import functools
 import importlib
 import re
 import sys
@@ -25,6 +26,7 @@ FACTORIES = {kind.__name__: kind for kind in (list, dict, set, tuple, int, float
 Turn = Callable[[Any], Any]
 
 
+@functools.cache
 def kind_of(cls: type) -> tuple[str, Turn] | None:
     """The tag of a class, and what makes text, a number or a list of its values; None if it has no kind."""
     library, name = cls.__module__.partition(".")[0], cls.__name__

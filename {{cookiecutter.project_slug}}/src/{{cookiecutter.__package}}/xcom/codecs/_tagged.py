@@ -18,11 +18,12 @@ import functools
 import importlib
 import sys
 from collections.abc import Callable, Iterable
+from itertools import count
 from typing import Any
 
 from ..errors import PayloadUnreadable, UnsupportedValue, ValueTooLarge
 from . import Options
-from ._json import MAX_DEPTH, is_unicode
+from ._json import MAX_DEPTH, is_unicode, paused_gc
 from ._kinds import FACTORIES, kind_of, make
 
 TAG = "$t"
@@ -42,15 +43,12 @@ class Tagger:
     Args:
         options: which classes may be built, and how large the value may get.
         parts: whether there may be any.
-        careful: look at every string and number; otherwise half surrogate pairs and integers too long for
-            JSON text are left in, and `_json.dumps` raises.
     """
 
-    def __init__(self, options: Options, *, parts: bool = True, careful: bool = False) -> None:
+    def __init__(self, options: Options, *, parts: bool = True) -> None:
         self.parts: list[tuple[str, Any]] = []
         self._parts_allowed = parts
         self._options = options
-        self._as_is = {bool, type(None)} if careful else {bool, type(None), str, int}
         self._path: list[Any] = []
         self._open: set[int] = set()
         self._done: dict[int, tuple[Any, Any, int]] = {}  # by id: container, its JSON, the items in it
@@ -63,7 +61,8 @@ class Tagger:
             UnsupportedValue: the text names what can't be carried, and where in the value it is.
         """
         try:
-            return self._any(value)
+            with paused_gc():
+                return self._any(value)
         except UnsupportedValue as error:
             if not self._path:
                 raise
@@ -73,9 +72,9 @@ class Tagger:
 
     def _any(self, value: Any) -> Any:
         cls = type(value)
-        if cls in self._as_is or (cls in _IN_JSON and _IN_JSON[cls](value)):
+        if (is_in_json := _IN_JSON.get(cls)) is not None and is_in_json(value):
             return value
-        if cls is list or (cls is dict and self._is_json_object(value)):
+        if cls is list or (cls is dict and _is_json_object(value)):
             return self._once(value, self._items_of if cls is list else self._dict)
         if cls in (bytes, bytearray) and len(value) > INLINE and self._parts_allowed:
             return self._once(value, self._part)
@@ -122,24 +121,14 @@ class Tagger:
             )
 
     def _items_of(self, values: Iterable[Any], keys: Iterable[Any] | None = None) -> list[Any]:
-        values = list(values)
-        self._count(len(values))
-        if self._as_is.issuperset(map(type, values)):
-            return values
-        turned = []
-        for key, item in zip(range(len(values)) if keys is None else keys, values, strict=True):
-            if type(item) in self._as_is:
-                turned.append(item)
-                continue
-            self._path.append(key)
-            turned.append(self._any(item))
-            self._path.pop()
+        turned = list(values)
+        self._count(len(turned))
+        for number, (key, item) in enumerate(zip(count() if keys is None else keys, turned, strict=False)):
+            if (is_in_json := _IN_JSON.get(type(item))) is None or not is_in_json(item):
+                self._path.append(key)
+                turned[number] = self._any(item)
+                self._path.pop()
         return turned
-
-    def _is_json_object(self, value: dict[Any, Any]) -> bool:
-        if TAG in value or not {str}.issuperset(map(type, value)):
-            return False
-        return str in self._as_is or all(map(is_unicode, value))
 
     def _dict(self, value: dict[str, Any]) -> Any:
         return dict(zip(value, self._items_of(value.values(), value), strict=True))
@@ -276,7 +265,7 @@ _NESTED = frozenset({list, dict})
 
 def tag(value: Any, options: Options) -> Any:
     """A value without parts as JSON. Raises `UnsupportedValue` if it can't be."""
-    return Tagger(options, parts=False, careful=True).run(value)
+    return Tagger(options, parts=False).run(value)
 
 
 def untag(found: Any, options: Options) -> Any:
@@ -312,7 +301,13 @@ def _codecs() -> list[Any]:
     return [codec for name, codec in registry().items() if name != "structured"]
 
 
+def _is_json_object(value: dict[Any, Any]) -> bool:
+    return TAG not in value and {str}.issuperset(map(type, value)) and is_unicode("".join(value))
+
+
 _IN_JSON: dict[type, Callable[[Any], bool]] = {
+    bool: lambda value: True,
+    type(None): lambda value: True,
     int: lambda value: -(2**63) <= value < 2**64,
     float: lambda value: value - value == 0,
     str: is_unicode,

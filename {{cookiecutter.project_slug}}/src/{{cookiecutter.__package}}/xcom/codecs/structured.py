@@ -96,18 +96,13 @@ def _write(value: Any, options: Options) -> tuple[str, bytes, list[tuple[str, An
             return "plain", dumps(value), []
     except (UnicodeEncodeError, ValueError):
         pass  # half a surrogate pair, or an integer of thousands of digits
-    for careful in (False, True):
-        tagger = Tagger(options, careful=careful)
-        try:
-            text = dumps(tagger.run(value))
-            break
-        except RecursionError as error:
-            raise UnsupportedValue(
-                "The value is nested too deeply", "Flatten it, or write it to a file."
-            ) from error
-        except (UnicodeEncodeError, ValueError):
-            if careful:
-                raise
+    tagger = Tagger(options)
+    try:
+        text = dumps(tagger.run(value))
+    except RecursionError as error:
+        raise UnsupportedValue(
+            "The value is nested too deeply", "Flatten it, or write it to a file."
+        ) from error
     return "container" if tagger.parts else "tagged", text, tagger.parts
 
 
