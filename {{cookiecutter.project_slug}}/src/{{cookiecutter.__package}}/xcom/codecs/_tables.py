@@ -58,14 +58,19 @@ def write(payload: Payload, schema: Any, batches: Iterable[Any], options: Option
         _check_type(field, form)
     if form == "parquet" and len(set(schema.names)) < len(schema):
         raise _not_held(form, "two columns have the same name")
-    out, rows, size = io.BytesIO(), 0, 0
+    rows = size = 0
+
+    def checked() -> Iterator[Any]:
+        nonlocal rows, size
+        for batch in batches:
+            batch.validate(full=True)  # as the reader will
+            rows, size = rows + batch.num_rows, size + _memory(batch)
+            check_encoded(payload.kind, size, options)
+            yield batch
+
+    out = io.BytesIO()
     try:
-        with _WRITERS[form](out, schema) as writer:
-            for batch in batches:
-                batch.validate(full=True)  # as the reader will
-                rows, size = rows + batch.num_rows, size + _memory(batch)
-                check_encoded(payload.kind, size, options)
-                writer.write_batch(batch)
+        (_write_parquet if form == "parquet" else _write_ipc)(out, schema, checked())
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
         raise _not_held(form, str(error)) from error
     data = out.getbuffer()
@@ -125,71 +130,49 @@ def _tree(field: Any) -> Iterator[Any]:
         yield from _tree(child)
 
 
-def _ipc_writer(sink: Any, schema: Any) -> Any:
+def _write_ipc(out: Any, schema: Any, batches: Iterator[Any]) -> None:
     import pyarrow as pa
 
     options = pa.ipc.IpcWriteOptions(compression=pa.Codec("zstd", compression_level=1))
-    return pa.ipc.new_file(sink, schema, options=options)
+    with pa.ipc.new_file(out, schema, options=options) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
 
 
-class _ParquetWriter:
-    """Writes what parquet has no type for as something that other tools read, and notes how it was.
+def _write_parquet(out: Any, schema: Any, batches: Iterator[Any]) -> None:
+    """Write what parquet has no type for as something that other tools read, and note how it was.
 
     Categories become their values; the categories themselves, in order and with those that are not used, go
     into the file's metadata, where each value must be found again.
     """
+    import pyarrow as pa
+    from pyarrow import parquet
 
-    def __init__(self, out: Any, schema: Any) -> None:
-        self._out, self._schema = out, schema
-        self._writer: Any = None
-        self._dictionaries: dict[int, Any] = {}
-
-    def __enter__(self) -> _ParquetWriter:
-        return self
-
-    def write_batch(self, batch: Any) -> None:
-        import pyarrow as pa
-
-        if self._writer is None:
-            self._start(batch)
-        columns = list(batch.columns)
-        for i in self._dictionaries:
-            columns[i] = columns[i].dictionary_decode()
-        # write_table, because write_batch would keep up to a million rows in memory.
-        group = pa.Table.from_arrays(columns, schema=self._writer.schema)
-        self._writer.write_table(group, row_group_size=max(1, group.num_rows))
-
-    def _start(self, batch: Any) -> None:
-        import pyarrow as pa
-        from pyarrow import parquet
-
-        fields = list(self._schema)
-        for i, field in enumerate(fields):
-            if pa.types.is_dictionary(field.type):
-                values = self._dictionaries[i] = batch.column(i).dictionary
-                found = pa.compute.index_in(values, value_set=values).to_pylist()
-                if values.null_count or found != list(range(len(values))):
-                    raise pa.ArrowInvalid(f"the categories of column {field.name!r} are not distinct")
-                fields[i] = field.with_type(values.type)
-        self._writer = parquet.ParquetWriter(
-            self._out,
-            pa.schema(fields, self._schema.metadata),
-            compression="zstd",
-            compression_level=1,
-            write_page_checksum=True,
-            use_dictionary=[name for name in batch.schema.names if _repeats(batch.column(name))],
-        )
-
-    def __exit__(self, failed: type | None, *_: object) -> None:
-        if failed is None:
-            kept = {str(i): alone([values]) for i, values in self._dictionaries.items()}
-            notes = {"schema": _b64(self._schema.serialize()), "dictionaries": kept}
-            self._writer.add_key_value_metadata({_COLUMNS: dumps(notes)})
-        if self._writer is not None:
-            self._writer.close()
-
-
-_WRITERS: dict[str, Any] = {"arrow": _ipc_writer, "parquet": _ParquetWriter}
+    first = next(batches)
+    fields, dictionaries = list(schema), {}
+    for i, field in enumerate(fields):
+        if pa.types.is_dictionary(field.type):
+            values = dictionaries[i] = first.column(i).dictionary
+            found = pa.compute.index_in(values, value_set=values).to_pylist()
+            if values.null_count or found != list(range(len(values))):
+                raise pa.ArrowInvalid(f"the categories of column {field.name!r} are not distinct")
+            fields[i] = field.with_type(values.type)
+    kept = {str(i): alone([values]) for i, values in dictionaries.items()}
+    notes = {"schema": _b64(schema.serialize()), "dictionaries": kept}
+    with parquet.ParquetWriter(
+        out,
+        pa.schema(fields, schema.metadata),
+        compression="zstd",
+        compression_level=1,
+        write_page_checksum=True,
+        use_dictionary=[name for name in schema.names if _repeats(first.column(name))],
+    ) as writer:
+        for batch in chain([first], batches):
+            columns = [c.dictionary_decode() if i in dictionaries else c for i, c in enumerate(batch.columns)]
+            # write_table, because write_batch would keep up to a million rows in memory.
+            group = pa.Table.from_arrays(columns, schema=writer.schema)
+            writer.write_table(group, row_group_size=max(1, group.num_rows))
+        writer.add_key_value_metadata({_COLUMNS: dumps(notes)})
 
 
 def _repeats(column: Any) -> bool:

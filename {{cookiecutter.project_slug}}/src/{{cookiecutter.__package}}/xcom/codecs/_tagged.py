@@ -71,7 +71,7 @@ class Tagger:
             raise UnsupportedValue(f"{error.what}, at value{where}", error.advice) from error
 
     def _any(self, value: Any) -> Any:
-        cls = type(value)
+        cls: Any = type(value)
         if (is_in_json := _IN_JSON.get(cls)) is not None and is_in_json(value):
             return value
         if cls is list or (cls is dict and _is_json_object(value)):

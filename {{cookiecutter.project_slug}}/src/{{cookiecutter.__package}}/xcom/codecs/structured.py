@@ -39,10 +39,12 @@ class StructuredCodec:
         kind = type(value).__name__
         kind = _KINDS.get(kind, kind)
         form, text, parts = _write(value, options)
-        entries = {
-            f"{n}-{_file_name(name)}": _part(name, part, options) for n, (name, part) in enumerate(parts)
-        }
-        entries = {name + part.suffix: part for name, part in entries.items()}
+        entries = {}
+        for number, (name, inner) in enumerate(parts):
+            with within(f"part {name!r}"):
+                part = codec_for(inner).encode(inner, options)
+            stem = re.sub(r"[^\w.-]+", "_", name)[:60] or "part"
+            entries[f"{number}-{stem}{part.suffix}"] = part
         if parts:
             listed = [[name, part.codec, part.meta] for name, part in entries.items()]
             text = b'{"value":%b,"parts":%b}' % (text, dumps(listed))
@@ -104,15 +106,6 @@ def _write(value: Any, options: Options) -> tuple[str, bytes, list[tuple[str, An
             "The value is nested too deeply", "Flatten it, or write it to a file."
         ) from error
     return "container" if tagger.parts else "tagged", text, tagger.parts
-
-
-def _part(name: str, value: Any, options: Options) -> Payload:
-    with within(f"part {name!r}"):
-        return codec_for(value).encode(value, options)
-
-
-def _file_name(name: str) -> str:
-    return re.sub(r"[^\w.-]+", "_", name)[:60] or "part"
 
 
 def _payload(text: bytes, options: Options) -> Payload:
