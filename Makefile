@@ -13,7 +13,7 @@ export UV_PYTHON_DOWNLOADS ?= never
 unexport VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all update-test docker-test lint clean
+.PHONY: help demo test test-all update-test docker-test bench bench-readme lint clean
 
 help:  ## List these commands
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -33,6 +33,19 @@ update-test: .venv/.ready  ## Projects of the first commit and of the last relea
 
 docker-test: .venv/.ready  ## What needs a Docker engine: the generated docker-compose.yaml
 	@$(RUN) pytest -m docker
+
+bench: .venv/.ready  ## Measure the backends, their peers and their limits (QUICK=1, ONLY="bytes,numpy", ROUNDS=5)
+	$(RUN) cookiecutter --default-config --no-input --overwrite-if-exists --output-dir build/bench . \
+		project_slug=xcom-bench xcom_backend=s3
+	cd build/bench/xcom-bench && $(UV) sync --quiet --all-extras
+	cd build/bench/xcom-bench && $(UV) pip install --quiet -r $(CURDIR)/benchmarks/requirements.txt
+	test -x build/bench/dagster/bin/python || $(UV) venv --quiet build/bench/dagster
+	-$(UV) pip install --quiet --python build/bench/dagster/bin/python -r benchmarks/requirements-dagster.txt
+	build/bench/xcom-bench/.venv/bin/python benchmarks/bench.py $(if $(QUICK),--quick) \
+		$(if $(ONLY),--only "$(ONLY)") $(if $(ROUNDS),--rounds $(ROUNDS))
+
+bench-readme:  ## Write the figures of the last `make bench` into README.md and its plots into docs/
+	build/bench/xcom-bench/.venv/bin/python benchmarks/report.py --readme
 
 lint: .venv/.ready  ## Check the hooks and tests of the template (baked projects are checked by the tests)
 	@$(RUN) ruff check --quiet .

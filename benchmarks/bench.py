@@ -1,8 +1,8 @@
 """Measures the backends side by side with their peers and with what the machine can do at best.
 
-    python bench.py [--quick] [--only "pandas mixed,bytes"]      (`make bench`, `make bench QUICK=1`)
+    make bench [QUICK=1] [ONLY="pandas mixed,bytes"] [ROUNDS=5]
 
-Every measurement is a fresh process, and the contestants take turns (A B A B …), so that a machine whose
+Every measurement is a process of its own, and the contestants take turns (A B A B …), so that a machine whose
 speed drifts treats all alike. Results go to build/bench/bench.json; report.py makes tables and plots of them.
 """
 
@@ -16,25 +16,118 @@ import platform
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import report
-from contestants import CONTESTANTS, Contestant, connections
-from payloads import PAYLOADS
+from contestants import CONTESTANTS, OURS, PEER, Contestant, connections, named
+from payloads import PAYLOADS, split
 
 HERE = Path(__file__).resolve().parent
 BUILD = HERE.parent / "build" / "bench"
-QUICK_PAYLOADS = ["pandas small", "numpy", "small dict", "json records"]
+PROJECT = BUILD / "xcom-bench"
+DAGSTER = BUILD / "dagster" / "bin" / "python"
+
+QUICK_PAYLOADS = ["pandas small", "numpy", "small dict", "json records@30000"]
+SCALING = {
+    "pandas mixed": ("ours, s3", "ours, s3 on file://", "Airflow object storage"),
+    "bytes": ("ours, s3", "ours, redis"),
+    "file": ("ours, s3", "ours, s3 on file://"),
+    "mapped": ("ours, s3", "ours, redis", "Airflow object storage"),
+}
+ROWS = (10_000, 100_000, 1_000_000, 10_000_000)  # of about 100 bytes
+BYTES = (1_000_000, 10_000_000, 100_000_000, 1_000_000_000)
+SIZES = {"pandas mixed": ROWS, "bytes": BYTES, "file": BYTES, "mapped": (1, 10, 100, 1000)}
+PEER_ROWS = 1_000_000  # the peer stops here: with ten times as much it takes minutes and all memory
+END_TO_END = ("json records", "polars mixed@480000")  # the frame has 38 MB
+WAYS = {
+    "ours, s3": ("without", "lazy, not loaded", "lazy", "value"),
+    "Airflow object storage": ("without", "value"),
+}
+# Not polars: see zygote.py.
+AIRFLOW = ["airflow", "airflow.sdk.bases.xcom", "airflow.sdk.configuration", "airflow.sdk.serde"]
+AIRFLOW += ["numpy", "pandas", "pyarrow.parquet", "PIL.Image", "obstore", "boto3", "redis", "s3fs", "zstandard"]
+DAGSTER_MODULES = ["numpy", "pandas", "PIL.Image", "dagster", "dagster_aws.s3"]
+
+
+class Lines:
+    """A process that answers lines of JSON or text, one by one."""
+
+    def __init__(self, python: Path | str, script: str, arguments: list[str], env: dict[str, str]) -> None:
+        self.process = subprocess.Popen(
+            [str(python), str(HERE / script), *arguments],
+            env=env,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdin and self.process.stdout
+        self.input: IO[str] = self.process.stdin
+        self.output: IO[str] = self.process.stdout
+
+    def ask(self, line: str) -> str:
+        """Send a line, wait for the answer."""
+        print(line, file=self.input, flush=True)
+        answer = self.output.readline()
+        if not answer:
+            raise SystemExit(f"{self.process.args} ended with {self.process.wait(30)}")
+        return answer
+
+    def end(self) -> None:
+        """Let it end."""
+        self.input.close()
+        self.output.close()
+        self.process.wait(60)
+
+
+class Bench:
+    """The servers, the processes that measurements are forked from, and their folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.servers = Lines(sys.executable, "servers.py", [str(folder)], dict(os.environ))
+        ports = json.loads(self.servers.output.readline())
+        self.env = environment(folder, ports["s3"], ports["redis"])
+        self.airflow = Lines(sys.executable, "zygote.py", AIRFLOW, self.env)
+        self.dagster = Lines(DAGSTER, "zygote.py", DAGSTER_MODULES, self.env) if DAGSTER.exists() else None
+
+    def call(self, module: str, arguments: list[Any], contestant: Contestant | None = None) -> dict[str, Any]:
+        """One measurement in a process of its own; then everything stored is removed again."""
+        zygote, own = self.airflow, {}
+        if contestant:
+            own = {n: value.replace("{folder}", str(self.folder)) for n, value in contestant.environment.items()}
+            own["AIRFLOW__CORE__XCOM_BACKEND"] = contestant.backend
+            if contestant.backend == "dagster":
+                if self.dagster is None:
+                    return {"refused": "not installed"}
+                zygote = self.dagster
+        job = {"module": module, "arguments": arguments, "environment": own}
+        result: dict[str, Any] = json.loads(zygote.ask(json.dumps(job)))
+        self.servers.ask("empty")
+        for name in ("ours", "peer"):
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+        return result
+
+    def end(self) -> None:
+        """End all processes."""
+        for process in (self.airflow, self.dagster, self.servers):
+            if process:
+                process.end()
 
 
 def environment(folder: Path, s3_port: int, redis_port: int) -> dict[str, str]:
     """What every measuring process gets: an Airflow of its own, and the way to the servers."""
+    proxies = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("AIRFLOW") and k.lower() not in proxies}
+    home = folder / "airflow"
     return {
-        **{k: v for k, v in os.environ.items() if not k.startswith("AIRFLOW")},
-        "AIRFLOW_HOME": str(folder / "airflow"),
+        **kept,
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db?timeout=30",
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "dags"),
         "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING",
         "PYTHONPATH": str(HERE),
         "XCOM_BENCH_FILES": str(folder),
@@ -42,101 +135,148 @@ def environment(folder: Path, s3_port: int, redis_port: int) -> dict[str, str]:
     }
 
 
-@contextlib.contextmanager
-def servers(folder: Path) -> Iterator[tuple[int, int]]:
-    """moto's S3 with the bucket `bench`, and Valkey; gives their ports."""
-    command = [sys.executable, str(HERE / "servers.py"), str(folder)]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        ports = json.loads(process.stdout.readline())
-        yield ports["s3"], ports["redis"]
-    finally:
-        process.stdin.close()
-        process.wait(30)
-
-
-def run(script: str, arguments: list[str], env: dict[str, str]) -> dict[str, Any]:
-    """One fresh process; its last line is its result."""
-    done = subprocess.run(
-        [sys.executable, str(HERE / script), *arguments], env=env, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        return {"refused": reason[:200]}
-    result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    return result
-
-
-def configured(contestant: Contestant, base: dict[str, str], folder: Path) -> dict[str, str]:
-    """The environment of one contestant."""
-    own = {name: value.replace("{folder}", str(folder)) for name, value in contestant.environment.items()}
-    return {**base, **own, "AIRFLOW__CORE__XCOM_BACKEND": contestant.backend}
-
-
-def measure_all(payloads: list[str], rounds: int, folder: Path, base: dict[str, str]) -> list[dict[str, Any]]:
-    """Every contestant with every payload, `rounds` times in turn."""
-    results: list[dict[str, Any]] = []
+def transfers(bench: Bench, payloads: list[str], rounds: int) -> Iterator[dict[str, Any]]:
+    """Every contestant with every payload, `rounds` times in turn; and the limits."""
     for payload in payloads:
         refused: set[str] = set()
         for round_ in range(rounds):
             for contestant in CONTESTANTS:
-                if contestant.name in refused:
+                if contestant.name in refused or (contestant.only and split(payload)[0] not in contestant.only):
                     continue
-                env = configured(contestant, base, folder)
-                result = run("measure.py", [contestant.backend, payload], env)
+                result = bench.call("measure", [contestant.backend, payload], contestant)
                 if "refused" in result:
                     refused.add(contestant.name)
-                results.append({"payload": payload, "contestant": contestant.name, "round": round_, **result})
-                empty(folder)
-            result = run("limits.py", [payload], base)
-            results.append({"payload": payload, "contestant": "limit", "round": round_, **result})
-            empty(folder)
-        print(report.table(results, payload), flush=True)
-    return results
+                yield {"payload": payload, "contestant": contestant.name, "round": round_, **result}
+            if not payload.startswith("mapped") and payload != "three frames":
+                result = bench.call("limits", [payload])
+                yield {"payload": payload, "contestant": "limit", "round": round_, **result}
 
 
-def empty(folder: Path) -> None:
-    """Remove what a contestant left on the disk."""
-    for name in ("ours", "peer"):
-        shutil.rmtree(folder / name, ignore_errors=True)
+def round_trips(bench: Bench) -> Iterator[dict[str, Any]]:
+    """Requests that the servers count."""
+    for contestant in CONTESTANTS:
+        if contestant.server in ("moto", "valkey") and not contestant.only:
+            for payload in ("small dict", "mapped"):
+                result = bench.call("trips", [contestant.backend, payload, contestant.server], contestant)
+                yield {"payload": payload, "contestant": contestant.name, **result}
+
+
+def scaling(bench: Bench, rounds: int, largest: int) -> Iterator[dict[str, Any]]:
+    """Time and memory against size. The largest size is measured twice at most: it takes long."""
+    for payload, names in SCALING.items():
+        for size in SIZES[payload]:
+            megabytes = size / 10_000 if payload == "pandas mixed" else size / 1e6
+            for round_ in range(min(rounds, 2) if megabytes > 500 else rounds):
+                for name in names:
+                    if megabytes > largest or (name == "Airflow object storage" and size > PEER_ROWS):
+                        continue
+                    if name == "ours, redis" and megabytes > 500:
+                        continue  # over the default limit of this backend
+                    contestant = named(name)
+                    result = bench.call("measure", [contestant.backend, f"{payload}@{size}"], contestant)
+                    yield {"payload": payload, "size": size, "contestant": name, "round": round_, **result}
+
+
+def end_to_end(bench: Bench, payloads: tuple[str, ...], rounds: int, repeats: int) -> Iterator[dict[str, Any]]:
+    """Whole DAG runs."""
+    bench.call("endtoend", ["migrate"])
+    for payload in payloads:
+        for round_ in range(rounds):
+            for name, ways in WAYS.items():
+                for way in ways:
+                    result = bench.call("endtoend", [payload, way, repeats], named(name))
+                    yield {"payload": payload, "contestant": name, "way": way, "round": round_, **result}
+
+
+def at_rest(bench: Bench, rounds: int) -> Iterator[dict[str, Any]]:
+    """What is paid before anything is handed over. Fresh interpreters: nothing may be imported yet."""
+
+    def fresh(*arguments: str) -> dict[str, Any]:
+        done = subprocess.run(
+            [sys.executable, str(HERE / "rest.py"), *arguments], env=bench.env, capture_output=True, text=True
+        )
+        if done.returncode:
+            return {"refused": (done.stderr.strip().splitlines() or ["no reason given"])[-1][:160]}
+        result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+        return result
+
+    backends = [f"{OURS}.{n}" for n in ("db.DbXComBackend", "s3.S3XComBackend", "redis.RedisXComBackend")]
+    for _ in range(rounds):
+        for backend in (*backends, PEER):
+            yield {"what": "import", "backend": backend, **fresh("import", backend)}
+        yield {"what": "parse", **fresh("parse", str(PROJECT / "dags"))}
+        yield {"what": "bake", "seconds": bake_seconds()}
+
+
+def bake_seconds() -> float | None:
+    """Seconds to bake a project."""
+    cookiecutter = HERE.parent / ".venv" / "bin" / "cookiecutter"
+    if not cookiecutter.exists():
+        return None
+    out = BUILD / "work" / "baked"
+    command = [str(cookiecutter), "--default-config", "--no-input", "-o", str(out), str(HERE.parent)]
+    started = time.perf_counter()
+    subprocess.run(command, check=True, capture_output=True)
+    seconds = time.perf_counter() - started
+    shutil.rmtree(out)
+    return seconds
 
 
 def machine() -> dict[str, Any]:
     """What the figures were measured on."""
     with open("/proc/cpuinfo") as cpus, open("/proc/meminfo") as memory:
         model = next((line.split(":")[1].strip() for line in cpus if line.startswith("model name")), "")
-        total = int(next(line for line in memory).split()[1]) // 2**20
+        total = round(int(next(line for line in memory).split()[1]) / 2**20)
     return {
         "processor": model or platform.machine(),
         "cores": os.cpu_count(),
         "memory_gib": total,
+        "system": platform.system(),
         "python": platform.python_version(),
     }
 
 
-def main() -> None:
-    """Measure, and write build/bench/bench.json."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="fewer payloads, one round")
-    parser.add_argument("--only", default="", help="payloads by name, separated by commas")
-    arguments = parser.parse_args()
-    payloads = [name.strip() for name in arguments.only.split(",") if name.strip()]
-    if not payloads:
-        payloads = QUICK_PAYLOADS if arguments.quick else list(PAYLOADS)
-    rounds = 1 if arguments.quick else 5
-    folder = BUILD / "work"
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with servers(folder) as (s3_port, redis_port):
-            base = environment(folder, s3_port, redis_port)
-            results = measure_all(payloads, rounds, folder, base)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    whole = {"machine": machine(), "rounds": rounds, "transfers": results}
+def noted(name: str, results: Iterator[dict[str, Any]], whole: dict[str, Any]) -> None:
+    """Collect results below a name, tell each, and save all so far when they are complete."""
+    started = time.perf_counter()
+    for result in results:
+        whole.setdefault(name, []).append(result)
+        shown = {key: round(v, 3) if isinstance(v, float) else v for key, v in result.items()}
+        print(f"{name}: " + ", ".join(str(shown[key]) for key in shown), flush=True)
+    whole.setdefault("took", {})[name] = time.perf_counter() - started
     (BUILD / "bench.json").write_text(json.dumps(whole, indent=1) + "\n")
-    print(f"Written: {BUILD / 'bench.json'}")
+
+
+def main() -> None:
+    """Measure, and write build/bench/bench.json, bench.md and the plots."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="fewer and smaller payloads, one round")
+    parser.add_argument("--only", default="", help="payloads by name, separated by commas; nothing else")
+    parser.add_argument("--rounds", type=int, default=0, help="measurements of each (5)")
+    arguments = parser.parse_args()
+    only = [name.strip() for name in arguments.only.split(",") if name.strip()]
+    if unknown := [name for name in only if split(name)[0] not in PAYLOADS]:
+        parser.error(f"no payload is called {', '.join(unknown)}; there are: {', '.join(PAYLOADS)}")
+    quick = arguments.quick
+    payloads = only or (QUICK_PAYLOADS if quick else list(PAYLOADS))
+    rounds = arguments.rounds or (1 if quick else 5)
+    folder = BUILD / "work"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    whole: dict[str, Any] = {"machine": machine(), "rounds": rounds}
+    with contextlib.ExitStack() as stack:
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        bench = Bench(folder)
+        stack.callback(bench.end)
+        noted("transfers", transfers(bench, payloads, rounds), whole)
+        if not only:
+            few = 1 if quick else 3
+            noted("trips", round_trips(bench), whole)
+            noted("scaling", scaling(bench, few, 20 if quick else 2000), whole)
+            runs = ("json records@10000",) if quick else END_TO_END
+            noted("end_to_end", end_to_end(bench, runs, few, 1), whole)
+            noted("at_rest", at_rest(bench, 1 if quick else 5), whole)
+    report.main(BUILD / "bench.json")
 
 
 if __name__ == "__main__":

@@ -1,51 +1,70 @@
 """A whole DAG run with one payload: produce, hand over, consume, through `dag.test()`.
 
-    python endtoend.py PAYLOAD WAY       WAY: "value", "lazy", or "without" (made, but not handed over)
-
-This is where it shows that Airflow walks through TaskFlow arguments to render them for the UI.
-Prints the seconds of the second run of the DAG as JSON: the first one in a process also warms up Airflow.
+The way is how the payload is returned: as `value`, as `lazy`, as `lazy, not loaded` (the consumer leaves the
+handle alone), or `without` (made, but not handed over). This is where it shows that Airflow walks through what
+a task returns and takes. `zygote.py` calls `main` in a process of its own.
 """
 
 from __future__ import annotations
 
 import json
-import sys
+import os
 import time
+from pathlib import Path
 from typing import Any
 
 import payloads
 
 
-def main(payload: str, way: str) -> None:
-    """Run the DAG twice, time the second run."""
-    from airflow.sdk import dag, task
-    from xcom_bench.xcom import Handle, lazy
+def main(payload: str, way: str = "", repeats: int = 1) -> dict[str, Any]:
+    """Seconds of each run but the first, which also warms up Airflow. `migrate` makes Airflow's database."""
+    if payload == "migrate":
+        from xcom_bench import metadata
 
-    @dag(schedule=None)
-    def bench() -> None:
-        @task
-        def produce() -> Any:
-            value = payloads.PAYLOADS[payload]()
-            return {"value": value, "lazy": lazy(value), "without": "nothing"}[way]
-
-        @task
-        def consume(value: Any) -> int:
-            if isinstance(value, Handle):
-                value = value.load()
-            return len(value)
-
-        consume(produce())
-
-    made = bench()
+        metadata.migrate()
+        return {}
+    folder = Path(os.environ["AIRFLOW_HOME"]) / "endtoend"
+    folder.mkdir(exist_ok=True)
+    # `dag.test()` wants to find the DAG in a bundle.
+    text = f"from endtoend import make_dag\n\nDAG = make_dag({payload!r}, {way!r})  # airflow dag\n"
+    (folder / "endtoend_dag.py").write_text(text)
+    bundle = {
+        "name": "bench",
+        "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
+        "kwargs": {"path": str(folder)},
+    }
+    os.environ["AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST"] = json.dumps([bundle])
+    dag = make_dag(payload, way)
     seconds = []
-    for _ in range(2):
+    for _ in range(repeats + 1):
         started = time.perf_counter()
-        run = made.test()
+        run = dag.test()
         seconds.append(time.perf_counter() - started)
         if run.state != "success":
             raise SystemExit(f"the run ended as {run.state}")
-    print(json.dumps({"seconds": seconds[1]}))
+    return {"seconds": seconds[1:]}
 
 
-if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2])
+def make_dag(payload: str, way: str) -> Any:
+    """Two tasks."""
+    from airflow.sdk import dag, task
+    from xcom_bench.xcom import Handle, lazy
+
+    @dag(dag_id="endtoend", schedule=None)
+    def bench() -> None:
+        @task
+        def produce() -> Any:
+            value = payloads.make(payload)
+            if way == "without":
+                return "nothing"
+            return lazy(value) if way.startswith("lazy") else value
+
+        @task
+        def consume(value: Any) -> int:
+            if isinstance(value, Handle) and way == "lazy":
+                value = value.load()
+            return 0 if isinstance(value, Handle) else len(value)
+
+        consume(produce())
+
+    return bench()

@@ -1,32 +1,27 @@
 """What the machine can do at best with one payload: the very bytes that we store, without us.
 
-    python limits.py PAYLOAD
-
-Prints seconds as JSON: encode and decode alone, put and get of the encoded bytes by obstore and boto3
-against the same S3 server, SET and GET in the same chunks against the same Valkey, a copy in memory and a
-copy of a file.
+Encoding and decoding alone; put and get of the encoded bytes by obstore and boto3 against the same S3 server;
+SET and GET in the same chunks against the same Valkey; a copy in memory and a copy of a file. All in seconds.
+`zygote.py` calls `main`.
 """
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
-import sys
+import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import payloads
-from measure import small_like
+from measure import TIMES, small_like
 
-
-def timed(work: Callable[[], Any]) -> float:
-    """Seconds that `work` takes."""
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
+CHUNK = 2**20  # what the Redis backend cuts payloads into
+PART = 8 * 2**20  # and the S3 backend
 
 
 class Encoded:
@@ -53,67 +48,131 @@ class Encoded:
         """No ranges."""
 
 
-def s3_endpoint() -> str:
-    """The server's address, from the Airflow connection."""
-    return str(json.loads(os.environ["AIRFLOW_CONN_BENCH_S3"])["extra"]["endpoint_url"])
+def timed(work: Callable[[], Any], times: int = 1) -> float:
+    """Median seconds that `work` takes."""
+    seconds = []
+    for _ in range(times):
+        started = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - started)
+    return statistics.median(seconds)
 
 
-def obstore_seconds(body: bytes | Path) -> tuple[float, float]:
-    """Put and get by obstore, as it comes."""
-    import obstore
+def main(payload: str) -> dict[str, Any]:
+    """All limits for one payload."""
+    from xcom_bench.xcom.codecs import Options, codec_for
+
+    options = Options(max_size=2**34)
+    warm = small_like(payload)
+    encoded = codec_for(warm).encode(warm, options)
+    codec_for(warm).decode(Encoded(whole(encoded)), encoded.meta, options)
+    value = payloads.make(payload)
+    codec = codec_for(value)
+    times = TIMES if payload == "small dict" else 1
+    gc.collect()
+    result: dict[str, Any] = {"encode": timed(lambda: codec.encode(value, options), times)}
+    encoded = codec.encode(value, options)
+    body = whole(encoded)
+    meta = encoded.meta
+    result["stored"] = encoded.length
+    del value, encoded
+    gc.collect()
+    result["decode"] = timed(lambda: codec.decode(Encoded(body), meta, options), times)
+    result |= obstore_seconds(body, times)
+    result |= boto3_seconds(body, times)
+    result |= folder_seconds(body, times)
+    if isinstance(body, bytes):
+        result |= redis_seconds(body, times)
+        result["memory_copy"] = timed(lambda: bytearray(body), times)
+    else:
+        copy = body.with_suffix(".copy")
+        result["file_copy"] = timed(lambda: shutil.copyfile(body, copy))
+        copy.unlink()
+    return result
+
+
+def whole(payload: Any) -> bytes | Path:
+    """The body of an encoded value as one."""
+    return payload.body if isinstance(payload.body, Path) else b"".join(payload.chunks())
+
+
+def obstore_seconds(body: bytes | Path, times: int) -> dict[str, float]:
+    """Put and get by obstore against the S3 server."""
     from obstore.store import S3Store
 
+    connection = json.loads(os.environ["AIRFLOW_CONN_BENCH_S3"])
     store = S3Store(
         "bench",
-        endpoint=s3_endpoint(),
-        access_key_id="development",
-        secret_access_key="development",
-        region="us-east-1",
+        endpoint=connection["extra"]["endpoint_url"],
+        access_key_id=connection["login"],
+        secret_access_key=connection["password"],
+        region=connection["extra"]["region_name"],
         client_options={"allow_http": True},
     )
-    obstore.put(store, "limit/warm", b"x")
-    put = timed(lambda: obstore.put(store, "limit/obstore", body))
+    put, get = _obstore(store, body, times)
+    return {"obstore_put": put, "obstore_get": get}
+
+
+def folder_seconds(body: bytes | Path, times: int) -> dict[str, float]:
+    """Put and get by obstore in a folder."""
+    from obstore.store import LocalStore
+
+    folder = Path(os.environ["XCOM_BENCH_FILES"]) / "limit"
+    put, get = _obstore(LocalStore(str(folder), mkdir=True), body, times)
+    shutil.rmtree(folder)
+    return {"folder_put": put, "folder_get": get}
+
+
+def _obstore(store: Any, body: bytes | Path, times: int) -> tuple[float, float]:
+    """Seconds of put, in one request or in parts, whichever is faster, and of get."""
+    import obstore
+
+    obstore.put(store, "warm", b"x")
+    obstore.get(store, "warm").bytes()
+    puts = [timed(lambda: obstore.put(store, "parts", body, chunk_size=PART, max_concurrency=4), times)]
+    if isinstance(body, bytes):
+        puts.append(timed(lambda: obstore.put(store, "one", body, use_multipart=False), times))
     if isinstance(body, Path):
         target = body.with_suffix(".back")
 
         def get() -> None:
             with target.open("wb") as out:
-                for piece in obstore.get(store, "limit/obstore").stream(min_chunk_size=8 * 2**20):
+                for piece in obstore.get(store, "parts").stream(min_chunk_size=2**20):
                     out.write(piece)
 
         seconds = timed(get)
         target.unlink()
     else:
-        seconds = timed(lambda: obstore.get(store, "limit/obstore").bytes())
-    obstore.delete(store, "limit/obstore")
-    return put, seconds
+        seconds = timed(lambda: obstore.get(store, "one").bytes(), times)
+    return min(puts), seconds
 
 
-def boto3_seconds(body: bytes | Path) -> tuple[float, float]:
+def boto3_seconds(body: bytes | Path, times: int) -> dict[str, float]:
     """Put and get by boto3, as it comes."""
     import boto3
 
+    connection = json.loads(os.environ["AIRFLOW_CONN_BENCH_S3"])
     client = boto3.client(
         "s3",
-        endpoint_url=s3_endpoint(),
-        aws_access_key_id="development",
-        aws_secret_access_key="development",
-        region_name="us-east-1",
+        endpoint_url=connection["extra"]["endpoint_url"],
+        aws_access_key_id=connection["login"],
+        aws_secret_access_key=connection["password"],
+        region_name=connection["extra"]["region_name"],
     )
     client.put_object(Bucket="bench", Key="limit/warm", Body=b"x")
+    where = {"Bucket": "bench", "Key": "limit/boto3"}
     if isinstance(body, Path):
         target = body.with_suffix(".back")
-        put = timed(lambda: client.upload_file(str(body), "bench", "limit/boto3"))
-        get = timed(lambda: client.download_file("bench", "limit/boto3", str(target)))
+        put = timed(lambda: client.upload_file(str(body), *where.values()))
+        get = timed(lambda: client.download_file(*where.values(), str(target)))
         target.unlink()
     else:
-        put = timed(lambda: client.put_object(Bucket="bench", Key="limit/boto3", Body=body))
-        get = timed(lambda: client.get_object(Bucket="bench", Key="limit/boto3")["Body"].read())
-    client.delete_object(Bucket="bench", Key="limit/boto3")
-    return put, get
+        put = timed(lambda: client.put_object(**where, Body=body), times)
+        get = timed(lambda: client.get_object(**where)["Body"].read(), times)
+    return {"boto3_put": put, "boto3_get": get}
 
 
-def redis_seconds(body: bytes, chunk: int) -> tuple[float, float]:
+def redis_seconds(body: bytes, times: int) -> dict[str, float]:
     """SET and GET in chunks through one pipeline each, by redis-py."""
     import redis
 
@@ -121,7 +180,7 @@ def redis_seconds(body: bytes, chunk: int) -> tuple[float, float]:
     client = redis.Redis(host=connection["host"], port=connection["port"])
     client.ping()
     view = memoryview(body)
-    pieces = {f"limit:{start}": view[start : start + chunk] for start in range(0, len(body), chunk)}
+    pieces = {f"limit:{start}": view[start : start + CHUNK] for start in range(0, len(body), CHUNK)}
 
     def put() -> None:
         with client.pipeline(transaction=False) as pipe:
@@ -135,39 +194,4 @@ def redis_seconds(body: bytes, chunk: int) -> tuple[float, float]:
                 pipe.get(name)
             b"".join(pipe.execute())
 
-    seconds = timed(put), timed(get)
-    if pieces:
-        client.delete(*pieces)
-    return seconds
-
-
-def measure(name: str) -> dict[str, Any]:
-    """All limits for one payload."""
-    from xcom_bench.xcom.codecs import Options, codec_for
-
-    options = Options(max_size=2**34)
-    warm = small_like(name)
-    codec_for(warm).encode(warm, options)
-    value = payloads.PAYLOADS[name]()
-    codec = codec_for(value)
-    started = time.perf_counter()
-    payload = codec.encode(value, options)
-    body = payload.body if isinstance(payload.body, Path) else b"".join(payload.chunks())
-    result: dict[str, Any] = {"encode": time.perf_counter() - started, "stored": payload.length}
-    del value
-    content = Encoded(body)
-    result["decode"] = timed(lambda: codec.decode(content, payload.meta, options))
-    result["obstore_put"], result["obstore_get"] = obstore_seconds(body)
-    result["boto3_put"], result["boto3_get"] = boto3_seconds(body)
-    if isinstance(body, bytes):
-        result["redis_set"], result["redis_get"] = redis_seconds(body, 2**20)
-        result["memory_copy"] = timed(lambda: bytearray(body))
-    else:
-        copy = body.with_suffix(".copy")
-        result["file_copy"] = timed(lambda: shutil.copyfile(body, copy))
-        copy.unlink()
-    return result
-
-
-if __name__ == "__main__":
-    print(json.dumps(measure(sys.argv[1])))
+    return {"redis_set": timed(put, times), "redis_get": timed(get, times)}

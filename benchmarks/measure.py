@@ -1,21 +1,24 @@
-"""One measurement in a fresh process: push a payload, pull it again, and print seconds and memory as JSON.
+"""One measurement in a fresh process: push a payload, pull it again; seconds, memory, stored bytes.
 
-    python measure.py CLASS PAYLOAD     CLASS: dotted path of an XCom backend class
-
-The class is used through the methods that Airflow calls, `serialize_value` and `deserialize_value`.
-Before the clock starts, a small value of the same kind has gone there and back, so that imports and
-connections are not counted; what they cost is measured by rest.py.
+The class is used through the methods that Airflow calls, `serialize_value` and `deserialize_value`. Before the
+clock starts, a small value of the same kind has gone there and back, so that imports and connections are
+not counted; what they cost is measured by rest.py. `zygote.py` calls `main` in a process of its own.
 """
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
-import sys
+import os
+import statistics
 import time
+from pathlib import Path
 from typing import Any
 
 import payloads
+
+TIMES = 100  # a push of a small value is repeated so often, and the median counts
 
 
 class Row:
@@ -47,94 +50,123 @@ def reset_peak() -> None:
         file.write("5")
 
 
-def push(cls: Any, payload: str, value: Any) -> Any:
-    """As a task would: returns what Airflow's rows would hold."""
+class AirflowBackend:
+    """A backend class, used as Airflow uses it."""
 
-    def one(key: str, value: Any, map_index: int = -1) -> Any:
-        row = cls.serialize_value(
+    def __init__(self, path: str) -> None:
+        module, _, name = path.rpartition(".")
+        self.cls: Any = getattr(importlib.import_module(module), name)
+
+    def push(self, value: Any, key: str = "return_value", map_index: int = -1) -> Any:
+        """What the row would hold. It travels as JSON: what is no JSON could not be pushed."""
+        row = self.cls.serialize_value(
             value, key=key, task_id="push", dag_id="bench", run_id="run", map_index=map_index
         )
-        # A row travels as JSON: what is no JSON could not be pushed.
         return json.loads(json.dumps(row))
 
-    if payload == "1000 mapped":
-        return [one("return_value", value, index) for index in range(1000)]
-    if payload == "three frames":
+    def pull(self, row: Any) -> Any:
+        """The value of a row."""
+        return self.cls.deserialize_value(Row(row))
+
+    def pull_many(self, rows: list[Any]) -> list[Any]:
+        """As `xcom_pull` of a mapped task does it, once it has the rows."""
+        if hasattr(self.cls, "_load_many"):
+            loaded: list[Any] = self.cls._load_many(rows)
+            return loaded
+        return [self.pull(row) for row in rows]
+
+    def stored(self, row: Any) -> int:
+        """Bytes that are kept: in the store, or in the row itself."""
+        if isinstance(row, dict) and "$xcom" in row:
+            return int(row["length"])
+        if isinstance(row, str) and row.startswith(("s3://", "file://")):
+            from airflow.sdk import ObjectStoragePath
+
+            return int(ObjectStoragePath(row).stat().st_size)
+        return len(json.dumps(row))
+
+
+def backend(path: str) -> Any:
+    """What pushes and pulls."""
+    if path == "dagster":
+        from dagster_peer import DagsterS3
+
+        return DagsterS3()
+    return AirflowBackend(path)
+
+
+def push(way: Any, payload: str, value: Any) -> Any:
+    """A payload as its task would."""
+    name, size = payloads.split(payload)
+    if name == "mapped":
+        return [way.push(value, "return_value", index) for index in range(size or 1000)]
+    if name == "three frames":
         for key, part in value.items():
-            one(key, part)
-    return one("return_value", value)
+            way.push(part, key)
+    return way.push(value)
 
 
-def pull(cls: Any, payload: str, row: Any) -> Any:
-    """As a task would; a sequence the way `xcom_pull` of a mapped task does it."""
-    if payload == "1000 mapped":
-        if hasattr(cls, "_load_many"):
-            return cls._load_many(row)
-        return [cls.deserialize_value(Row(item)) for item in row]
-    return cls.deserialize_value(Row(row))
-
-
-def stored_bytes(row: Any) -> int:
-    """Bytes that are kept for a pushed value: in the store, or in the row itself."""
-    if isinstance(row, list) and row and isinstance(row[0], dict) and "$xcom" in row[0]:
-        return sum(stored_bytes(item) for item in row)
-    if isinstance(row, dict) and "$xcom" in row:
-        return int(row["length"])
-    if isinstance(row, str) and row.startswith(("s3://", "file://")):
-        from airflow.sdk import ObjectStoragePath
-
-        return int(ObjectStoragePath(row).stat().st_size)
-    return len(json.dumps(row))
+def pull(way: Any, payload: str, row: Any) -> Any:
+    """A payload as the next task would."""
+    return way.pull_many(row) if payloads.split(payload)[0] == "mapped" else way.pull(row)
 
 
 def small_like(payload: str) -> Any:
     """A small value of the same kind, for the warm-up."""
-    small = {
-        "pandas mixed": lambda: payloads.pandas_mixed(1000),
-        "polars mixed": lambda: payloads.polars_mixed(1000),
-        "pandas random": lambda: payloads.pandas_random(1000),
-        "json records": lambda: payloads.json_records(100),
-        "bytes": lambda: payloads.binary(100_000),
-        "file": lambda: payloads.file(100_000),
-        "three frames": lambda: {"orders": payloads.pandas_mixed(100)},
-        "numpy": lambda: payloads.numpy_array()[:10],
-        "image": lambda: payloads.image().crop((0, 0, 64, 64)),
+    name, _ = payloads.split(payload)
+    sizes = {
+        "pandas mixed": 1000,
+        "polars mixed": 1000,
+        "pandas random": 1000,
+        "json records": 100,
+        "bytes": 100_000,
+        "file": 100_000,
     }
-    return small.get(payload, payloads.small_dict)()
+    if name in sizes:
+        return payloads.make(f"{name}@{sizes[name]}")
+    if name == "three frames":
+        return {"orders": payloads.pandas_mixed(100)}
+    if name == "numpy":
+        return payloads.numpy_array()[:10]
+    if name == "image":
+        return payloads.image().crop((0, 0, 64, 64))
+    return payloads.small_dict()
 
 
-def measure(path: str, payload: str) -> dict[str, Any]:
-    """Seconds, peak memory above the value (push) or above nothing (pull) in MB, stored bytes."""
-    module, _, name = path.rpartition(".")
-    cls = getattr(importlib.import_module(module), name)
-    warm = "1 mapped" if payload == "1000 mapped" else payload
-    try:
-        pull(cls, warm, push(cls, warm, small_like(payload)))
-        value = payloads.PAYLOADS[payload]()
-        reset_peak()
-        before = resident_kib()
-        started = time.perf_counter()
-        row = push(cls, payload, value)
-        pushed = time.perf_counter() - started
-        push_peak = peak_kib() - before
-    except Exception as error:
-        return {"refused": f"{type(error).__name__}: {str(error)[:200]}"}
-    reset_peak()
-    before = resident_kib()
-    started = time.perf_counter()
-    back = pull(cls, payload, row)
-    pulled = time.perf_counter() - started
-    pull_peak = peak_kib() - before
-    expected = [value] * 1000 if payload == "1000 mapped" else value
-    return {
+def main(path: str, payload: str) -> dict[str, Any]:
+    """Seconds, peak memory above the value (push) or above nothing (pull) in bytes, stored bytes."""
+    way = backend(path)
+    warm = "mapped@1" if payload.startswith("mapped") else payload
+    pull(way, warm, push(way, warm, small_like(payload)))
+    value = payloads.make(payload)
+    times = TIMES if payload == "small dict" else 1
+    gc.collect()  # and what the parent process had is ours afterwards, not copied while the clock runs
+    pushed, row, push_peak = measured(lambda: push(way, payload, value), times)
+    pulled, back, pull_peak = measured(lambda: pull(way, payload, row), times)
+    mapped = payload.startswith("mapped")
+    expected = [value] * len(row) if mapped else value
+    file = isinstance(value, Path) and isinstance(back, Path)
+    result = {
         "push": pushed,
         "pull": pulled,
-        "push_peak": push_peak * 1024,
-        "pull_peak": pull_peak * 1024,
+        "push_peak": push_peak,
+        "pull_peak": pull_peak,
         "exact": payloads.same(payload, expected, back),
-        "stored": stored_bytes(row),
+        "stored": sum(way.stored(one) for one in row) if mapped else way.stored(row),
     }
+    if file and back != value:
+        os.unlink(back)
+    return result
 
 
-if __name__ == "__main__":
-    print(json.dumps(measure(sys.argv[1], sys.argv[2])))
+def measured(work: Any, times: int = 1) -> tuple[float, Any, int]:
+    """Median seconds of some work, its result, and the bytes of memory it took above what was there."""
+    reset_peak()
+    before = resident_kib()
+    seconds = []
+    for _ in range(times):
+        result = None  # what the last time has made is not counted twice
+        started = time.perf_counter()
+        result = work()
+        seconds.append(time.perf_counter() - started)
+    return statistics.median(seconds), result, (peak_kib() - before) * 1024

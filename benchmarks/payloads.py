@@ -1,13 +1,16 @@
 """The values that the benchmarks hand over, each made the same way every time.
 
-A payload is a function without arguments. Files are made below `XCOM_BENCH_FILES`.
+Each has a size of its own; `make("bytes@1000000")` makes one of another. What takes long to make is made once
+and kept below `XCOM_BENCH_FILES`.
 """
 
 from __future__ import annotations
 
+import filecmp
+import json
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +65,14 @@ def pandas_small() -> Any:
 
 def json_records(count: int = 300_000) -> list[dict[str, Any]]:
     """JSON log records, 300,000 dicts of nine fields."""
+    path = _folder() / f"{count}.json"
+    if not path.exists():
+        _write(path, [json.dumps(_records(count)).encode()])
+    records: list[dict[str, Any]] = json.loads(path.read_bytes())
+    return records
+
+
+def _records(count: int) -> list[dict[str, Any]]:
     rng = random.Random(20240229)
     services = [f"service-{n}" for n in range(40)]
     return [
@@ -90,13 +101,16 @@ def image() -> Any:
     import numpy as np
     from PIL import Image
 
-    y, x = np.mgrid[0:3000, 0:4000].astype("float32")
-    rng = _numpy()
-    planes = [
-        127 + 80 * np.sin(x / (300 + 90 * n)) * np.cos(y / (410 - 70 * n)) + rng.normal(0, 3, x.shape)
-        for n in range(3)
-    ]
-    return Image.fromarray(np.clip(np.stack(planes, axis=-1), 0, 255).astype("uint8"))
+    path = _folder() / "image.rgb"
+    if not path.exists():
+        y, x = np.mgrid[0:3000, 0:4000].astype("float32")
+        rng = _numpy()
+        planes = [
+            127 + 80 * np.sin(x / (300 + 90 * n)) * np.cos(y / (410 - 70 * n)) + rng.normal(0, 3, x.shape)
+            for n in range(3)
+        ]
+        _write(path, [np.clip(np.stack(planes, axis=-1), 0, 255).astype("uint8").tobytes()])
+    return Image.frombytes("RGB", (4000, 3000), path.read_bytes())
 
 
 def binary(size: int = 64 * MIB) -> bytes:
@@ -106,19 +120,26 @@ def binary(size: int = 64 * MIB) -> bytes:
 
 def file(size: int = 512 * MIB) -> Path:
     """A file of 512 MiB, random."""
-    path = Path(os.environ["XCOM_BENCH_FILES"]) / f"{size}.bin"
+    path = _folder() / f"{size}.bin"
     if not path.exists():
         rng = random.Random(20240229)
-        part = path.with_suffix(f".{os.getpid()}.part")
-        with part.open("wb") as out:
-            for _ in range(0, size, 16 * MIB):
-                out.write(rng.randbytes(min(16 * MIB, size)))
-        part.rename(path)
+        _write(path, (rng.randbytes(min(16 * MIB, size - done)) for done in range(0, size, 16 * MIB)))
     return path
 
 
+def _folder() -> Path:
+    return Path(os.environ["XCOM_BENCH_FILES"])
+
+
+def _write(path: Path, pieces: Iterable[bytes]) -> None:
+    part = path.with_suffix(f".{os.getpid()}.part")
+    with part.open("wb") as out:
+        out.writelines(pieces)
+    part.rename(path)
+
+
 def small_dict() -> dict[str, Any]:
-    """A dict of about 200 bytes."""
+    """A dict of about 200 bytes; medians of 100 times."""
     return {
         "table": "warehouse.orders",
         "partition": "2024-02-29",
@@ -129,12 +150,17 @@ def small_dict() -> dict[str, Any]:
     }
 
 
+def mapped(count: int = 1000) -> dict[str, Any]:
+    """1,000 mapped values: a dict of about 200 bytes from each of 1,000 task instances, pulled as one list."""
+    return small_dict()
+
+
 def three_frames() -> dict[str, Any]:
     """A dict of three pandas frames of 100,000 rows, with `multiple_outputs`: each key, then the whole."""
     return {name: pandas_mixed(100_000) for name in ("orders", "customers", "returns")}
 
 
-PAYLOADS: dict[str, Callable[[], Any]] = {
+PAYLOADS: dict[str, Callable[..., Any]] = {
     "pandas mixed": pandas_mixed,
     "polars mixed": polars_mixed,
     "pandas random": pandas_random,
@@ -145,23 +171,32 @@ PAYLOADS: dict[str, Callable[[], Any]] = {
     "bytes": binary,
     "file": file,
     "small dict": small_dict,
-    "1000 mapped": small_dict,
+    "mapped": mapped,
     "three frames": three_frames,
 }
 
 
+def split(payload: str) -> tuple[str, int | None]:
+    """Name and size of `name@size`; None where it has the size of its own."""
+    name, _, size = payload.partition("@")
+    return name, int(size) if size else None
+
+
+def make(payload: str) -> Any:
+    """The value of `name` or `name@size`."""
+    name, size = split(payload)
+    return PAYLOADS[name]() if size is None else PAYLOADS[name](size)
+
+
 def same(payload: str, one: Any, other: Any) -> bool:
     """Whether a pulled value is what was pushed; outside the measured time."""
-    import pandas as pd
-
-    if isinstance(one, pd.DataFrame):
-        return bool(one.equals(other))
+    payload, _ = split(payload)
     if hasattr(one, "equals"):
         return bool(one.equals(other))
     if payload == "numpy":
         return bool((one == other).all())
     if payload == "file":
-        return one.stat().st_size == Path(other).stat().st_size
+        return filecmp.cmp(one, other, shallow=False)
     if payload == "image":
         return one.size == other.size and one.tobytes() == other.tobytes()
     if payload == "three frames":

@@ -1,6 +1,10 @@
-"""Runs moto's S3 and Valkey on free ports until standard input is closed; prints the ports as JSON.
+"""Runs moto's S3 and Valkey on free ports, and keeps count of the requests to S3.
 
-The same two servers that `make run` of a generated project starts; here both at once.
+    python servers.py FOLDER
+
+Prints the ports as JSON. Then, for each line `empty` on standard input, both servers forget what they hold and
+`done` is printed; when standard input is closed, they end. They are the servers that `make run` of a generated
+project starts, but Valkey writes nothing to the disk here: rewriting its log would disturb at random.
 """
 
 from __future__ import annotations
@@ -8,17 +12,47 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import urllib.request
 from pathlib import Path
 
 from xcom_bench import services
 
+BUCKET = "bench"
+
+
+def count_requests(folder: Path) -> None:
+    """Have moto's server write one line for each request into requests.log."""
+    logger = logging.getLogger("werkzeug")
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    logger.addHandler(logging.FileHandler(folder / "requests.log", mode="w"))
+
+
+def empty(s3: int, redis: int) -> None:
+    """Forget all objects and keys; the bucket stays."""
+    from redis import Redis
+
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # never through a proxy
+    for method, path in (("POST", "moto-api/reset"), ("PUT", BUCKET)):
+        opener.open(urllib.request.Request(f"http://127.0.0.1:{s3}/{path}", method=method), timeout=60).close()
+    with Redis(port=redis) as client:
+        client.flushall()
+
 
 def main(folder: Path) -> None:
-    """Start both, say where, wait."""
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # moto's server tells of every request
-    with services._moto(folder, "bench") as s3, services._valkey(folder, "") as redis:
+    """Start both, say where, do as told."""
+    from redis import Redis
+
+    count_requests(folder)
+    with services._moto(folder, BUCKET) as s3, services._valkey(folder, "") as redis:
+        with Redis(port=redis) as client:
+            client.config_set("appendonly", "no")
+            client.config_set("save", "")
         print(json.dumps({"s3": s3, "redis": redis}), flush=True)
-        sys.stdin.read()
+        for line in sys.stdin:
+            if line.strip() == "empty":
+                empty(s3, redis)
+                print("done", flush=True)
 
 
 if __name__ == "__main__":
