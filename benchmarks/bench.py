@@ -48,7 +48,17 @@ WAYS = {
 }
 # Not polars: see zygote.py.
 AIRFLOW = ["airflow", "airflow.sdk.bases.xcom", "airflow.sdk.configuration", "airflow.sdk.serde"]
-AIRFLOW += ["numpy", "pandas", "pyarrow.parquet", "PIL.Image", "obstore", "boto3", "redis", "s3fs", "zstandard"]
+AIRFLOW += [
+    "numpy",
+    "pandas",
+    "pyarrow.parquet",
+    "PIL.Image",
+    "obstore",
+    "boto3",
+    "redis",
+    "s3fs",
+    "zstandard",
+]
 DAGSTER_MODULES = ["numpy", "pandas", "PIL.Image", "dagster", "dagster_aws.s3"]
 
 
@@ -63,7 +73,8 @@ class Lines:
             stdout=subprocess.PIPE,
             text=True,
         )
-        assert self.process.stdin and self.process.stdout
+        assert self.process.stdin
+        assert self.process.stdout
         self.input: IO[str] = self.process.stdin
         self.output: IO[str] = self.process.stdout
 
@@ -90,21 +101,29 @@ class Bench:
         self.servers = Lines(sys.executable, "servers.py", [str(folder)], dict(os.environ))
         ports = json.loads(self.servers.output.readline())
         self.env = environment(folder, ports["s3"], ports["redis"])
-        self.airflow = Lines(sys.executable, "zygote.py", AIRFLOW, self.env)
-        self.dagster = Lines(DAGSTER, "zygote.py", DAGSTER_MODULES, self.env) if DAGSTER.exists() else None
+        self.zygotes: dict[str, Lines] = {}
+        for contestant in CONTESTANTS:  # all at once: each takes seconds
+            if contestant.backend != "dagster" or DAGSTER.exists():
+                self.zygote(contestant.backend)
+
+    def zygote(self, backend: str) -> Lines:
+        """What a backend's measurements are forked from: Airflow reads which it is while it is imported."""
+        if backend not in self.zygotes:
+            python, modules = (
+                (DAGSTER, DAGSTER_MODULES) if backend == "dagster" else (sys.executable, AIRFLOW)
+            )
+            env = {**self.env, "AIRFLOW__CORE__XCOM_BACKEND": backend}
+            self.zygotes[backend] = Lines(python, "zygote.py", modules, env)
+        return self.zygotes[backend]
 
     def call(self, module: str, arguments: list[Any], contestant: Contestant | None = None) -> dict[str, Any]:
         """One measurement in a process of its own; then everything stored is removed again."""
-        zygote, own = self.airflow, {}
-        if contestant:
-            own = {n: value.replace("{folder}", str(self.folder)) for n, value in contestant.environment.items()}
-            own["AIRFLOW__CORE__XCOM_BACKEND"] = contestant.backend
-            if contestant.backend == "dagster":
-                if self.dagster is None:
-                    return {"refused": "not installed"}
-                zygote = self.dagster
+        contestant = contestant or named("ours, s3")
+        if contestant.backend == "dagster" and not DAGSTER.exists():
+            return {"refused": "not installed"}
+        own = {n: value.replace("{folder}", str(self.folder)) for n, value in contestant.environment.items()}
         job = {"module": module, "arguments": arguments, "environment": own}
-        result: dict[str, Any] = json.loads(zygote.ask(json.dumps(job)))
+        result: dict[str, Any] = json.loads(self.zygote(contestant.backend).ask(json.dumps(job)))
         self.servers.ask("empty")
         for name in ("ours", "peer"):
             shutil.rmtree(self.folder / name, ignore_errors=True)
@@ -112,9 +131,8 @@ class Bench:
 
     def end(self) -> None:
         """End all processes."""
-        for process in (self.airflow, self.dagster, self.servers):
-            if process:
-                process.end()
+        for process in (*self.zygotes.values(), self.servers):
+            process.end()
 
 
 def environment(folder: Path, s3_port: int, redis_port: int) -> dict[str, str]:
@@ -141,7 +159,7 @@ def transfers(bench: Bench, payloads: list[str], rounds: int) -> Iterator[dict[s
         refused: set[str] = set()
         for round_ in range(rounds):
             for contestant in CONTESTANTS:
-                if contestant.name in refused or (contestant.only and split(payload)[0] not in contestant.only):
+                if contestant.name in refused or not contestant.takes_part(split(payload)[0]):
                     continue
                 result = bench.call("measure", [contestant.backend, payload], contestant)
                 if "refused" in result:
@@ -155,8 +173,8 @@ def transfers(bench: Bench, payloads: list[str], rounds: int) -> Iterator[dict[s
 def round_trips(bench: Bench) -> Iterator[dict[str, Any]]:
     """Requests that the servers count."""
     for contestant in CONTESTANTS:
-        if contestant.server in ("moto", "valkey") and not contestant.only:
-            for payload in ("small dict", "mapped"):
+        for payload in ("small dict", "mapped"):
+            if contestant.server in ("moto", "valkey") and contestant.takes_part(payload):
                 result = bench.call("trips", [contestant.backend, payload, contestant.server], contestant)
                 yield {"payload": payload, "contestant": contestant.name, **result}
 
@@ -177,7 +195,9 @@ def scaling(bench: Bench, rounds: int, largest: int) -> Iterator[dict[str, Any]]
                     yield {"payload": payload, "size": size, "contestant": name, "round": round_, **result}
 
 
-def end_to_end(bench: Bench, payloads: tuple[str, ...], rounds: int, repeats: int) -> Iterator[dict[str, Any]]:
+def end_to_end(
+    bench: Bench, payloads: tuple[str, ...], rounds: int, repeats: int
+) -> Iterator[dict[str, Any]]:
     """Whole DAG runs."""
     bench.call("endtoend", ["migrate"])
     for payload in payloads:

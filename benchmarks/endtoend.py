@@ -1,8 +1,8 @@
 """A whole DAG run with one payload: produce, hand over, consume, through `dag.test()`.
 
 The way is how the payload is returned: as `value`, as `lazy`, as `lazy, not loaded` (the consumer leaves the
-handle alone), or `without` (made, but not handed over). This is where it shows that Airflow walks through what
-a task returns and takes. `zygote.py` calls `main` in a process of its own.
+handle alone), or `without` (made, but not handed over). This is where it shows that Airflow walks through
+what a task returns and takes. `zygote.py` calls `main` in a process of its own.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ def main(payload: str) -> dict[str, Any]:
     body = whole(encoded)
     meta = encoded.meta
     result["stored"] = encoded.length
-    del value, encoded
+    value = encoded = None
     gc.collect()
     result["decode"] = timed(lambda: codec.decode(Encoded(body), meta, options), times)
     result |= obstore_seconds(body, times)

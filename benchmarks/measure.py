@@ -1,7 +1,7 @@
 """One measurement in a fresh process: push a payload, pull it again; seconds, memory, stored bytes.
 
-The class is used through the methods that Airflow calls, `serialize_value` and `deserialize_value`. Before the
-clock starts, a small value of the same kind has gone there and back, so that imports and connections are
+The class is used through the methods that Airflow calls, `serialize_value` and `deserialize_value`. Before
+the clock starts, a small value of the same kind has gone there and back, so that imports and connections are
 not counted; what they cost is measured by rest.py. `zygote.py` calls `main` in a process of its own.
 """
 
@@ -18,7 +18,7 @@ from typing import Any
 
 import payloads
 
-TIMES = 100  # a push of a small value is repeated so often, and the median counts
+TIMES = 50  # a push of a small value is repeated so often, and the median counts
 
 
 class Row:

@@ -139,7 +139,7 @@ def _write(path: Path, pieces: Iterable[bytes]) -> None:
 
 
 def small_dict() -> dict[str, Any]:
-    """A dict of about 200 bytes; medians of 100 times."""
+    """A dict of about 200 bytes; medians of 50 times."""
     return {
         "table": "warehouse.orders",
         "partition": "2024-02-29",
@@ -151,7 +151,7 @@ def small_dict() -> dict[str, Any]:
 
 
 def mapped(count: int = 1000) -> dict[str, Any]:
-    """1,000 mapped values: a dict of about 200 bytes from each of 1,000 task instances, pulled as one list."""
+    """1,000 mapped values: a dict of 200 bytes from each of 1,000 task instances, pulled as one list."""
     return small_dict()
 
 

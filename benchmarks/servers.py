@@ -34,7 +34,9 @@ def empty(s3: int, redis: int) -> None:
 
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # never through a proxy
     for method, path in (("POST", "moto-api/reset"), ("PUT", BUCKET)):
-        opener.open(urllib.request.Request(f"http://127.0.0.1:{s3}/{path}", method=method), timeout=60).close()
+        opener.open(
+            urllib.request.Request(f"http://127.0.0.1:{s3}/{path}", method=method), timeout=60
+        ).close()
     with Redis(port=redis) as client:
         client.flushall()
 
