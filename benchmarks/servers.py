@@ -2,9 +2,9 @@
 
     python servers.py FOLDER
 
-Prints the ports as JSON. Then, for each line `empty` on standard input, both servers forget what they hold and
-`done` is printed; when standard input is closed, they end. They are the servers that `make run` of a generated
-project starts, but Valkey writes nothing to the disk here: rewriting its log would disturb at random.
+Prints the ports as JSON. Then, for each line `empty` on standard input, both servers forget what they hold
+and `done` is printed; when standard input is closed, they end. They are the servers that `make run` of a
+generated project starts, but Valkey writes nothing to the disk: rewriting its log would disturb at random.
 """
 
 from __future__ import annotations

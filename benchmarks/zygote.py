@@ -2,10 +2,10 @@
 
     python zygote.py MODULE...
 
-Imports the modules, then reads jobs from standard input, one line of JSON each: the module whose `main` to call,
-its arguments, environment variables. Prints the result of each as a line of JSON. A forked process has made no
-client and started no thread, and its peak memory is its own: `measure.py` resets it. Polars must not be among
-the modules: its threads start when it is imported, and a forked process would wait for them for ever.
+Imports the modules, then reads jobs from standard input, one line of JSON each: the module whose `main` to
+call, its arguments, environment variables. Prints the result of each as a line of JSON. A forked process has
+made no client and started no thread, and its peak memory is its own: `measure.py` resets it. Polars must not
+be among the modules: its threads start on import, and a forked process would wait for them for ever.
 """
 
 from __future__ import annotations
