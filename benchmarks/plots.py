@@ -84,6 +84,7 @@ def _seconds(results: report.Results, path: Path) -> None:
 
 def _scaling(results: report.Results, path: Path) -> None:
     from matplotlib import pyplot
+    from matplotlib.ticker import FuncFormatter, NullFormatter
 
     titles = {
         "pandas mixed": ("pandas frame", "rows of 100 bytes"),
@@ -103,6 +104,8 @@ def _scaling(results: report.Results, path: Path) -> None:
         for axis in (axes[0][column], axes[1][column]):
             axis.set_xscale("log")
             axis.set_yscale("log")
+            axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axis.yaxis.set_minor_formatter(NullFormatter())
             axis.grid(alpha=0.3)
             axis.spines[["top", "right"]].set_visible(False)
             axis.tick_params(labelsize=8)

