@@ -29,5 +29,5 @@ def test_pipelines_hand_over_more_than_100_mb() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout
-    assert re.search(r"sensor_archive.*13\d MB", done.stdout), done.stdout
-    assert re.search(r"web_logs.*800,000 items", done.stdout), done.stdout
+    assert re.search(r"export\.csv +13\d MB", done.stdout), done.stdout
+    assert re.search(r"parse .*800,000 items", done.stdout), done.stdout

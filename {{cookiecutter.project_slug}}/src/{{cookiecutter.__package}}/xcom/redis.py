@@ -387,7 +387,8 @@ class RedisStore:
         self.server.run(("UNLINK", *payload))
 
     def take_over(self, address: Address, attempt: Attempt) -> None:
-        """Claim the task for a second or later try, after Airflow has confirmed that it is current.
+        """Claim the task for a second or later try, after Airflow has confirmed that it is current; nobody is
+        asked if the task is claimed for it already.
 
         Raises:
             Superseded: a still later try has begun.
