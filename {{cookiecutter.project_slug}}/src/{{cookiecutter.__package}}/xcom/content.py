@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import mmap
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -13,6 +15,8 @@ from . import scratch
 from .errors import PayloadAltered, PayloadTruncated
 from .reference import Reference
 from .store import Store
+
+_SMALL = 2**20  # bytes; hashing more than that takes longer than starting a thread for it
 
 
 class StoredContent:
@@ -29,10 +33,29 @@ class StoredContent:
         return self._ref.length
 
     def buffer(self) -> memoryview:
-        """The whole payload in memory."""
+        """The whole payload in memory. What is large can be written to, so nobody has to copy it."""
+        if self._data is None and self._ref.length > _SMALL:
+            return self._assembled()
         data = self._store.fetch(self._ref) if self._data is None else self._data
         verify(self._ref, data.nbytes, hashlib.sha256(data).hexdigest())
         return data
+
+    def _assembled(self) -> memoryview:
+        """The pieces put together; the digest is computed while the next ones travel."""
+        ref, digest, place = self._ref, hashlib.sha256(), 0
+        whole = memoryview(b"")
+        with ThreadPoolExecutor(1, thread_name_prefix="xcom-sha256") as hasher:
+            for piece in self._store.stream(ref):
+                end = place + piece.nbytes
+                if end > ref.length:
+                    verify(ref, end, "")
+                if not whole:  # not before the store has confirmed that length
+                    whole = _room(ref.length)
+                whole[place:end] = piece
+                hasher.submit(digest.update, whole[place:end])
+                place = end
+        verify(ref, place, digest.hexdigest())
+        return whole
 
     def file(self, name: str) -> Path:
         """The whole payload as a private file called `name`."""
@@ -51,6 +74,11 @@ class StoredContent:
     def reader(self) -> BinaryIO | None:
         """A reader of ranges, not verified."""
         return self._store.reader(self._ref)
+
+
+def _room(length: int) -> memoryview:
+    """Memory of this process alone, which nobody clears first as `bytearray` does."""
+    return memoryview(mmap.mmap(-1, length, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
 
 
 class Measured:
