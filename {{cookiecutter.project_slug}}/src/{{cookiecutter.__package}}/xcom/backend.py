@@ -207,15 +207,17 @@ class XComBackend(BaseXCom):
                 attempts.confirm(address, attempt)
                 _log("push", address, _plain_kind(value), "", size, "row", started)
                 return value
-            ref = cls._keep(address, attempt, value, is_lazy)
+            ref, row = cls._keep(address, attempt, value, is_lazy)
         except XComError as error:
             raise error.about(address) from error.__cause__
         _log("push", address, ref.kind, ref.summary, ref.length, ref.where, started)
-        return ref.row()
+        return row
 
     @classmethod
-    def _keep(cls, address: Address, attempt: Attempt, value: Any, is_lazy: bool) -> Reference:
-        """Encode and store a value, ask Airflow, commit. Returns the reference."""
+    def _keep(
+        cls, address: Address, attempt: Attempt, value: Any, is_lazy: bool
+    ) -> tuple[Reference, dict[str, Any]]:
+        """Encode and store a value, ask Airflow, commit. Returns the reference, and its row."""
         store = cls.store()
         codec_options = cls.codec_options()
         payload = codec_for(value).encode(value, codec_options)
@@ -241,10 +243,11 @@ class XComBackend(BaseXCom):
             lazy=is_lazy,
             meta=payload.meta,
         )
-        _check_row(ref.row(), ref.kind, cls.too_large_advice)
+        row = ref.row()
+        _check_row(row, ref.kind, cls.too_large_advice)
         attempts.confirm(address, attempt)
         store.commit(ref)
-        return ref
+        return ref, row
 
     @classmethod
     def _plain_size(cls, value: Any) -> int | None:
