@@ -151,7 +151,7 @@ def _parse(row: dict[str, Any]) -> Reference:
 
 
 def _shallow(item: Any) -> dict[str, Any]:
-    """The fields of a dataclass: `asdict` would copy all that is in them, which takes longer than the rest."""
+    """The fields of a dataclass. `asdict` would copy all that is in them, which takes longest of all."""
     return {name: getattr(item, name) for name in item.__dataclass_fields__}
 
 
