@@ -302,7 +302,12 @@ def targets(whole: dict[str, Any]) -> list[tuple[str, str, str, bool | None]]:
         compare(f"{payload}, s3", "≤ 1.25 × the raw transfer", value, (value or 9) <= 1.25)
     memory = peak(of(results, "file", "ours, s3"))
     compare(
-        "file of 512 MiB, s3", "constant memory", memory and memory / 1e6, (memory or 1e12) <= 64 * 2**20, 0, " MB"
+        "file of 512 MiB, s3",
+        "constant memory",
+        memory and memory / 1e6,
+        (memory or 1e12) <= 64 * 2**20,
+        0,
+        " MB",
     )
     for payload in ("pandas mixed", "polars mixed", "pandas random"):
         value = ratio(total(of(results, payload, "ours, s3")), limit_of(results, payload, "moto"))
