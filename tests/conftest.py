@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -77,15 +78,19 @@ def template_repository(machine: Machine, tmp_path_factory: pytest.TempPathFacto
 @pytest.fixture(scope="session")
 def bake_into(machine: Machine, cookiecutter_config: Path, template_repository: Path) -> Bake:
     """Bake a project below a folder, of this template or another: `bake_into(folder, xcom_backend="s3")`."""
+    temporary = machine.home / "tmp"  # cookiecutter leaves each rendered hook there
+    temporary.mkdir(exist_ok=True)
 
     def bake_project(folder: Path, template: Path = template_repository, **answers: str) -> BakedProject:
-        made = cookiecutter(
-            str(template),
-            no_input=True,
-            extra_context=answers,
-            output_dir=str(folder),
-            config_file=str(cookiecutter_config),
-        )
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(tempfile, "tempdir", str(temporary))
+            made = cookiecutter(
+                str(template),
+                no_input=True,
+                extra_context=answers,
+                output_dir=str(folder),
+                config_file=str(cookiecutter_config),
+            )
         return BakedProject(Path(made), answers, machine)
 
     return bake_project

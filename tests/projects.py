@@ -103,6 +103,9 @@ class Machine:
         self, name: str, *arguments: str | Path, cwd: Path, **options: Any
     ) -> subprocess.CompletedProcess[str]:
         """Run a command that is installed beside this pytest: cookiecutter, cruft, ruff, check-jsonschema."""
+        temporary = self.home / "tmp"  # cookiecutter leaves each rendered hook there
+        temporary.mkdir(exist_ok=True)
+        options = {"TMPDIR": str(temporary), **options}
         return self.run(Path(sys.executable).with_name(name), *arguments, cwd=cwd, **options)
 
 

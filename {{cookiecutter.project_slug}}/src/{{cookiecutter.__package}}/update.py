@@ -262,6 +262,7 @@ def cruft(*arguments: str | Path, cwd: Path) -> None:
         "GIT_CONFIG_GLOBAL": os.devnull,  # apply.whitespace and the like
         "GIT_CONFIG_NOSYSTEM": "1",
         "GIT_CEILING_DIRECTORIES": str(cwd),
+        "TMPDIR": str(cwd),  # where it leaves files that nobody removes
     }
     done = subprocess.run(
         [sys.executable, "-I", "-X", "utf8", "-m", "cruft", *map(str, arguments)],
