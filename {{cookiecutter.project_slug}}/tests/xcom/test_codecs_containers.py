@@ -244,7 +244,9 @@ FRAMES = {
 def test_the_peak_is_the_frame_and_its_encoded_bytes(name: str) -> None:
     form, size = name.rpartition(" ")[2], 400_000 * 15 * 8
     code = MEASURE.replace("{form}", form).replace("{value}", FRAMES[name]).replace("{size}", str(size))
-    used, read, size, encoded = map(int, run(code).split())
+    # What Arrow's threads keep for themselves differs from time to time; what a codec takes does not.
+    measured = [tuple(map(int, run(code).split())) for _ in range(2)]
+    used, read, size, encoded = map(min, zip(*measured, strict=True))
     some = 16 * 2**20  # one batch of rows
     assert used <= 1.5 * encoded + some
     assert read <= size + 1.5 * encoded + some
