@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.util
+import itertools
 import json
 import os
 import re
@@ -270,7 +271,14 @@ class RedisStore:
     def fetch_many(self, refs: Sequence[Reference]) -> Iterator[memoryview]:
         """The payloads; those that have one chunk by one round trip for all of them."""
         for ref, first in zip(refs, self._first(refs), strict=True):
-            yield first if ref.length <= CHUNK else memoryview(b"".join([first, *self._rest(ref)]))
+            if ref.length <= CHUNK:
+                yield first
+                continue
+            whole, place = bytearray(ref.length), 0
+            for piece in itertools.chain([first], self._rest(ref)):
+                whole[place : place + piece.nbytes] = piece
+                place += piece.nbytes
+            yield memoryview(whole).toreadonly()
 
     def stream(self, ref: Reference) -> Iterator[memoryview]:
         """The payload chunk by chunk, a few in memory at a time. Raises as `fetch` does."""
