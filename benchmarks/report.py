@@ -399,7 +399,9 @@ def readme_section(whole: dict[str, Any]) -> str:
             continue
         peer = best_peer(results, payload)
         theirs = of(results, payload, peer.name) if peer else []
-        dagster = total(of(results, payload, "Dagster S3 pickle"))
+        dagster = named("Dagster S3 pickle").takes_part(payload) and total(
+            of(results, payload, "Dagster S3 pickle")
+        )
         redis = total(of(results, payload, "ours, redis"))
         stored = [number((median(of_, "stored") or 0) / 1e6, 1) if of_ else "" for of_ in (ours, theirs)]
         memory = [number((peak(of_) or 0) / 1e6, 0) if of_ else "" for of_ in (ours, theirs)]
@@ -409,7 +411,7 @@ def readme_section(whole: dict[str, Any]) -> str:
                 _seconds(total(ours)),
                 _seconds(redis) or "too large",
                 _seconds(total(theirs)) or "cannot",
-                _seconds(dagster) or "",
+                _seconds(dagster or None) or "–",
                 f"{stored[0]} / {stored[1] or '–'}",
                 f"{memory[0]} / {memory[1] or '–'}",
             ]
@@ -425,7 +427,7 @@ def readme_section(whole: dict[str, Any]) -> str:
         '"cannot" is a value that it refuses.\n\n'
         + grid(head, rows)
         + "\n![Seconds of push and pull](docs/bench-seconds.png)\n"
-        "\n![Time and memory against size](docs/bench-scaling.png)\n"
+        + ("\n![Time and memory against size](docs/bench-scaling.png)\n" if whole.get("scaling") else "")
     )
 
 
@@ -441,8 +443,8 @@ def write_readme(whole: dict[str, Any], folder: Path) -> None:
     after = rest.partition(END)[2]
     readme.write_text(f"{before}{BEGIN}\n\n{readme_section(whole)}\n{END}{after}", encoding="utf-8")
     (ROOT / "docs").mkdir(exist_ok=True)
-    for plot in ("bench-seconds.png", "bench-scaling.png"):
-        shutil.copy(folder / plot, ROOT / "docs" / plot)
+    for plot in folder.glob("bench-*.png"):
+        shutil.copy(plot, ROOT / "docs" / plot.name)
 
 
 def main(path: Path) -> None:
