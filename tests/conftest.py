@@ -78,12 +78,10 @@ def template_repository(machine: Machine, tmp_path_factory: pytest.TempPathFacto
 @pytest.fixture(scope="session")
 def bake_into(machine: Machine, cookiecutter_config: Path, template_repository: Path) -> Bake:
     """Bake a project below a folder, of this template or another: `bake_into(folder, xcom_backend="s3")`."""
-    temporary = machine.home / "tmp"  # cookiecutter leaves each rendered hook there
-    temporary.mkdir(exist_ok=True)
 
     def bake_project(folder: Path, template: Path = template_repository, **answers: str) -> BakedProject:
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(tempfile, "tempdir", str(temporary))
+            patched.setattr(tempfile, "tempdir", str(machine.temporary))
             made = cookiecutter(
                 str(template),
                 no_input=True,

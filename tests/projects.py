@@ -58,6 +58,13 @@ class Machine:
 
     home: Path
 
+    @property
+    def temporary(self) -> Path:
+        """Its temporary folder, where cookiecutter leaves each rendered hook."""
+        folder = self.home / "tmp"
+        folder.mkdir(exist_ok=True)
+        return folder
+
     def environment(self, **more: str) -> dict[str, str]:
         """The caller's environment without what would reach into a project, with `more` on top."""
         inherited = {
@@ -103,9 +110,7 @@ class Machine:
         self, name: str, *arguments: str | Path, cwd: Path, **options: Any
     ) -> subprocess.CompletedProcess[str]:
         """Run a command that is installed beside this pytest: cookiecutter, cruft, ruff, check-jsonschema."""
-        temporary = self.home / "tmp"  # cookiecutter leaves each rendered hook there
-        temporary.mkdir(exist_ok=True)
-        options = {"TMPDIR": str(temporary), **options}
+        options = {"TMPDIR": str(self.temporary), **options}
         return self.run(Path(sys.executable).with_name(name), *arguments, cwd=cwd, **options)
 
 

@@ -590,6 +590,13 @@ def test_one_that_is_altered_is_named(mapped: list[Any]) -> None:
     assert caught.value.address.map_index == 3
 
 
+def test_one_that_is_gone_is_named(mapped: list[Any]) -> None:
+    Path(urlsplit(mapped[3]["uri"]).path).unlink()
+    with pytest.raises(errors.PayloadMissing, match="XCom 'value' of orders") as caught:
+        S3XComBackend._load_many(mapped)
+    assert caught.value.address.map_index == 3
+
+
 # -- what Airflow expects of a backend --------------------------------------------------------------
 
 

@@ -147,7 +147,7 @@ class XComBackend(BaseXCom):
             return [cls.load_value(row) for row in values]
         fetched = _fetched(small)
         found = [
-            cls.load_value(row) if ref is None else _decoded(ref, next(fetched))
+            cls.load_value(row) if ref is None else _decoded(ref, fetched)
             for ref, row in zip(refs, values, strict=True)
         ]
         kinds = ", ".join(dict.fromkeys(ref.kind for ref in small))
@@ -308,11 +308,13 @@ def load(ref: Reference, columns: Sequence[str] | None = None) -> Any:
     return value
 
 
-def _decoded(ref: Reference, data: memoryview | None = None, columns: Sequence[str] | None = None) -> Any:
-    """The value of a reference, whose payload may have been fetched already."""
+def _decoded(
+    ref: Reference, fetched: Iterator[memoryview] | None = None, columns: Sequence[str] | None = None
+) -> Any:
+    """The value of a reference, whose payload may be the next of those that are fetched together."""
     try:
         codec = codec_named(ref.codec)
-        content = StoredContent(ref, store_of(ref), data)
+        content = StoredContent(ref, store_of(ref), None if fetched is None else next(fetched))
         if columns is None:
             return codec.decode(content, ref.meta, _codec_options())
         if hasattr(codec, "select"):

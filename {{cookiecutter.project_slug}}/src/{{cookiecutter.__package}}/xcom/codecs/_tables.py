@@ -11,6 +11,7 @@ import base64
 import hashlib
 import io
 import struct
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any
@@ -326,7 +327,7 @@ def _check_rows(found: int, promised: int) -> None:
         raise PayloadUnreadable(f"The table has {found:,} rows instead of {promised}")
 
 
-class TableCodec:
+class TableCodec(ABC):
     """What the codecs do alike whose values have the columns of an Arrow table.
 
     A subclass has `what` for a person's eyes, puts "shape" into meta, and makes a value of batches.
@@ -334,9 +335,9 @@ class TableCodec:
 
     what: str
 
+    @abstractmethod
     def value(self, schema: Any, batches: Iterator[Any], shape: str) -> Any:
         """The value of a schema and record batches."""
-        raise NotImplementedError
 
     def decode(self, content: Content, meta: dict[str, Any], options: Options) -> Any:
         """What was pushed."""
