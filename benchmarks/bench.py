@@ -30,7 +30,7 @@ BUILD = HERE.parent / "build" / "bench"
 PROJECT = BUILD / "xcom-bench"
 DAGSTER = BUILD / "dagster" / "bin" / "python"
 
-QUICK_PAYLOADS = ["pandas small", "numpy", "small dict", "json records@30000"]
+QUICK_PAYLOADS = ["pandas small", "numpy", "small dict", "json records@10000"]
 SCALING = {
     "pandas mixed": ("ours, s3", "ours, s3 on file://", "Airflow object storage"),
     "bytes": ("ours, s3", "ours, redis"),
@@ -46,20 +46,11 @@ WAYS = {
     "ours, s3": ("without", "lazy, not loaded", "lazy", "value"),
     "Airflow object storage": ("without", "value"),
 }
-# Not polars: see zygote.py.
-AIRFLOW = ["airflow", "airflow.sdk.bases.xcom", "airflow.sdk.configuration", "airflow.sdk.serde"]
-AIRFLOW += [
-    "numpy",
-    "pandas",
-    "pyarrow.parquet",
-    "PIL.Image",
-    "obstore",
-    "boto3",
-    "redis",
-    "s3fs",
-    "zstandard",
-]
-DAGSTER_MODULES = ["numpy", "pandas", "PIL.Image", "dagster", "dagster_aws.s3"]
+# What the processes have imported already that measurements are forked from. Not polars: see zygote.py.
+BARE = ["airflow", "airflow.sdk.bases.xcom", "airflow.sdk.configuration", "airflow.sdk.serde"]
+LIBRARIES = ["numpy", "pandas", "pyarrow.parquet", "PIL.Image"]
+CLIENTS = ["obstore", "boto3", "redis", "s3fs", "zstandard"]
+DAGSTER_MODULES = [*LIBRARIES, "dagster", "dagster_aws.s3"]
 
 
 class Lines:
@@ -103,27 +94,41 @@ class Bench:
         self.env = environment(folder, ports["s3"], ports["redis"])
         self.zygotes: dict[str, Lines] = {}
         for contestant in CONTESTANTS:  # all at once: each takes seconds
-            if contestant.backend != "dagster" or DAGSTER.exists():
-                self.zygote(contestant.backend)
+            if self.kind(contestant) != "dagster" or DAGSTER.exists():
+                self.zygote(self.kind(contestant))
 
-    def zygote(self, backend: str) -> Lines:
-        """What a backend's measurements are forked from: Airflow reads which it is while it is imported."""
-        if backend not in self.zygotes:
-            python, modules = (
-                (DAGSTER, DAGSTER_MODULES) if backend == "dagster" else (sys.executable, AIRFLOW)
-            )
-            env = {**self.env, "AIRFLOW__CORE__XCOM_BACKEND": backend}
-            self.zygotes[backend] = Lines(python, "zygote.py", modules, env)
-        return self.zygotes[backend]
+    @staticmethod
+    def kind(contestant: Contestant) -> str:
+        """What a contestant's measurements are forked from. Ours on Redis asks whether it is the backend."""
+        if contestant.server == "valkey":
+            return contestant.backend
+        return "dagster" if contestant.backend == "dagster" else "airflow"
 
-    def call(self, module: str, arguments: list[Any], contestant: Contestant | None = None) -> dict[str, Any]:
+    def zygote(self, kind: str) -> Lines:
+        """What measurements are forked from.
+
+        Args:
+            kind: "airflow", "dagster", "bare" (Airflow without what backends import), or the dotted path of
+                the configured backend, where that counts: Airflow reads it while it is imported.
+        """
+        if kind not in self.zygotes:
+            modules = {"bare": BARE, "dagster": DAGSTER_MODULES}.get(kind, [*BARE, *LIBRARIES, *CLIENTS])
+            env = {**self.env, "AIRFLOW__CORE__XCOM_BACKEND": kind} if "." in kind else self.env
+            python = DAGSTER if kind == "dagster" else sys.executable
+            self.zygotes[kind] = Lines(python, "zygote.py", modules, env)
+        return self.zygotes[kind]
+
+    def call(
+        self, module: str, arguments: list[Any], contestant: Contestant | None = None, kind: str = ""
+    ) -> dict[str, Any]:
         """One measurement in a process of its own; then everything stored is removed again."""
         contestant = contestant or named("ours, s3")
-        if contestant.backend == "dagster" and not DAGSTER.exists():
+        kind = kind or self.kind(contestant)
+        if kind == "dagster" and not DAGSTER.exists():
             return {"refused": "not installed"}
         own = {n: value.replace("{folder}", str(self.folder)) for n, value in contestant.environment.items()}
         job = {"module": module, "arguments": arguments, "environment": own}
-        result: dict[str, Any] = json.loads(self.zygote(contestant.backend).ask(json.dumps(job)))
+        result: dict[str, Any] = json.loads(self.zygote(kind).ask(json.dumps(job)))
         self.servers.ask("empty")
         for name in ("ours", "peer"):
             shutil.rmtree(self.folder / name, ignore_errors=True)
@@ -180,15 +185,18 @@ def round_trips(bench: Bench, mapped: str) -> Iterator[dict[str, Any]]:
 
 
 def scaling(bench: Bench, rounds: int, largest: int) -> Iterator[dict[str, Any]]:
-    """Time and memory against size. The largest size is measured twice at most: it takes long."""
+    """Time and memory against size. The largest size is measured twice at most: it takes long.
+
+    Args:
+        largest: megabytes, or mapped values, to go up to.
+    """
     for payload, names in SCALING.items():
         for size in SIZES[payload]:
             megabytes = size / 10_000 if payload == "pandas mixed" else size / 1e6
             for round_ in range(min(rounds, 2) if megabytes > 500 else rounds):
                 for name in names:
-                    if megabytes > largest or (
-                        name == "Airflow object storage" and size > PEER_SIZES[payload]
-                    ):
+                    units = size if payload == "mapped" else megabytes
+                    if units > largest or (name == "Airflow object storage" and size > PEER_SIZES[payload]):
                         continue
                     if name == "ours, redis" and megabytes > 500:
                         continue  # over the default limit of this backend
@@ -198,35 +206,33 @@ def scaling(bench: Bench, rounds: int, largest: int) -> Iterator[dict[str, Any]]
 
 
 def end_to_end(
-    bench: Bench, payloads: tuple[str, ...], rounds: int, repeats: int
+    bench: Bench, names: list[str], payloads: tuple[str, ...], rounds: int
 ) -> Iterator[dict[str, Any]]:
-    """Whole DAG runs."""
+    """Whole DAG runs: each contestant in a process of its own, in which the ways take turns."""
+    for name in names:
+        bench.zygote(named(name).backend)  # all at once
     bench.call("endtoend", ["migrate"])
     for payload in payloads:
-        for round_ in range(rounds):
-            for name, ways in WAYS.items():
-                for way in ways:
-                    result = bench.call("endtoend", [payload, way, repeats], named(name))
-                    yield {"payload": payload, "contestant": name, "way": way, "round": round_, **result}
+        for name in names:
+            ways = WAYS[name]
+            result = bench.call("endtoend", ["run", payload, ways, rounds], named(name), named(name).backend)
+            for way in ways:
+                seconds = result.get(way, [])
+                refused = {"refused": result["refused"]} if "refused" in result else {}
+                yield {"payload": payload, "contestant": name, "way": way, "seconds": seconds, **refused}
 
 
 def at_rest(bench: Bench, rounds: int) -> Iterator[dict[str, Any]]:
-    """What is paid before anything is handed over. Fresh interpreters: nothing may be imported yet."""
-
-    def fresh(*arguments: str) -> dict[str, Any]:
-        done = subprocess.run(
-            [sys.executable, str(HERE / "rest.py"), *arguments], env=bench.env, capture_output=True, text=True
-        )
-        if done.returncode:
-            return {"refused": (done.stderr.strip().splitlines() or ["no reason given"])[-1][:160]}
-        result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-        return result
-
+    """What is paid before anything is handed over."""
     backends = [f"{OURS}.{n}" for n in ("db.DbXComBackend", "s3.S3XComBackend", "redis.RedisXComBackend")]
     for _ in range(rounds):
         for backend in (*backends, PEER):
-            yield {"what": "import", "backend": backend, **fresh("import", backend)}
-        yield {"what": "parse", **fresh("parse", str(PROJECT / "dags"))}
+            yield {
+                "what": "import",
+                "backend": backend,
+                **bench.call("rest", ["import", backend], kind="bare"),
+            }
+        yield {"what": "parse", **bench.call("rest", ["parse", str(PROJECT / "dags")], kind="bare")}
         yield {"what": "bake", "seconds": bake_seconds()}
 
 
@@ -264,7 +270,10 @@ def noted(name: str, results: Iterator[dict[str, Any]], whole: dict[str, Any]) -
     for result in results:
         whole.setdefault(name, []).append(result)
         shown = {key: round(v, 3) if isinstance(v, float) else v for key, v in result.items()}
-        print(f"{name}: " + ", ".join(str(shown[key]) for key in shown), flush=True)
+        print(
+            f"{time.perf_counter() - started:.1f} {name}: " + ", ".join(str(shown[key]) for key in shown),
+            flush=True,
+        )
     whole.setdefault("took", {})[name] = time.perf_counter() - started
     (BUILD / "bench.json").write_text(json.dumps(whole, indent=1) + "\n")
 
@@ -293,10 +302,11 @@ def main() -> None:
         noted("transfers", transfers(bench, payloads, rounds), whole)
         if not only:
             few = 1 if quick else 3
-            noted("trips", round_trips(bench, "mapped@50" if quick else "mapped"), whole)
+            noted("trips", round_trips(bench, "mapped@10" if quick else "mapped"), whole)
             noted("scaling", scaling(bench, few, 20 if quick else 2000), whole)
             runs = ("json records@10000",) if quick else END_TO_END
-            noted("end_to_end", end_to_end(bench, runs, few, 1), whole)
+            names = ["ours, s3"] if quick else list(WAYS)
+            noted("end_to_end", end_to_end(bench, names, runs, few), whole)
             noted("at_rest", at_rest(bench, 1 if quick else 5), whole)
     report.main(BUILD / "bench.json")
 

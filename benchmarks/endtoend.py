@@ -10,19 +10,32 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import payloads
 
 
-def main(payload: str, way: str = "", repeats: int = 1) -> dict[str, Any]:
-    """Seconds of each run but the first, which also warms up Airflow. `migrate` makes Airflow's database."""
-    if payload == "migrate":
+def main(what: str, payload: str = "", ways: Sequence[str] = (), rounds: int = 1) -> dict[str, Any]:
+    """ "migrate" makes Airflow's database. "run" gives the seconds of DAG runs for each way.
+
+    Each way is run once before, which warms up Airflow; then they take turns.
+    """
+    if what == "migrate":
         from xcom_bench import metadata
 
         metadata.migrate()
         return {}
+    seconds: dict[str, Any] = {way: [] for way in ways}
+    for _ in range(rounds + 1):
+        for way in ways:
+            seconds[way].append(run_seconds(payload, way))
+    return {way: found[1:] for way, found in seconds.items()}
+
+
+def run_seconds(payload: str, way: str) -> float:
+    """Seconds of one run."""
     folder = Path(os.environ["AIRFLOW_HOME"]) / "endtoend"
     folder.mkdir(exist_ok=True)
     # `dag.test()` wants to find the DAG in a bundle.
@@ -35,14 +48,12 @@ def main(payload: str, way: str = "", repeats: int = 1) -> dict[str, Any]:
     }
     os.environ["AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST"] = json.dumps([bundle])
     dag = make_dag(payload, way)
-    seconds = []
-    for _ in range(repeats + 1):
-        started = time.perf_counter()
-        run = dag.test()
-        seconds.append(time.perf_counter() - started)
-        if run.state != "success":
-            raise SystemExit(f"the run ended as {run.state}")
-    return {"seconds": seconds[1:]}
+    started = time.perf_counter()
+    run = dag.test()
+    seconds = time.perf_counter() - started
+    if run.state != "success":
+        raise RuntimeError(f"the run ended as {run.state}")
+    return seconds
 
 
 def make_dag(payload: str, way: str) -> Any:

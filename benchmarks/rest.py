@@ -1,15 +1,11 @@
 """What is paid before anything is handed over: the import of a backend, the parsing of `dags/`.
 
-    python rest.py import CLASS
-    python rest.py parse FOLDER
-
-Prints one line of JSON; to be run in a fresh interpreter.
+`zygote.py` calls `main` in a process that has imported Airflow and nothing else.
 """
 
 from __future__ import annotations
 
 import importlib
-import json
 import sys
 import time
 from typing import Any
@@ -18,19 +14,13 @@ HEAVY = ("pandas", "numpy", "pyarrow", "polars", "PIL", "obstore", "boto3", "red
 
 
 def import_backend(path: str) -> dict[str, Any]:
-    """Import Airflow without a backend, then the backend."""
-    started = time.perf_counter()
-    import airflow.sdk
-    import airflow.sdk.bases.xcom  # noqa: F401
-
-    airflow_seconds = time.perf_counter() - started
+    """Import the backend."""
     before = set(sys.modules)
     started = time.perf_counter()
     importlib.import_module(path.rpartition(".")[0])
     seconds = time.perf_counter() - started
     added = set(sys.modules) - before
     return {
-        "airflow": airflow_seconds,
         "seconds": seconds,
         "modules": len(added),
         "heavy": sorted(name for name in HEAVY if name in added),
@@ -49,5 +39,6 @@ def parse(folder: str) -> dict[str, Any]:
     }
 
 
-if __name__ == "__main__":
-    print(json.dumps({"import": import_backend, "parse": parse}[sys.argv[1]](sys.argv[2])))
+def main(what: str, argument: str) -> dict[str, Any]:
+    """ "import" and the dotted path of a backend, or "parse" and a folder."""
+    return {"import": import_backend, "parse": parse}[what](argument)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import io
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any, ClassVar
@@ -24,10 +24,18 @@ from polars.testing.parametric import dataframes
 from pyarrow import parquet
 
 from {{ cookiecutter.__package }}.xcom import errors
-from {{ cookiecutter.__package }}.xcom.codecs import Options, codec_named
+from {{ cookiecutter.__package }}.xcom.codecs import Options, _narrow, codec_named
 
 BOTH = ("arrow", "parquet")
 formats = st.sampled_from([replace(OPTIONS, frame_format=form) for form in BOTH])
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _narrow_small_ones_too() -> Iterator[None]:
+    """Columns are narrowed in large tables only; here in all."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_narrow, "WORTH", 0)
+        yield
 
 
 def select(payload: Any, columns: list[str], stored: Stored | None = None) -> Any:
@@ -215,7 +223,7 @@ class TestPandas(CodecContract):
     def test_other_tools_read_it(self) -> None:
         value = pd.DataFrame({"a": [1, 2], "b": ["x", None], "c": pd.Categorical(["u", "v"])})
         data = data_of(encode(value))
-        assert pd.read_feather(io.BytesIO(data)).equals(value)
+        assert pd.read_feather(io.BytesIO(data)).astype(value.dtypes).equals(value)
         assert pl.read_ipc(data)["b"].to_list() == ["x", None]
         data = data_of(encode(value, replace(OPTIONS, frame_format="parquet")))
         assert pd.read_parquet(io.BytesIO(data))["c"].tolist() == ["u", "v"]
@@ -303,7 +311,13 @@ def frames(draw: st.DrawFn) -> pd.DataFrame:
 
 @given(value=frames(), options=formats)
 def test_any_frame_comes_back(value: pd.DataFrame, options: Options) -> None:
-    assert identical(decode(encode(value, options)), value)
+    try:
+        payload = encode(value, options)
+    except errors.UnsupportedValue as error:
+        if "'ARROW:schema'" not in str(error):  # Hypothesis tries constants that it finds in our code
+            raise
+        return
+    assert identical(decode(payload), value)
 
 
 # -- polars -----------------------------------------------------------------------------------------
@@ -372,7 +386,7 @@ class TestPolars(CodecContract):
         read = {"arrow": (pd.read_feather, pl.read_ipc), "parquet": (pd.read_parquet, pl.read_parquet)}
         with_pandas, with_polars = read[options.frame_format]
         assert with_pandas(io.BytesIO(data))["a"].tolist() == [1, 2]
-        assert with_polars(data).equals(value)
+        assert with_polars(data).cast(value.schema).equals(value)
 
     def test_it_is_described(self) -> None:
         payload = encode(pl.DataFrame({"a": [1]}))
@@ -584,7 +598,7 @@ def test_a_bomb_of_compressed_zeros_is_not_unpacked() -> None:
 
 
 def test_a_buffer_that_claims_too_much_is_not_allocated() -> None:
-    payload = encode(pa.table({"a": np.zeros(1000)}))
+    payload = encode(pa.table({"a": [0.1234567] * 1000}))
     data = data_of(payload)
     claim = struct.pack("<q", 8000)  # in front of the compressed buffer
     assert data.count(claim) == 1
@@ -595,9 +609,16 @@ def test_a_buffer_that_claims_too_much_is_not_allocated() -> None:
 def test_a_bomb_of_repeated_rows_is_not_unpacked() -> None:
     value = pa.table({"a": pa.repeat("x" * 1000, 200_000)})
     payload = encode(value, replace(OPTIONS, frame_format="parquet"))
-    assert payload.length < 100_000
+    assert payload.length < 200_000
     with pytest.raises(errors.PayloadUnreadable, match="MAX_DECODED_SIZE"):
         decode(payload, options=replace(OPTIONS, max_size=20 * 2**20))
+
+
+def test_text_that_hides_the_schema_of_parquet_is_refused() -> None:
+    value = pa.table({"a": ["ARROW:schema"]})
+    assert decode(encode(value)).equals(value)
+    with pytest.raises(errors.UnsupportedValue, match=r"label or value .*FRAME_FORMAT=arrow"):
+        encode(value, replace(OPTIONS, frame_format="parquet"))
 
 
 def test_endless_rows_of_nothing_are_not_made() -> None:

@@ -12,7 +12,8 @@ import hashlib
 import io
 import struct
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from typing import Any
 
@@ -20,12 +21,14 @@ from ..errors import PayloadUnreadable, UnsupportedValue
 from . import Content, Options, Payload
 from ._common import check_decoded, check_encoded, readable
 from ._json import dumps, loads
+from ._narrow import THREADS, WAS, Narrowing, Widening, memory
 
-_BATCH = 16 * 2**20  # bytes of rows taken together: what a frame may cost beyond itself and its encoded bytes
+_BATCH = 8 * 2**20  # bytes of rows taken together: what a frame may cost beyond itself and its encoded bytes
 _ROWS = 2**17  # rows decoded at a time from parquet, where a group may repeat a long text any number of times
 _MEDIA_TYPES = {"arrow": "application/vnd.apache.arrow.file", "parquet": "application/vnd.apache.parquet"}
 _MAGIC = b"ARROW1\0\0"
 _COLUMNS = b"xcom:columns"  # where a parquet file keeps the exact Arrow schema, and categories in their order
+_SCHEMA = b"ARROW:schema"  # where Arrow itself keeps it
 
 _EXTENSION = b"ARROW:extension:name"
 # Extension types that Arrow itself reads, without code of others (CVE-2023-47248, CVE-2026-41486).
@@ -40,14 +43,17 @@ def rows_per_batch(rows: int, size: int) -> int:
 # -- writing ----------------------------------------------------------------------------------------
 
 
-def write(payload: Payload, schema: Any, batches: Iterable[Any], options: Options) -> Payload:
+def write(
+    payload: Payload, schema: Any, rows: int, batches: Callable[[], Iterable[Any]], options: Options
+) -> Payload:
     """Fill in body, media type, suffix and meta of a payload.
 
     Args:
         payload: with codec, kind and summary.
         schema: pyarrow Schema.
-        batches: pyarrow RecordBatches, at least one. A dictionary column (a category) has the same dictionary
-            in all of them.
+        rows: how many there are in all batches.
+        batches: gives pyarrow RecordBatches, at least one, and the same ones when it is called again. A
+            dictionary column (a category) has the same dictionary in all of them.
 
     Raises:
         UnsupportedValue: the format does not hold one of the types exactly.
@@ -57,38 +63,33 @@ def write(payload: Payload, schema: Any, batches: Iterable[Any], options: Option
     form = options.frame_format if len(schema) else "arrow"  # parquet has no rows without columns
     for field in schema:
         _check_type(field, form)
+        if WAS in (field.metadata or {}):
+            raise UnsupportedValue(
+                f"Column {field.name!r} has our own metadata {WAS.decode()!r}", "Take it out of the field."
+            )
     if form == "parquet" and len(set(schema.names)) < len(schema):
         raise _not_held(form, "two columns have the same name")
-    rows = size = 0
 
     def checked() -> Iterator[Any]:
-        nonlocal rows, size
-        for batch in batches:
-            batch.validate(full=True)  # as the reader will
-            rows, size = rows + batch.num_rows, size + _memory(batch)
+        size = 0
+        for batch in batches():
+            size += sum(map(memory, batch.columns))
             check_encoded(payload.kind, size, options)
             yield batch
 
-    out = io.BytesIO()
     try:
-        (_write_parquet if form == "parquet" else _write_ipc)(out, schema, checked())
+        out = _parquet(schema, checked()) if form == "parquet" else _ipc(schema, rows, checked)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
         raise _not_held(form, str(error)) from error
     data = out.getbuffer()
     payload.body, payload.suffix, payload.media_type = [data], f".{form}", _MEDIA_TYPES[form]
     payload.meta |= {"format": form, "rows": rows}
     if form == "parquet":
-        payload.meta["footer"] = hashlib.sha256(_footer(pa.BufferReader(data))).hexdigest()
+        footer = _footer(pa.BufferReader(data))
+        if footer.count(_SCHEMA) != 1:  # the reader could not tell which one it is
+            raise _not_held(form, f"a label or value in it is {_SCHEMA.decode()!r}")
+        payload.meta["footer"] = hashlib.sha256(footer).hexdigest()
     return payload
-
-
-def _memory(batch: Any) -> int:
-    """Bytes of a batch, without the dictionaries that all batches share; at least one per cell, since cells
-    of no bytes may become objects."""
-    import pyarrow as pa
-
-    columns = [c.indices if pa.types.is_dictionary(c.type) else c for c in batch.columns]
-    return int(sum(column.nbytes for column in columns) + batch.num_rows * len(columns))
 
 
 def _not_held(form: str, reason: str) -> UnsupportedValue:
@@ -131,16 +132,29 @@ def _tree(field: Any) -> Iterator[Any]:
         yield from _tree(child)
 
 
-def _write_ipc(out: Any, schema: Any, batches: Iterator[Any]) -> None:
+def _ipc(schema: Any, rows: int, batches: Callable[[], Iterator[Any]]) -> io.BytesIO:
     import pyarrow as pa
 
-    options = pa.ipc.IpcWriteOptions(compression=pa.Codec("zstd", compression_level=1))
-    with pa.ipc.new_file(out, schema, options=options) as writer:
-        for batch in batches:
-            writer.write_batch(batch)
+    zstd = pa.Codec("zstd", compression_level=1)
+    options = pa.ipc.IpcWriteOptions(compression=zstd, emit_dictionary_deltas=True)
+    found = batches()
+    first = next(found)
+    narrowing, found = Narrowing(first, rows), chain([first], found)
+    with ThreadPoolExecutor(THREADS, "xcom-narrow") as pool:
+        while True:
+            narrowing.fits, out = True, io.BytesIO()
+            with pa.ipc.new_file(out, narrowing.schema(schema), options=options) as writer:
+                for batch in found:
+                    narrowed, notes = narrowing.batch(batch, pool)
+                    if narrowing.fits:
+                        narrowed.validate(full=True)  # as the reader will
+                        writer.write_batch(narrowed, notes)
+            if narrowing.fits:  # at the second time at the latest: each column was tried with each batch
+                return out
+            found = batches()
 
 
-def _write_parquet(out: Any, schema: Any, batches: Iterator[Any]) -> None:
+def _parquet(schema: Any, batches: Iterator[Any]) -> io.BytesIO:
     """Write what parquet has no type for as something that other tools read, and note how it was.
 
     Categories become their values; the categories themselves, in order and with those that are not used, go
@@ -149,7 +163,7 @@ def _write_parquet(out: Any, schema: Any, batches: Iterator[Any]) -> None:
     import pyarrow as pa
     from pyarrow import parquet
 
-    first = next(batches)
+    out, first = io.BytesIO(), next(batches)
     fields, dictionaries = list(schema), {}
     for i, field in enumerate(fields):
         if pa.types.is_dictionary(field.type):
@@ -169,11 +183,13 @@ def _write_parquet(out: Any, schema: Any, batches: Iterator[Any]) -> None:
         use_dictionary=[name for name in schema.names if _repeats(first.column(name))],
     ) as writer:
         for batch in chain([first], batches):
+            batch.validate(full=True)  # as the reader will
             columns = [c.dictionary_decode() if i in dictionaries else c for i, c in enumerate(batch.columns)]
             # write_table, because write_batch would keep up to a million rows in memory.
             group = pa.Table.from_arrays(columns, schema=writer.schema)
             writer.write_table(group, row_group_size=max(1, group.num_rows))
         writer.add_key_value_metadata({_COLUMNS: dumps(notes)})
+    return out
 
 
 def _repeats(column: Any) -> bool:
@@ -226,18 +242,23 @@ class Ipc:
             raise PayloadUnreadable("The payload is not an Arrow file")
         whole = pa.py_buffer(data)
         self._stream = (whole if whole.address % 8 == 0 else pa.py_buffer(bytes(data)))[8:]
-        self.schema = _read_schema(self._stream)
+        self._widening, self._options = Widening(_read_schema(self._stream)), options
+        self.schema = self._widening.schema
         check_decoded(sum(_decoded_sizes(self._stream, len(self.schema))), options)
 
     def batches(self, fields: Sequence[int] | None = None) -> Iterator[Any]:
         """RecordBatches of these columns (in the file's order) or of all."""
         import pyarrow as pa
 
-        options, rows = pa.ipc.IpcReadOptions(included_fields=fields), 0
-        for batch in pa.ipc.open_stream(pa.BufferReader(self._stream), options=options):
+        options, rows, size = pa.ipc.IpcReadOptions(included_fields=fields), 0, 0
+        wanted = sorted(range(len(self.schema)) if fields is None else fields)
+        stream = pa.ipc.open_stream(pa.BufferReader(self._stream), options=options)
+        for batch, notes in stream.iter_batches_with_custom_metadata():
             batch.validate(full=True)
             rows += batch.num_rows
-            yield batch
+            size += self._widening.size(batch.columns, wanted)
+            check_decoded(size, self._options)
+            yield self._widening.batch(batch.columns, wanted, notes or {}) if wanted else batch
         _check_rows(rows, rows if self._rows is None else self._rows)
 
 
@@ -286,7 +307,7 @@ class Parquet:
             check_decoded(batch.nbytes, self._options)
             columns = [self._restore(i, batch.column(self.schema.field(i).name)) for i in wanted]
             restored = pa.RecordBatch.from_arrays(columns, schema=schema)
-            size += _memory(restored)
+            size += sum(map(memory, columns))
             check_decoded(size, self._options)
             yield restored
 
@@ -397,11 +418,11 @@ def _check_extensions(footer: bytes) -> None:
     it is first opened with that schema under another key."""
     from pyarrow import parquet
 
-    hidden = io.BytesIO(b"PAR1" + footer.replace(b"ARROW:schema", b"arrow:schema"))
+    hidden = io.BytesIO(b"PAR1" + footer.replace(_SCHEMA, _SCHEMA.lower()))
     found = parquet.read_metadata(hidden).metadata
-    if footer.count(b"ARROW:schema") != 1:
+    if footer.count(_SCHEMA) != 1:
         raise PayloadUnreadable("The parquet file does not have one Arrow schema")
-    _read_schema(base64.b64decode(found[b"arrow:schema"], validate=True))
+    _read_schema(base64.b64decode(found[_SCHEMA.lower()], validate=True))
 
 
 def _decoded_sizes(stream: Any, columns: int) -> Iterator[int]:

@@ -42,7 +42,7 @@ class ArrowCodec(TableCodec):
         batches = table.unify_dictionaries().to_batches(rows) or [
             pa.RecordBatch.from_pylist([], table.schema)
         ]
-        return write(payload, table.schema, batches, options)
+        return write(payload, table.schema, table.num_rows, lambda: iter(batches), options)
 
     def value(self, schema: Any, batches: Iterator[Any], shape: str) -> Any:
         """What was pushed, in one chunk or several."""

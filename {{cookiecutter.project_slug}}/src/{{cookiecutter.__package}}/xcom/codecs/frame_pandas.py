@@ -62,8 +62,9 @@ class PandasCodec:
         payload = Payload(self.name, f"pandas {name}", "", "", [], summary)
         step = rows_per_batch(rows, size)
         starts = range(0, rows if columns and rows else 1, step)
-        batches = (_batch(columns, slice(start, start + step)) for start in starts)
-        return write(payload, schema, batches, options)
+        parts = [slice(start, start + step) for start in starts]
+        rows = rows if columns else 0  # in Arrow's table
+        return write(payload, schema, rows, lambda: (_batch(columns, part) for part in parts), options)
 
     def decode(self, content: Content, meta: dict[str, Any], options: Options) -> Any:
         """The frame, series or index, in memory of its own."""

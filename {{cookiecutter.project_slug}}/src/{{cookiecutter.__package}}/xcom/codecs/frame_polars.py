@@ -45,8 +45,8 @@ class PolarsCodec(TableCodec):
                 )
         summary = extent(frame.height, frame.width if shape == "DataFrame" else None)
         payload = Payload(self.name, f"polars {shape}", "", "", [], summary, meta={"shape": shape})
-        schema = _to_arrow(frame.clear()).schema
-        return write(payload, schema, _batches(frame, schema, rows_per_batch(frame.height, size)), options)
+        schema, step = _to_arrow(frame.clear()).schema, rows_per_batch(frame.height, size)
+        return write(payload, schema, frame.height, lambda: _batches(frame, schema, step), options)
 
     def value(self, schema: Any, batches: Iterator[Any], shape: str) -> Any:
         """The frame or series."""
