@@ -10,7 +10,7 @@ import filecmp
 import json
 import os
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -115,16 +115,21 @@ def image() -> Any:
 
 def binary(size: int = 64 * MIB) -> bytes:
     """bytes, 64 MiB, random."""
-    return random.Random(20240229).randbytes(size)
+    return b"".join(_random_pieces(size))
 
 
 def file(size: int = 512 * MIB) -> Path:
     """A file of 512 MiB, random."""
     path = _folder() / f"{size}.bin"
     if not path.exists():
-        rng = random.Random(20240229)
-        _write(path, (rng.randbytes(min(16 * MIB, size - done)) for done in range(0, size, 16 * MIB)))
+        _write(path, _random_pieces(size))
     return path
+
+
+def _random_pieces(size: int) -> Iterator[bytes]:
+    """Random bytes; more than 256 MiB at once are too many for `randbytes`."""
+    rng = random.Random(20240229)
+    return (rng.randbytes(min(16 * MIB, size - done)) for done in range(0, size, 16 * MIB))
 
 
 def _folder() -> Path:

@@ -427,7 +427,25 @@ def readme_section(whole: dict[str, Any]) -> str:
         + grid(head, rows)
         + "\n![Seconds of push and pull](docs/bench-seconds.png)\n"
         + ("\n![Time and memory against size](docs/bench-scaling.png)\n" if whole.get("scaling") else "")
+        + _readme_runs(whole)
     )
+
+
+def _readme_runs(whole: dict[str, Any]) -> str:
+    """Whole DAG runs, for README.md."""
+    about = {"json records": "300,000 JSON log records", "polars mixed@480000": "polars frame of 38 MB"}
+    columns = [("ours, s3", way) for way in ("without", "lazy, not loaded", "lazy", "value")]
+    columns.append(("Airflow object storage", "value"))
+    rows = [
+        [name, *(_seconds(run_seconds(whole, payload, *column)) or "cannot" for column in columns)]
+        for payload, name in about.items()
+        if run_seconds(whole, payload, *columns[0])
+    ]
+    if not rows:
+        return ""
+    head = ["`dag.test()` of producer and consumer, seconds", "nothing handed over", "`lazy`, not loaded"]
+    head += ["`lazy`, loaded", "plain value", "Airflow's object storage"]
+    return "\n" + grid(head, rows)
 
 
 def _seconds(value: float | None) -> str:
