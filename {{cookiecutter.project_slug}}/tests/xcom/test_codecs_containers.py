@@ -213,7 +213,7 @@ MEASURE = """
 
     class Stored:
         def __init__(self, data): self.data, self.length = data, len(data)
-        def buffer(self): return memoryview(self.data)
+        def buffer(self, *, as_bytes=False): return memoryview(self.data)
         def reader(self): return None
 
     options = Options(frame_format="{form}")

@@ -547,7 +547,7 @@ def ranged(payload: Any) -> Stored:
     """A payload on a store that has ranges and will not give the whole."""
 
     class OnlyRanges(Stored):
-        def buffer(self) -> memoryview:
+        def buffer(self, *, as_bytes: bool = False) -> memoryview:
             raise AssertionError("the whole payload was read")
 
     return OnlyRanges(data_of(payload), ranges=True)

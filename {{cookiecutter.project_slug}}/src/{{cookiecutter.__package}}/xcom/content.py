@@ -32,28 +32,34 @@ class StoredContent:
         """Bytes of the payload."""
         return self._ref.length
 
-    def buffer(self) -> memoryview:
-        """The whole payload in memory. What is large can be written to, so nobody has to copy it."""
+    def buffer(self, *, as_bytes: bool = False) -> memoryview:
+        """The whole payload in memory. What is large can be written to, so nobody has to copy it; or, where
+        that is preferred, it is the memory of one bytes object."""
         if self._data is None and self._ref.length > _SMALL:
-            return self._assembled()
+            return self._assembled(as_bytes)
         data = self._store.fetch(self._ref) if self._data is None else self._data
         verify(self._ref, data.nbytes, hashlib.sha256(data).hexdigest())
         return data
 
-    def _assembled(self) -> memoryview:
+    def _assembled(self, as_bytes: bool) -> memoryview:
         """The pieces put together; the digest is computed while the next ones travel."""
         ref, digest, place = self._ref, hashlib.sha256(), 0
-        whole = memoryview(b"")
+        whole, pieces = memoryview(b""), []
         with ThreadPoolExecutor(1, thread_name_prefix="xcom-sha256") as hasher:
             for piece in self._store.stream(ref):
                 end = place + piece.nbytes
                 if end > ref.length:
                     verify(ref, end, "")
-                if not whole:  # not before the store has confirmed that length
-                    whole = _room(ref.length)
-                whole[place:end] = piece
-                hasher.submit(digest.update, whole[place:end])
+                if as_bytes:
+                    pieces.append(piece)
+                else:
+                    whole = whole or _room(ref.length)  # not before the store has confirmed that length
+                    whole[place:end] = piece
+                    piece = whole[place:end]
+                hasher.submit(digest.update, piece)
                 place = end
+            if as_bytes:
+                whole = memoryview(b"".join(pieces))
         verify(ref, place, digest.hexdigest())
         return whole
 

@@ -92,8 +92,12 @@ class Content(Protocol):
         """Bytes of the payload, as the reference states them."""
         ...
 
-    def buffer(self) -> memoryview:
-        """The whole payload in memory, length and digest verified."""
+    def buffer(self, *, as_bytes: bool = False) -> memoryview:
+        """The whole payload in memory, length and digest verified.
+
+        Args:
+            as_bytes: preferably the memory of one bytes object, for who wants that (`.obj`).
+        """
         ...
 
     def file(self, name: str) -> Path:

@@ -74,7 +74,7 @@ class Entry:
         """Bytes of the entry."""
         return self.data.nbytes
 
-    def buffer(self) -> memoryview:
+    def buffer(self, *, as_bytes: bool = False) -> memoryview:
         """The entry, where it lies in the container."""
         return self.data
 

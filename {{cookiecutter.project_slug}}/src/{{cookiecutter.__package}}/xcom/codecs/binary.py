@@ -38,7 +38,7 @@ class BinaryCodec:
         """The bytes, of the type that was pushed."""
         with readable("bytes"):
             check_decoded(content.length, options)
-            data = content.buffer()
+            data = content.buffer(as_bytes=meta["type"] == "bytes")
             if meta["type"] == "bytearray":
                 return bytearray(data)
             whole = data.obj
