@@ -34,7 +34,7 @@ formats = st.sampled_from([replace(OPTIONS, frame_format=form) for form in BOTH]
 def _narrow_small_ones_too() -> Iterator[None]:
     """Columns are narrowed in large tables only; here in all."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_narrow, "WORTH", 0)
+        patch.setattr(_narrow, "WORTH", (0, 0))
         yield
 
 

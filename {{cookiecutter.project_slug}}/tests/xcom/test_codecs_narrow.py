@@ -26,7 +26,7 @@ ROWS = 16  # in a batch, of a column of floats
 def _small_batches() -> Iterator[None]:
     """Batches of a few rows, narrowed however small they are."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_narrow, "WORTH", 0)
+        patch.setattr(_narrow, "WORTH", (0, 0))
         patch.setattr(_tables, "_BATCH", 8 * ROWS)
         yield
 
@@ -64,8 +64,9 @@ def test_what_is_narrowed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_small_tables_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.undo()
-    monkeypatch.setattr(_narrow, "WORTH", 2**20)
+    monkeypatch.setattr(_narrow, "WORTH", (0, 2**20))
+    assert stored_types(pa.table({"a": [1, 2, 3]})) == ["int64"]
+    monkeypatch.setattr(_narrow, "WORTH", (2**12, 0))
     assert stored_types(pa.table({"a": [1, 2, 3]})) == ["int64"]
 
 

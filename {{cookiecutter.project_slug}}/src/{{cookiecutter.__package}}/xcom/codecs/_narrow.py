@@ -19,7 +19,7 @@ from ._json import dumps, loads
 WAS = b"xcom:was"  # in the metadata of a narrowed field: the type that its values had
 _NEGATIVE_ZEROS = b"xcom:negative zeros"  # beside a batch: the rows of -0.0, which decimals don't have
 _TYPES = ("int16", "int32", "int64", "uint16", "uint32", "uint64", "double", "string", "large_string")
-WORTH = 2**20  # bytes of a batch; below, nobody would notice
+WORTH = 2**12, 2**20  # rows and bytes of a batch; below, nobody would notice, or it would take longer
 _SAMPLE = 10_000  # rows
 _TEXTS = 2**15 - 1  # distinct texts of a column, at most: an int16 tells so many apart
 _PLACES = 6  # decimal places that are tried
@@ -40,7 +40,7 @@ class Narrowing:
         self._dictionaries: dict[int, Any] = {}
         self._kinds: dict[int, Any] = {}
         self._texts = min(_TEXTS, len(first) // 2)  # to look up all of them costs, too
-        if not len(first) or first.nbytes < WORTH:
+        if not len(first) or len(first) < WORTH[0] or first.nbytes < WORTH[1]:
             return
         for i, (field, column) in enumerate(zip(first.schema, first.columns, strict=True)):
             if str(field.type) in _TYPES and field.nullable and not field.metadata:
@@ -50,10 +50,12 @@ class Narrowing:
 
     def schema(self, schema: Any) -> Any:
         """The schema of the narrowed table."""
+        import pyarrow as pa
+
+        fields = list(schema)
         for i, kind in self._kinds.items():
-            field = schema.field(i)
-            schema = schema.set(i, field.with_type(kind).with_metadata({WAS: str(field.type)}))
-        return schema
+            fields[i] = fields[i].with_type(kind).with_metadata({WAS: str(fields[i].type)})
+        return pa.schema(fields, schema.metadata)
 
     def batch(self, batch: Any, pool: ThreadPoolExecutor) -> tuple[Any, dict[bytes, bytes]]:
         """A batch, narrowed (see `fits`), and the notes that are to be written beside it."""
@@ -187,10 +189,11 @@ class Widening:
     def __init__(self, stored: Any) -> None:
         import pyarrow as pa
 
-        self.schema = stored
-        for i, field in enumerate(stored):
+        fields = list(stored)
+        for i, field in enumerate(fields):
             if (was := (field.metadata or {}).get(WAS, b"").decode()) in _TYPES:
-                self.schema = self.schema.set(i, pa.field(field.name, pa.type_for_alias(was), field.nullable))
+                fields[i] = pa.field(field.name, pa.type_for_alias(was), field.nullable)
+        self.schema = pa.schema(fields, stored.metadata)
 
     def size(self, columns: Sequence[Any], fields: Sequence[int]) -> int:
         """Bytes that the values of columns of these fields will take. Texts that repeat may be long."""
