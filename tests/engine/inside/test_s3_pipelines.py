@@ -22,7 +22,7 @@ def test_pipelines_hand_over_more_than_100_mb() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "engine.cli", "run", "web_logs", "sensor_archive"],
         cwd=PROJECT,
-        env={**environment, **SIZES},
+        env={**environment, **SIZES, "COLUMNS": "160"},  # a table, not a list for a narrow terminal
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
