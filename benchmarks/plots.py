@@ -62,16 +62,10 @@ def _seconds(results: report.Results, path: Path) -> None:
         top = max(value for value in values if value is not None)
         for place, (name, value) in enumerate(zip(BARS, values, strict=True)):
             axis.bar(place, value or 0, color=COLOURS[name], width=0.8)
-            away = not report.named(name).takes_part(payload)
-            said = (
-                "–"
-                if away
-                else "cannot"
-                if value is None
-                else f"{value:.2f}"
-                if value < 10
-                else f"{value:.1f}"
-            )
+            if value is None:
+                said = "cannot" if report.named(name).takes_part(payload) else "–"
+            else:
+                said = f"{value:.2f}" if value < 10 else f"{value:.1f}"
             turned = 90 if said == "cannot" else 0
             axis.text(
                 place, (value or 0) + top * 0.02, said, ha="center", va="bottom", fontsize=8, rotation=turned

@@ -11,6 +11,8 @@ from typing import Any
 from ..errors import PayloadUnreadable, UnsupportedValue, ValueTooLarge, XComError
 from . import Options
 
+THREADS = 4  # that pack one value
+
 
 @contextlib.contextmanager
 def readable(what: str) -> Iterator[None]:

@@ -24,7 +24,6 @@ _SAMPLE = 10_000  # rows
 _TEXTS = 2**15 - 1  # distinct texts of a column, at most: an int16 tells so many apart
 _PLACES = 6  # decimal places that are tried
 _DIGITS = 9  # of a decimal with 32 bits
-THREADS = 4  # that narrow the columns of a batch
 
 
 class Narrowing:
@@ -160,7 +159,7 @@ def _decimals(column: Any, kind: Any) -> tuple[Any, list[int]] | None:
     decimals = pa.Array.from_buffers(kind, len(numbers), numbers.buffers())
     # The bits, since no comparison of numbers tells -0.0 from 0.0, or one NaN from another.
     bits, other = values.view("int64"), _floats(decimals, []).view("int64") != values.view("int64")
-    zeros = np.flatnonzero(other) if other.any() else other[:0]
+    zeros = np.flatnonzero(other)
     if len(zeros) > len(values) // 16 or (bits[zeros] != -(2**63)).any():
         return None
     return decimals, zeros.tolist()

@@ -19,9 +19,9 @@ from typing import Any
 
 from ..errors import PayloadUnreadable, UnsupportedValue
 from . import Content, Options, Payload
-from ._common import check_decoded, check_encoded, readable
+from ._common import THREADS, check_decoded, check_encoded, readable
 from ._json import dumps, loads
-from ._narrow import THREADS, WAS, Narrowing, Widening, memory
+from ._narrow import WAS, Narrowing, Widening, memory
 
 _BATCH = 8 * 2**20  # bytes of rows taken together: what a frame may cost beyond itself and its encoded bytes
 _ROWS = 2**17  # rows decoded at a time from parquet, where a group may repeat a long text any number of times
@@ -73,6 +73,7 @@ def write(
     def checked() -> Iterator[Any]:
         size = 0
         for batch in batches():
+            batch.validate(full=True)  # as the reader will
             size += sum(map(memory, batch.columns))
             check_encoded(payload.kind, size, options)
             yield batch
@@ -147,7 +148,6 @@ def _ipc(schema: Any, rows: int, batches: Callable[[], Iterator[Any]]) -> io.Byt
                 for batch in found:
                     narrowed, notes = narrowing.batch(batch, pool)
                     if narrowing.fits:
-                        narrowed.validate(full=True)  # as the reader will
                         writer.write_batch(narrowed, notes)
             if narrowing.fits:  # at the second time at the latest: each column was tried with each batch
                 return out
@@ -183,7 +183,6 @@ def _parquet(schema: Any, batches: Iterator[Any]) -> io.BytesIO:
         use_dictionary=[name for name in schema.names if _repeats(first.column(name))],
     ) as writer:
         for batch in chain([first], batches):
-            batch.validate(full=True)  # as the reader will
             columns = [c.dictionary_decode() if i in dictionaries else c for i, c in enumerate(batch.columns)]
             # write_table, because write_batch would keep up to a million rows in memory.
             group = pa.Table.from_arrays(columns, schema=writer.schema)

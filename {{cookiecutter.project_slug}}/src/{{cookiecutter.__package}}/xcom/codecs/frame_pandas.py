@@ -61,9 +61,8 @@ class PandasCodec:
         summary = extent(rows, value.shape[1] if shape == "DataFrame" else None)
         payload = Payload(self.name, f"pandas {name}", "", "", [], summary)
         step = rows_per_batch(rows, size)
-        starts = range(0, rows if columns and rows else 1, step)
-        parts = [slice(start, start + step) for start in starts]
         rows = rows if columns else 0  # in Arrow's table
+        parts = [slice(start, start + step) for start in range(0, rows or 1, step)]
         return write(payload, schema, rows, lambda: (_batch(columns, part) for part in parts), options)
 
     def decode(self, content: Content, meta: dict[str, Any], options: Options) -> Any:

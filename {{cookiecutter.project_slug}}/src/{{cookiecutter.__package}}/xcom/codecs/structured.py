@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import PayloadUnreadable, UnsupportedValue
 from . import Content, Options, Payload, codec_for, codec_named
-from ._common import check_decoded, check_encoded, count, readable, within
+from ._common import THREADS, check_decoded, check_encoded, count, readable, within
 from ._container import pack, unpack
 from ._json import dumps, exact, loads, plain
 from ._tagged import Tagger, Untagger, untag
@@ -19,7 +19,7 @@ from ._tagged import Tagger, Untagger, untag
 __all__ = ["CODEC", "plain"]
 
 _WORTH_PACKING = 2**17  # bytes; below, loading the library that packs takes longer than sending them
-_PIECE, _THREADS = 4 * 2**20, 4  # bytes of text that a thread packs at a time, and how many do
+_PIECE = 4 * 2**20  # bytes of text that a thread packs at a time
 _KINDS = {"str": "text", "int": "number", "float": "number", "NoneType": "nothing"}
 
 
@@ -117,7 +117,7 @@ def _payload(text: bytes, options: Options) -> Payload:
 
     codec = pa.Codec("zstd", compression_level=1)
     pieces = [memoryview(text)[start : start + _PIECE] for start in range(0, len(text), _PIECE)]
-    with ThreadPoolExecutor(_THREADS, "xcom-zstd") as pool:  # a frame of zstd each; several are one file
+    with ThreadPoolExecutor(THREADS, "xcom-zstd") as pool:  # a frame of zstd each; several are one file
         packed = [memoryview(piece) for piece in pool.map(codec.compress, pieces)]
     return Payload(
         "structured", "", "application/zstd", ".json.zst", packed, meta={"size": len(text), "zstd": 1}
