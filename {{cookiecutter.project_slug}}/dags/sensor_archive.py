@@ -11,7 +11,7 @@ from itertools import islice
 from airflow.sdk import dag, get_current_context, task
 
 from {{ cookiecutter.__package }} import settings
-from {{ cookiecutter.__package }}.xcom import Handle, lazy
+from exclusive_xcom import Handle, lazy
 
 
 @dag(

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from airflow.sdk import dag, task
 
 from {{ cookiecutter.__package }} import settings
-from {{ cookiecutter.__package }}.xcom import Handle, lazy
+from exclusive_xcom import Handle, lazy
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,7 +13,7 @@ from typing import Any
 from airflow.sdk import dag, task
 
 from {{ cookiecutter.__package }} import settings
-from {{ cookiecutter.__package }}.xcom import Handle, lazy
+from exclusive_xcom import Handle, lazy
 
 
 @dag(

@@ -1,0 +1,112 @@
+"""Real S3 servers for the tests, and ways to lead the backend to them.
+
+moto and rclone have not a line in common: what works on both does not lean on the quirks of one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import socket
+import subprocess
+import sysconfig
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+from exclusive_xcom.local import services
+from exclusive_xcom.s3 import S3Store
+
+BUCKET = "engine"
+KEY, SECRET = "AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
+_numbers = itertools.count(1)
+
+
+@contextlib.contextmanager
+def moto(folder: Path) -> Iterator[str]:
+    """moto's server with the bucket in it; its address."""
+    wanted = {"AIRFLOW__XCOM__URL": f"s3://{BUCKET}/xcom", "AIRFLOW__XCOM__CONN_ID": "xcom_s3"}
+    with services.running(wanted, folder) as variables:
+        yield json.loads(variables["AIRFLOW_CONN_XCOM_S3"])["extra"]["endpoint_url"]
+
+
+@contextlib.contextmanager
+def rclone(folder: Path, *, guarded: bool = True) -> Iterator[str]:
+    """rclone's S3 server over a folder, with the bucket in it; its address. Unguarded: for anybody."""
+    (folder / BUCKET).mkdir()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [
+        Path(sysconfig.get_path("scripts")) / "rclone",
+        "serve",
+        "s3",
+        "--config",
+        "/dev/null",
+        *(("--auth-key", f"{KEY},{SECRET}") if guarded else ()),
+        "--addr",
+        f"127.0.0.1:{port}",
+        folder,
+    ]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            for _ in range(600):
+                if process.poll() is not None:
+                    raise RuntimeError("rclone did not start")
+                with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                    break
+                time.sleep(0.05)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+
+
+def boto(endpoint: str) -> Any:
+    """Another client than the backend's, to look at what it did."""
+    return boto3.client(
+        "s3",
+        endpoint_url=endpoint,
+        region_name="us-east-1",
+        aws_access_key_id=KEY,
+        aws_secret_access_key=SECRET,
+    )
+
+
+@contextlib.contextmanager
+def configured(
+    endpoint: str, url: str = "", extra: dict[str, Any] | None = None, **options: str
+) -> Iterator[S3Store]:
+    """The backend configured for a server, with a prefix that nothing else uses: its store.
+
+    Args:
+        url: another one than a fresh prefix in the bucket.
+        extra: for the connection.
+        options: of section [xcom]; `login` and `password` go to the connection.
+    """
+    conn_id = f"s3_{next(_numbers)}"
+    connection = {
+        "conn_type": "aws",
+        "login": options.pop("login", KEY),
+        "password": options.pop("password", SECRET),
+        "extra": {"endpoint_url": endpoint, "region_name": "us-east-1", **(extra or {})},
+    }
+    variables = {
+        f"AIRFLOW_CONN_{conn_id.upper()}": json.dumps(connection),
+        "AIRFLOW__XCOM__URL": url or f"s3://{BUCKET}/{uuid.uuid4()}",
+        "AIRFLOW__XCOM__CONN_ID": conn_id,
+        **{f"AIRFLOW__XCOM__{name.upper()}": value for name, value in options.items()},
+    }
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield S3Store()
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value

@@ -1,0 +1,173 @@
+"""A push that is killed (SIGKILL) at any step leaves the previous value readable, and no half of its own.
+
+The push runs in a process of its own. A proxy before moto kills it before or after each request of the upload
+is passed on; and the process itself tells when it asks Airflow and when it has the answer.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import uuid
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import pytest
+from exclusive_xcom.address import Attempt
+from exclusive_xcom.s3 import S3Store
+from faulty import FaultyProxy, faulty
+from s3_airflow import Airflow, push
+from s3_servers import BUCKET, boto, configured
+
+KEY = "return_value"
+SMALL = os.urandom(100_000)
+LARGE = os.urandom(2**20) * 33  # in five parts
+REQUESTS = {"small": 1, "parts": 7}
+
+# Forked from a process that has imported everything and used nothing: quick, and free of this one's threads.
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["exclusive_xcom.s3", "s3_airflow"])
+
+
+def producer(environment: dict[str, str], attempt: Attempt, value: Any, told: Connection) -> None:
+    """A task's process: pushes, tells each of its steps, and waits for leave to go on."""
+    os.environ.update(environment)
+
+    def gate(ti_id: str, step: str) -> None:
+        told.send(step)
+        told.recv()
+
+    with Airflow(current=attempt, gate=gate).answering():
+        told.send(push(attempt, KEY, value))
+
+
+class Producer:
+    """A process that pushes."""
+
+    def __init__(self, attempt: Attempt, value: Any) -> None:
+        self.told, other = PROCESSES.Pipe()
+        environment = {name: value for name, value in os.environ.items() if name.startswith("AIRFLOW")}
+        self.process = PROCESSES.Process(
+            target=producer, args=(environment, attempt, value, other), daemon=True
+        )
+        self.process.start()
+        other.close()
+
+    def kill(self) -> None:
+        """At once."""
+        assert self.process.pid is not None
+        os.kill(self.process.pid, signal.SIGKILL)
+
+    def until(self, step: str) -> Any:
+        """Let it go on to a step, or to its row ("row"); None if it died before."""
+        try:
+            while True:
+                said = self.told.recv()
+                if said == step or (step == "row" and not isinstance(said, str)):
+                    return said
+                self.told.send("go on")
+        except EOFError:
+            self.process.join()
+            return None
+
+
+def fresh(number: int) -> Attempt:
+    """A try with an identity of its own."""
+    return Attempt(number, str(uuid.uuid4()))
+
+
+def whole_objects(store: S3Store, lengths: set[int]) -> int:
+    """How many objects there are, none of which may be a part of a value."""
+    found = [entry.length for entry in store.scan()]
+    assert set(found) <= lengths
+    return len(found)
+
+
+def steps(name: str) -> list[tuple[str, int, str]]:
+    """Every moment at which a push can die."""
+    requests = [(name, number, moment) for number in range(REQUESTS[name]) for moment in ("before", "after")]
+    return [*requests, (name, -1, "asked"), (name, -1, "answered")]
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "moment"),
+    [
+        *steps("small"),
+        *(pytest.param(*step, marks=pytest.mark.slow) for step in steps("parts")),
+    ],
+)
+def test_killed(moto: str, name: str, number: int, moment: str) -> None:
+    value = {"small": SMALL, "parts": LARGE}[name]
+    older, dying, newer = fresh(1), fresh(2), fresh(3)
+    airflow = Airflow(current=older)
+    with faulty(moto) as proxy, configured(proxy.url) as store, airflow.answering():
+        airflow.post(KEY, push(older, KEY, b"the previous value"), older)
+        (before,) = [entry.length for entry in store.scan()]
+        lengths = {before, len(value)}
+        die(proxy, Producer(dying, value), number, moment)
+
+        # What was readable is so still, and what is there is whole.
+        assert airflow.pull(KEY) == b"the previous value"
+        count = whole_objects(store, lengths)
+        assert count == (
+            2 if moment in ("asked", "answered") or (number, moment) == (REQUESTS[name] - 1, "after") else 1
+        )
+
+        # The next try is not hindered by what was left.
+        airflow.begin(newer)
+        producer = Producer(newer, value)
+        airflow.post(KEY, producer.until("row"), newer)
+        producer.process.join()
+        assert airflow.pull(KEY) == value
+    abort_uploads(moto)
+
+
+def die(proxy: FaultyProxy, producer: Producer, number: int, moment: str) -> None:
+    """Kill the producer at this moment, and wait until it is gone."""
+    if number < 0:
+        assert producer.until(moment) == moment
+        producer.kill()
+        producer.process.join()
+        return
+    begun = proxy.count()
+
+    def watch(request: int, at: str) -> bool:
+        if (request - begun, at) != (number, moment):
+            return True
+        producer.kill()
+        producer.process.join()
+        return False
+
+    proxy.watch = watch
+    assert producer.until("row") is None
+    proxy.watch = lambda request, at: True
+    assert proxy.count() > begun + number
+
+
+def abort_uploads(moto: str) -> None:
+    """What a bucket's lifecycle rule does."""
+    client = boto(moto)
+    for upload in client.list_multipart_uploads(Bucket=BUCKET).get("Uploads", []):
+        client.abort_multipart_upload(Bucket=BUCKET, Key=upload["Key"], UploadId=upload["UploadId"])
+
+
+@pytest.mark.slow
+def test_a_killed_writer_to_a_folder_leaves_nothing_that_looks_like_a_payload(tmp_path: Path) -> None:
+    """A file is written under another name first."""
+    older, dying = fresh(1), fresh(2)
+    airflow = Airflow(current=older)
+    with configured("", tmp_path.as_uri()) as store, airflow.answering():
+        airflow.post(KEY, push(older, KEY, b"the previous value"), older)
+        lengths = {entry.length for entry in store.scan()} | {len(LARGE)}
+        for _ in range(5):
+            producer = Producer(dying, LARGE)
+            while (
+                producer.process.is_alive() and not list(tmp_path.rglob("*#*")) and not producer.told.poll()
+            ):
+                pass
+            producer.kill()
+            producer.process.join()
+            assert airflow.pull(KEY) == b"the previous value"
+            whole_objects(store, lengths)

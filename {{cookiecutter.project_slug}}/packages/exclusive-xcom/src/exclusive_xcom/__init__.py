@@ -1,0 +1,26 @@
+"""XComs that one task of one run writes, by its current try alone, and that come back exactly as pushed.
+
+    from exclusive_xcom import Handle, lazy, lock
+
+The backend is chosen by Airflow's own setting `[core] xcom_backend`: DAGs import the same names with each.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .handle import Handle, lazy
+
+if TYPE_CHECKING:
+    from .locks import lock
+
+__all__ = ["Handle", "lazy", "lock"]
+
+
+def __getattr__(name: str) -> Any:
+    # Who takes no lease does not import what leases need.
+    if name == "lock":
+        from .locks import lock
+
+        return lock
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,50 @@
+"""For whom an XCom is written, and which try of a task writes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Whose XCom it is. `map_index` is -1 for a task that is not mapped."""
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int = -1
+    key: str = "return_value"
+
+    @classmethod
+    def of(
+        cls,
+        dag_id: str | None,
+        run_id: str | None,
+        task_id: str | None,
+        map_index: int | None,
+        key: str | None = None,
+    ) -> Address:
+        """The address that Airflow means, which leaves out what does not matter to it."""
+        return cls(
+            dag_id or "",
+            run_id or "",
+            task_id or "",
+            -1 if map_index is None else map_index,
+            key or "return_value",
+        )
+
+    def __str__(self) -> str:
+        index = f"[{self.map_index}]" if self.map_index >= 0 else ""
+        return f"{self.key!r} of {self.dag_id}.{self.task_id}{index}, run {self.run_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """Which try writes. `ti_id`, the id of the task instance, is its identity and changes with every
+    try; the number is for people. Outside a task both are empty: (0, "")."""
+
+    try_number: int = 0
+    ti_id: str = ""
+
+
+NOBODY = Attempt()

@@ -1,0 +1,145 @@
+"""Which try of a task this process runs, and whether that try is still the current one.
+
+On Airflow 3.3 the last writer of a row wins, even when it is an old try that woke up late. So every
+backend asks Airflow right before the row is written. Airflow knows which try is current: each try of
+a task instance has its own id, and the routes of the task-state store answer 404 to an id that a
+retry has replaced. Airflow 3.4 keeps the rows of each try apart and needs no question.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+from uuid import UUID
+
+from . import config
+from .address import NOBODY, Address, Attempt
+from .errors import CannotConfirmTry, Superseded
+
+# Deleting a key that is never set is a question without a side effect. Getting it would not do:
+# a missing key and a missing task instance give the same answer.
+_NEVER_SET = "xcom-is-this-try-current"
+_PAUSES = (0.2, 1.0, 3.0)  # seconds before each repetition of a question that failed
+
+
+_announced = NOBODY
+
+
+def begin(task_instance: Any) -> Attempt:
+    """Note which task instance this process runs. Called by the listener (plugin.py)."""
+    global _announced
+    _announced = Attempt(int(task_instance.try_number), str(task_instance.id))
+    return _announced
+
+
+def end() -> None:
+    """Forget the task instance. Called by the listener when it is done."""
+    global _announced
+    _announced = NOBODY
+
+
+def current() -> Attempt:
+    """The try that this process runs, or `NOBODY` outside a task.
+
+    A worker binds the ids to its log context before anything else runs. `dag.test()` and threads
+    that a task starts do not see them there: for these the listener's word counts.
+    """
+    from structlog.contextvars import get_contextvars
+
+    bound = get_contextvars()
+    if "trigger_id" in bound:
+        return NOBODY  # the triggerer's supervisor does not know the question
+    if bound.get("ti_id"):
+        return Attempt(int(bound.get("try_number") or 0), str(bound["ti_id"]))
+    return _announced if _announced.ti_id else _of_context()
+
+
+def _of_context() -> Attempt:
+    """The task whose code runs now; found in all threads, but not while a returned value is pushed. Counts
+    where the listener does not speak: its package is not installed but only lies on the path."""
+    from airflow.sdk import get_current_context
+
+    try:
+        task_instance: Any = get_current_context()["ti"]
+    except RuntimeError:
+        return NOBODY
+    return Attempt(int(task_instance.try_number), str(task_instance.id))
+
+
+def confirm(address: Address, attempt: Attempt) -> None:
+    """Ask Airflow whether `attempt` is still the current try. Returns if it is, or if nobody can be asked.
+
+    Args:
+        address: the XCom that is about to be written, for the error's text.
+        attempt: the try that writes; with `NOBODY` (benchmarks, triggerer) nothing is asked.
+
+    Raises:
+        Superseded: a later try has begun.
+        CannotConfirmTry: Airflow did not answer, or not clearly.
+    """
+    if not attempt.ti_id or rows_are_kept_per_try() or not config.flag("confirm_try", True):
+        return
+    try:
+        from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
+    except ImportError:
+        return  # no task runner in this process
+    from airflow.sdk.execution_time.comms import DeleteTaskStateStore, OKResponse
+
+    question = DeleteTaskStateStore(ti_id=UUID(attempt.ti_id), key=_NEVER_SET)
+    trouble: Exception | None = None
+    for pause in (*_PAUSES, None):
+        try:
+            answer = SUPERVISOR_COMMS.send(question)
+            # Answers are not numbered: after an interrupted request, the next one gets its late answer.
+            if not isinstance(answer, OKResponse):
+                raise TypeError(f"unexpected answer: {type(answer).__name__}")
+            return
+        except (EOFError, ConnectionError) as error:
+            raise CannotConfirmTry(
+                f"Airflow did not say whether try {attempt.try_number} is still the current one: the "
+                "supervisor of this task has ended",
+                "Nothing was written, and this process cannot write any more. Look into the worker's log for "
+                "the reason; Airflow runs the task again if it has retries left.",
+                address=address,
+            ) from error
+        except Exception as error:
+            if _says_superseded(error):
+                raise Superseded(
+                    f"Try {attempt.try_number} (task instance {attempt.ti_id}) is no longer the current try",
+                    "A later try has begun, so this XCom was not written. Nothing to repair: the later try's "
+                    "XComs count. Look into its log; if this try was not meant to be replaced, look for a "
+                    "missed heartbeat or a cleared task.",
+                    address=address,
+                ) from error
+            trouble = error
+        if pause is not None:
+            time.sleep(pause)
+    raise CannotConfirmTry(
+        f"Airflow did not say whether try {attempt.try_number} is still the current one "
+        f"({type(trouble).__name__}: {trouble})",
+        "Nothing was written. Check that the api-server can be reached, then let the task run again.",
+        address=address,
+    ) from trouble
+
+
+def rows_are_kept_per_try() -> bool:
+    """Whether this Airflow keeps each try's rows apart (3.4), so that an old try cannot overwrite a row."""
+    from airflow.sdk.bases.xcom import BaseXCom
+
+    return hasattr(BaseXCom, "store_value")
+
+
+def _says_superseded(error: Exception) -> bool:
+    """Whether an error is the answer 404 "Task instance … not found", and not just any failure.
+
+    In a worker the supervisor wraps the answer (`AirflowRuntimeError.error.detail`); under `dag.test()`
+    the HTTP client's own error arrives (`ServerResponseError.response`, `.detail`).
+    """
+    wrapped = getattr(getattr(error, "error", None), "detail", None)
+    if isinstance(wrapped, dict):
+        status, detail = wrapped.get("status_code"), wrapped.get("detail")
+    else:
+        status = getattr(getattr(error, "response", None), "status_code", None)
+        detail = getattr(error, "detail", None)
+    text = str(detail)
+    return status == 404 and "Task instance" in text and "not found" in text

@@ -1,0 +1,445 @@
+"""The way of a value, there and back, for every backend.
+
+push: value → codec → payload ─ small and plain → still the current try? → row
+                              └ store.put → still the current try? → store.commit → reference → row
+pull: row → reference → store → length and sha256 verified → codec → value
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import functools
+import io
+import itertools
+import json
+import logging
+import os
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, BinaryIO, ClassVar, TypeGuard
+
+from airflow.sdk.bases.xcom import BaseXCom
+
+from . import attempt as attempts
+from . import config, reference
+from .address import Address, Attempt
+from .codecs import Options, codec_for, codec_named
+from .content import StoredContent, VerifyingStream
+from .errors import UnsupportedValue, ValueTooLarge, XComError
+from .handle import Handle, Lazy, human_size
+from .reference import Reference
+from .store import Store, store_of
+
+log = logging.getLogger(__name__)
+
+# Airflow's scheduler reads this key straight from the row (branching, short circuits): it stays plain.
+SCHEDULER_KEYS = frozenset({"skipmixin_key"})
+
+# What is fetched together when a sequence is pulled: payloads of so many bytes each and in all, and so many.
+_SMALL, _BATCH, _MANY = 8 * 2**20, 16 * 2**20, 256
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """One push or pull, as it is logged (`record.xcom`): `xcom run` makes its table of these.
+
+    `length` counts the bytes of the payload, `seconds` the whole way including codec, store and the question
+    to Airflow, but not Airflow's own request for the row.
+    """
+
+    direction: str
+    address: Address
+    kind: str
+    summary: str
+    length: int
+    where: str
+    seconds: float
+
+
+class XComBackend(BaseXCom):
+    """What all backends share. A backend names its store and the limits of its rows."""
+
+    #: Plain JSON up to this many bytes stays in Airflow's row; None: of any size that a row may have.
+    default_inline_limit: ClassVar[int | None] = 0
+    #: Bytes that a payload may have, unless AIRFLOW__XCOM__MAX_SIZE says otherwise.
+    default_max_size: ClassVar[int] = 16 * 2**30
+    #: What to do about a value that is too large, for the error's text.
+    too_large_advice: ClassVar[str] = "Raise AIRFLOW__XCOM__MAX_SIZE, or push less."
+
+    @classmethod
+    def store(cls) -> Store:
+        """The store that this backend writes to."""
+        raise NotImplementedError("a backend names its store")
+
+    # -- Airflow 3.3: the hooks of BaseXCom ---------------------------------------------------------
+
+    @classmethod
+    def serialize_value(
+        cls,
+        value: Any,
+        *,
+        key: str | None = None,
+        task_id: str | None = None,
+        dag_id: str | None = None,
+        run_id: str | None = None,
+        map_index: int | None = None,
+    ) -> Any:
+        """Store a value and give back the JSON of its row. Raises `XComError`."""
+        address = Address.of(dag_id, run_id, task_id, map_index, key)
+        return cls._put(address, attempts.current(), value)
+
+    @classmethod
+    async def aset(cls, key: str, value: Any, **coordinates: Any) -> None:
+        """Push from a coroutine: in a thread of our own, one push after the other. Raises `XComError`.
+
+        Asking Airflow on the event loop's own thread is refused while another coroutine's request is under
+        way. In the loop's pool we might take the last thread in which that request waits for its answer. And
+        Airflow's own `aset`, when it is called off, can leave the way to the supervisor locked for good.
+        """
+        push = functools.partial(contextvars.copy_context().run, cls.set, key, value, **coordinates)
+        await asyncio.get_running_loop().run_in_executor(_pushing_thread(os.getpid()), push)
+
+    @classmethod
+    def deserialize_value(cls, result: Any) -> Any:
+        """Give back the value of a row: the whole, verified, or an `XComError`. Never the reference."""
+        return cls.load_value(result.value)
+
+    @classmethod
+    def get_one(cls, **query: Any) -> Any:
+        """One XCom, or None if there is no such row."""
+        row = _Rows.get_one(**query)
+        return None if row is None else cls._answer(query, [row])[0]
+
+    @classmethod
+    def get_all(cls, **query: Any) -> list[Any] | None:
+        """All values of a mapped task: their rows in one request, their payloads in as few as can be."""
+        rows = _Rows.get_all(**query)
+        return None if rows is None else cls._answer(query, rows)
+
+    @classmethod
+    def _answer(cls, query: dict[str, Any], rows: list[Any]) -> list[Any]:
+        """The values of rows that Airflow was asked for. A plain row does not say whose it is: the question
+        does, so its pull is logged here."""
+        started = time.perf_counter()
+        plain_rows = [row for row in rows if not reference.is_reference(row)]
+        if plain_rows:
+            asked = ("dag_id", "run_id", "task_id", "map_index", "key")
+            address = Address.of(*map(query.get, asked))
+            kinds = ", ".join(dict.fromkeys(map(_plain_kind, plain_rows)))
+            several = f"{len(plain_rows):,} values" if len(plain_rows) > 1 else ""
+            _log("pull", address, kinds, several, sum(map(_row_size, plain_rows)), "row", started)
+        return cls._load_many(rows)
+
+    @classmethod
+    def _load_many(cls, values: list[Any]) -> list[Any]:
+        """The values of several rows, in their order. Airflow 3.4 calls it by this name.
+
+        What is small is fetched together; its pulls are one line in the log.
+        """
+        started = time.perf_counter()
+        refs = [reference.parse(row) if _is_small(row) else None for row in values]
+        small = [ref for ref in refs if ref is not None]
+        if len(small) < 2:
+            return [cls.load_value(row) for row in values]
+        fetched = _fetched(small)
+        found = [
+            cls.load_value(row) if ref is None else _decoded(ref, fetched)
+            for ref, row in zip(refs, values, strict=True)
+        ]
+        kinds = ", ".join(dict.fromkeys(ref.kind for ref in small))
+        task, length = replace(small[0].address, map_index=-1), sum(ref.length for ref in small)
+        _log("pull", task, kinds, f"{len(small):,} values", length, small[0].where, started)
+        return found
+
+    @classmethod
+    def purge(cls, xcom: Any, *args: Any) -> None:
+        """Delete the payload of a row that is about to go. Never raises: a failure would fail the task.
+
+        Only the payload that this very row names is deleted, so a newer value is safe.
+        """
+        row = getattr(xcom, "value", None)
+        if not reference.is_reference(row):
+            return
+        try:
+            ref = reference.parse(row)
+            store_of(ref).delete(ref)
+        except Exception as error:
+            log.warning("The payload of a deleted XCom was left behind: %s", error)
+
+    # -- Airflow 3.4: rows per task instance, over the same core ------------------------------------
+
+    @classmethod
+    def store_value(cls, coordinate: Any, key: str, value: Any) -> Any:
+        """Airflow 3.4's form of `serialize_value`. `coordinate.ti_id` is the writer's task instance, or
+        None when one task writes another's XCom; then it is the running task that counts."""
+        index = getattr(coordinate, "region_index", None)
+        address = Address.of(coordinate.dag_id, coordinate.run_id, coordinate.task_id, index, key)
+        running = attempts.current()
+        if coordinate.ti_id is not None and str(coordinate.ti_id) != running.ti_id:
+            running = Attempt(running.try_number, str(coordinate.ti_id))
+        return cls._put(address, running, value)
+
+    @classmethod
+    def load_value(cls, stored: Any) -> Any:
+        """Airflow 3.4's form of `deserialize_value`."""
+        if not reference.is_reference(stored):
+            return BaseXCom.deserialize_value(_Result(stored))
+        ref = reference.parse(stored)
+        if ref.lazy:
+            return handle(ref)
+        return load(ref)
+
+    # -- the way there ------------------------------------------------------------------------------
+
+    @classmethod
+    def _put(cls, address: Address, attempt: Attempt, value: Any) -> Any:
+        started = time.perf_counter()
+        value, is_lazy = _unwrap(value)
+        try:
+            if address.key in SCHEDULER_KEYS:
+                attempts.confirm(address, attempt)
+                return BaseXCom.serialize_value(value)
+            if not is_lazy and (size := cls._plain_size(value)) is not None:
+                attempts.confirm(address, attempt)
+                _log("push", address, _plain_kind(value), "", size, "row", started)
+                return value
+            ref, row = cls._keep(address, attempt, value, is_lazy)
+        except XComError as error:
+            raise error.about(address) from error.__cause__
+        _log("push", address, ref.kind, ref.summary, ref.length, ref.where, started)
+        return row
+
+    @classmethod
+    def _keep(
+        cls, address: Address, attempt: Attempt, value: Any, is_lazy: bool
+    ) -> tuple[Reference, dict[str, Any]]:
+        """Encode and store a value, ask Airflow, commit. Returns the reference, and its row."""
+        store = cls.store()
+        codec_options = cls.codec_options()
+        payload = codec_for(value).encode(value, codec_options)
+        limit = config.integer("max_size", cls.default_max_size, minimum=1)
+        if payload.length > limit:
+            raise ValueTooLarge(
+                f"A {payload.kind} of {human_size(payload.length)} is over the limit of {human_size(limit)}",
+                cls.too_large_advice,
+            )
+        stored = store.put(address, attempt, payload, codec_options)
+        ref = Reference(
+            address=address,
+            attempt=attempt,
+            codec=payload.codec,
+            kind=payload.kind,
+            media_type=payload.media_type,
+            length=stored.length,
+            sha256=stored.sha256,
+            summary=payload.summary,
+            uri=stored.uri,
+            data=stored.data,
+            filename=payload.filename,
+            lazy=is_lazy,
+            meta=payload.meta,
+        )
+        row = ref.row()
+        _check_row(row, ref.kind, cls.too_large_advice)
+        attempts.confirm(address, attempt)
+        store.commit(ref)
+        return ref, row
+
+    @classmethod
+    def _plain_size(cls, value: Any) -> int | None:
+        """Bytes of a value that stays in the row as Airflow would write it; None if it must be encoded.
+
+        Raises:
+            ValueTooLarge: it is plain, this backend keeps plain values, and the row would be too large.
+        """
+        from .codecs.structured import plain
+
+        limit = config.integer("inline_limit", cls.default_inline_limit or 0)
+        if cls.default_inline_limit is None:
+            if not plain(value):
+                return None
+            return _check_row(value, _plain_kind(value), cls.too_large_advice)
+        if limit == 0 or not plain(value, limit):
+            return None
+        size = _row_size(value)
+        return size if size <= limit else None
+
+    @classmethod
+    def codec_options(cls) -> Options:
+        """What the codecs are told of the configuration."""
+        return _codec_options()
+
+
+def _codec_options() -> Options:
+    return Options(
+        frame_format=config.choice("frame_format", "arrow", ("arrow", "parquet")),
+        max_size=config.integer("max_decoded_size", 8 * 2**30, minimum=1),
+        class_allowed=_class_allowed,
+    )
+
+
+def _class_allowed(qualified_name: str) -> bool:
+    """Whether Airflow's own allow-list ([core] allowed_deserialization_classes) holds a class."""
+    from airflow.sdk import serde
+
+    return bool(serde._match(qualified_name)) or qualified_name in serde._extra_allowed
+
+
+# -- the way back -----------------------------------------------------------------------------------
+
+
+def load(ref: Reference, columns: Sequence[str] | None = None) -> Any:
+    """Fetch, verify and decode a stored value.
+
+    Args:
+        ref: what the row held.
+        columns: of a frame or table, only these.
+
+    Raises:
+        XComError: anything but the whole value.
+    """
+    started = time.perf_counter()
+    value = _decoded(ref, columns=columns)
+    _log("pull", ref.address, ref.kind, ref.summary, ref.length, ref.where, started)
+    return value
+
+
+def _decoded(
+    ref: Reference, fetched: Iterator[memoryview] | None = None, columns: Sequence[str] | None = None
+) -> Any:
+    """The value of a reference, whose payload may be the next of those that are fetched together."""
+    try:
+        codec = codec_named(ref.codec)
+        content = StoredContent(ref, store_of(ref), None if fetched is None else next(fetched))
+        if columns is None:
+            return codec.decode(content, ref.meta, _codec_options())
+        if hasattr(codec, "select"):
+            return codec.select(content, ref.meta, _codec_options(), list(columns))
+        raise UnsupportedValue(f"A {ref.kind} has no columns to choose from", "Call load() without columns.")
+    except XComError as error:
+        raise error.about(ref.address) from error.__cause__
+
+
+def _is_small(row: Any) -> TypeGuard[dict[str, Any]]:
+    """Whether a row refers to a payload that is small enough to be fetched together with others."""
+    if not reference.is_reference(row) or "uri" not in row or row.get("lazy"):
+        return False
+    length = row.get("length", 0)
+    return type(length) is int and length <= _SMALL
+
+
+def _fetched(refs: list[Reference]) -> Iterator[memoryview]:
+    """Payloads in their order, fetched a batch at a time."""
+    for store, same in itertools.groupby(refs, store_of):
+        batch: list[Reference] = []
+        room = _BATCH
+        for ref in same:
+            if batch and (ref.length > room or len(batch) == _MANY):
+                yield from store.fetch_many(batch)
+                batch, room = [], _BATCH
+            batch.append(ref)
+            room -= ref.length
+        yield from store.fetch_many(batch)
+
+
+def handle(ref: Reference) -> Handle:
+    """A handle for a reference: everything it hands out comes verified from the reference's store."""
+
+    def path() -> Path:
+        started = time.perf_counter()
+        found = StoredContent(ref, store_of(ref)).file(_name(ref))
+        _log("pull", ref.address, ref.kind, ref.summary, ref.length, ref.where, started)
+        return found
+
+    def open_() -> BinaryIO:
+        stream = VerifyingStream(ref, store_of(ref).stream(ref), closed)
+        return io.BufferedReader(stream)
+
+    def closed(length: int, seconds: float) -> None:
+        started = time.perf_counter() - seconds
+        _log("pull", ref.address, ref.kind, ref.summary, length, ref.where, started)
+
+    return Handle(ref, functools.partial(load, ref), path, open_)
+
+
+# -- small things -----------------------------------------------------------------------------------
+
+
+@functools.cache
+def _pushing_thread(process: int) -> ThreadPoolExecutor:
+    """The thread in which coroutines push. A forked process has none of its parent's threads."""
+    return ThreadPoolExecutor(1, "xcom-push")
+
+
+class _Rows(BaseXCom):
+    """Gives rows back as they are."""
+
+    @staticmethod
+    def deserialize_value(result: Any) -> Any:
+        return result.value
+
+
+@dataclass(frozen=True)
+class _Result:
+    """The form in which Airflow hands a row to `deserialize_value`."""
+
+    value: Any
+
+
+def _unwrap(value: Any) -> tuple[Any, bool]:
+    """The value inside `lazy(...)` and whether it was; also for the values of a returned dict, whose
+    keys `multiple_outputs` has pushed as handles before it pushes the dict itself."""
+    if type(value) is Lazy:
+        return value.value, True
+    if type(value) is dict and any(type(item) is Lazy for item in value.values()):
+        return {key: _unwrap(item)[0] for key, item in value.items()}, False
+    if type(value) is Handle:
+        raise UnsupportedValue(
+            "A Handle was pushed: it stands for another task's XCom and may outlive it",
+            "Push what handle.load() gives, or let the consumer pull from the first producer.",
+        )
+    return value, False
+
+
+def _row_size(row: Any) -> int:
+    return len(json.dumps(row, ensure_ascii=True, separators=(",", ":")))
+
+
+def _check_row(row: Any, kind: str, advice: str) -> int:
+    limit = config.integer("max_row_size", 2**20, minimum=1024)
+    size = _row_size(row)
+    if size > limit:
+        raise ValueTooLarge(
+            f"A {kind} that takes {human_size(size)} in Airflow's metadata database is over the limit of "
+            f"{human_size(limit)} for a row (AIRFLOW__XCOM__MAX_ROW_SIZE)",
+            advice,
+        )
+    return size
+
+
+def _plain_kind(value: Any) -> str:
+    return {"str": "text", "NoneType": "nothing"}.get(type(value).__name__, type(value).__name__)
+
+
+def _name(ref: Reference) -> str:
+    return ref.filename or (ref.uri or "").rsplit("/", 1)[-1] or "payload"
+
+
+def _log(
+    direction: str, address: Address, kind: str, summary: str, length: int, where: str, started: float
+) -> None:
+    transfer = Transfer(direction, address, kind, summary, length, where, time.perf_counter() - started)
+    log.info(
+        "XCom %s %s: %s, %s (%s) in %.3f s",
+        "pushed" if direction == "push" else "pulled",
+        address,
+        f"{kind}, {summary}" if summary else kind,
+        human_size(length),
+        where,
+        transfer.seconds,
+        extra={"xcom": transfer},
+    )

@@ -1,0 +1,120 @@
+"""Names in Redis: which keys a payload, a claim and a lease have, and how legible they are.
+
+<prefix>/{<dag>/<run>/<task>/<map index>}/claim                          which try owns the task's XComs
+<prefix>/{<dag>/<run>/<task>/<map index>}/<key>/lease                    who is writing this XCom
+<prefix>/{<dag>/<run>/<task>/<map index>}/<key>/<task instance>-<nonce>    head: this payload is committed
+<prefix>/{<dag>/<run>/<task>/<map index>}/<key>/<task instance>-<nonce>/0  its first chunk
+<prefix>/lock/{<name>}                                                   a lease of locks.py
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from .. import config
+from ..address import Address, Attempt
+from ..errors import BadReference
+from ..reference import Reference
+
+# Bytes in every chunk but a payload's last. A part of what a URI means, so it can't be changed later.
+CHUNK = 512 * 2**10
+# Heads, and nothing else, end in this: "-", 8 digits of time, 12 of chance.
+HEADS = f"/{{*}}/*-{'[0-9a-f]' * 20}"
+
+_UNCLAIMED = "unclaimed"  # stands for the try in the name of a payload that no claim covers
+_NAME = re.compile(r"([^/{}]+)-[0-9a-f]{20}")
+_LARGEST = 64 * 2**30  # bytes; a row that says more was not written by us
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The keys of one payload. A task instance's share a hash tag: one server of a cluster has them."""
+
+    task: str
+    key: str
+    name: str
+
+    @property
+    def claim(self) -> str:
+        """Which try owns the task's XComs."""
+        return f"{self.task}/claim"
+
+    @property
+    def lease(self) -> str:
+        """Who is writing this XCom."""
+        return f"{self.task}/{self.key}/lease"
+
+    @property
+    def head(self) -> str:
+        """Says that the payload is committed."""
+        return f"{self.task}/{self.key}/{self.name}"
+
+    @property
+    def uri(self) -> str:
+        """What the reference says."""
+        return f"redis:{self.head}"
+
+    def chunks(self, length: int) -> list[str]:
+        """The bytes of a payload of this length."""
+        return [f"{self.head}/{index}" for index in range(-(-length // CHUNK))]
+
+    @property
+    def owner(self) -> str:
+        """The try that the claim has to name; "" if the claim does not matter."""
+        owner = self.name.rpartition("-")[0]
+        return "" if owner == _UNCLAIMED else owner
+
+    @property
+    def written(self) -> int:
+        """When it was put, in seconds since 1970."""
+        return int(self.name.rpartition("-")[2][:8], 16)
+
+
+def prefix() -> str:
+    """What every key begins with."""
+    return quoted(config.text("prefix", "xcom"))
+
+
+def quoted(text: str) -> str:
+    """Text as a part of a key: legible, without "/", and without the braces that mark a hash tag."""
+    return quote(text, safe=":+@,= ")
+
+
+def new_keys(address: Address, claimant: str) -> Keys:
+    """The keys of a payload to come, in the name of a try or, with "", of none."""
+    return _keys(address, f"{claimant or _UNCLAIMED}-{int(time.time()):08x}{secrets.token_hex(6)}")
+
+
+def keys_of(ref: Reference) -> Keys:
+    """The keys of a reference's payload. Raises `BadReference` if it is not where we would have put it."""
+    name = (ref.uri or "").rpartition("/")[2]
+    keys, match = _keys(ref.address, name), _NAME.fullmatch(name)
+    owners = (_UNCLAIMED, quoted(ref.attempt.ti_id))
+    if ref.uri != keys.uri or match is None or match[1] not in owners or ref.length > _LARGEST:
+        raise BadReference(
+            f"The row does not point to its own payload in Redis, below the prefix {prefix()!r}",
+            "It was changed by hand, or written under another AIRFLOW__XCOM__PREFIX. Run the task that "
+            "pushed it again.",
+            address=ref.address,
+        )
+    return keys
+
+
+def claim_text(attempt: Attempt) -> str:
+    """What a claim says: "<task instance> <try>". Only the first word counts."""
+    return f"{quoted(attempt.ti_id)} {attempt.try_number}"
+
+
+def claim_in_words(claim: str) -> str:
+    """A claim for people."""
+    ti_id, _, number = claim.partition(" ")
+    return f"try {number} (task instance {ti_id})"
+
+
+def _keys(address: Address, name: str) -> Keys:
+    task = "/".join(quoted(part) for part in (address.dag_id, address.run_id, address.task_id))
+    return Keys(f"{prefix()}/{{{task}/{address.map_index}}}", quoted(address.key), name)

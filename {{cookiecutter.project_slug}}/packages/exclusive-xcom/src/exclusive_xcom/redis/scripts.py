@@ -1,0 +1,103 @@
+"""The steps that Redis carries out in one piece, in Lua. Each may be repeated when its reply was lost.
+
+A claim is "<task instance> <try>". A lease is JSON; who holds it is told by its whole text. It may be taken
+over `length` milliseconds after it was last renewed, but is kept for `grace` longer: as long as nobody has
+taken it over, its holder may go on.
+"""
+
+from __future__ import annotations
+
+from .client import Script
+
+# Take a lease, renew it, or seize it from another try: {1, claim, lease} if it is held then, otherwise {0,
+# claim, whose lease it is}. Only the owner of the claim may seize, who has asked Airflow: so nobody has to
+# wait for a try that he replaces.
+LEASE = Script("""
+local claim, holder = redis.call('GET', KEYS[1]) or '', redis.call('GET', KEYS[2]) or ''
+local me, lease, length, grace, how = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
+local free = holder == '' or redis.call('PTTL', KEYS[2]) <= grace
+if not free and how == 'seize' and string.match(claim, '^%S+') == me then
+  local known, other = pcall(cjson.decode, holder)
+  free = known and other.ti_id ~= '' and other.ti_id ~= me
+end
+if holder == lease or (free and how ~= 'renew') then
+  redis.call('SET', KEYS[2], lease, 'PX', length + grace)
+  return {1, claim, lease}
+end
+return {0, claim, holder}
+""")
+
+# Make a payload current: {'done', ''}, or what stands against it and what was found instead.
+COMMIT = Script("""
+local claim, lease = redis.call('GET', KEYS[1]) or '', redis.call('GET', KEYS[2]) or ''
+local me, claim_of_mine, claim_seen, lease_of_mine = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local head, retention = ARGV[5], tonumber(ARGV[6])
+if me ~= '' and string.match(claim, '^%S+') ~= me and claim ~= claim_seen then
+  return {'claim', claim}
+end
+if redis.call('EXISTS', KEYS[3]) == 0 then  -- otherwise it is done, and only the reply was lost
+  if lease ~= lease_of_mine then
+    return {'lease', lease}
+  end
+  for i = 4, #KEYS do
+    if redis.call('EXISTS', KEYS[i]) == 0 then
+      return {'staged', ''}
+    end
+  end
+end
+-- Written in any case: WAIT after us counts only what its own connection has written.
+redis.call('SET', KEYS[3], head, 'PX', retention)
+for i = 4, #KEYS do
+  redis.call('PEXPIRE', KEYS[i], retention)
+end
+if me ~= '' then
+  redis.call('SET', KEYS[1], claim_of_mine, 'PX', math.max(retention, redis.call('PTTL', KEYS[1])))
+end
+if lease == lease_of_mine then
+  redis.call('DEL', KEYS[2])
+end
+return {'done', ''}
+""")
+
+# Replace a claim by compare-and-set on what was read, and delete what a later try has no use for.
+CLAIM = Script("""
+local claim = redis.call('GET', KEYS[1]) or ''
+local me, claim_of_mine, claim_seen, retention = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+if string.match(claim, '^%S+') ~= me then
+  if claim ~= claim_seen then
+    return {'claim', claim}
+  end
+  redis.call('SET', KEYS[1], claim_of_mine, 'PX', math.max(retention, redis.call('PTTL', KEYS[1])))
+end
+for i = 2, #KEYS do
+  redis.call('UNLINK', KEYS[i])
+end
+return {'done', ''}
+""")
+
+# Number the holder of a named lease; 0 if it does not hold it any more. The number is the server's time in
+# microseconds, or one more than the last: it grows even if what is kept has expired or Redis forgot it.
+FENCE = Script("""
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then
+  return 0
+end
+local last = tonumber(redis.call('HGET', KEYS[2], 'fence') or '0')
+if redis.call('HGET', KEYS[2], 'holder') ~= ARGV[1] then
+  local now = redis.call('TIME')
+  last = math.max(now[1] * 1000000 + now[2], last + 1)
+  redis.call('HSET', KEYS[2], 'fence', string.format('%.0f', last), 'holder', ARGV[1])
+end
+redis.call('PEXPIRE', KEYS[2], ARGV[2])
+return last
+""")
+
+# Give a named lease back; 0 if it was lost. Noted, so that a repeated release is not taken for a loss.
+RELEASE = Script("""
+if redis.call('GET', KEYS[1]) == ARGV[1] then
+  redis.call('HSET', KEYS[2], 'released', ARGV[1])
+  redis.call('PEXPIRE', KEYS[2], ARGV[2])
+  redis.call('DEL', KEYS[1])
+  return 1
+end
+return redis.call('HGET', KEYS[2], 'released') == ARGV[1] and 1 or 0
+""")

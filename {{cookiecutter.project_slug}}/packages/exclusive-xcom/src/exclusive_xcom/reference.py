@@ -1,0 +1,177 @@
+"""What the metadata database keeps of a value that is not plain JSON: where it is, whose, and its digest.
+
+A reference is small JSON, legible in Airflow's UI. It carries its own address, because Airflow hands a
+backend no more than the row when it reads several XComs at once, and the digest of the payload, so that
+what is read can be proved to be what was pushed. Values too small to store elsewhere travel inside it.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeGuard
+
+from .address import Address, Attempt
+from .errors import BadReference
+
+MARK = "$xcom"  # the key that tells a reference from a value; its value is the version
+VERSION = "1"
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """One stored value.
+
+    Attributes:
+        address, attempt: whose XCom it is and which try wrote it.
+        codec, meta: what decodes it, and what that needs beyond the bytes.
+        kind, summary: for people: "pandas DataFrame", "1,000 rows × 4 columns".
+        media_type, filename: for other tools.
+        length, sha256: of the payload, in bytes and hexadecimal digits.
+        uri: where the payload is; None when `data` holds it.
+        data: the payload itself, as text if it is JSON and in base64 otherwise; None when it is elsewhere.
+        lazy: whether the producer asked for the consumer to get a `Handle`.
+    """
+
+    address: Address
+    attempt: Attempt
+    codec: str
+    kind: str
+    media_type: str
+    length: int
+    sha256: str
+    summary: str = ""
+    uri: str | None = None
+    data: str | None = None
+    filename: str | None = None
+    lazy: bool = False
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    def row(self) -> dict[str, Any]:
+        """The JSON that Airflow keeps."""
+        whole = {**_shallow(self), "address": _shallow(self.address), "attempt": _shallow(self.attempt)}
+        fields = {name: value for name, value in whole.items() if value not in (None, "", False, {})}
+        for name in ("summary", "filename"):
+            if name in fields:  # the name of a file may be no Unicode, which no database takes
+                fields[name] = fields[name].encode(errors="replace").decode()
+        # PostgreSQL keeps JSON as numbers and objects of its own kind (jsonb), which may change what a
+        # codec noted; as text it stays as it is.
+        if self.meta:
+            fields["meta"] = json.dumps(self.meta, ensure_ascii=True)
+        return {MARK: VERSION, **fields}
+
+    @property
+    def where(self) -> str:
+        """Where the payload is, for people: its URI, or "row"."""
+        return self.uri or "row"
+
+    def inline_bytes(self) -> bytes:
+        """The payload of a reference that holds it. Raises `BadReference`."""
+        if self.data is None:
+            raise BadReference("The reference does not hold its payload", address=self.address)
+        form = "text" if is_text(self.media_type) else "base64"
+        try:
+            return self.data.encode() if form == "text" else base64.b64decode(self.data, validate=True)
+        except ValueError as error:
+            raise BadReference(f"The payload in the row is not {form}", address=self.address) from error
+
+
+def inline(media_type: str, payload: bytes) -> str:
+    """The form in which a reference holds its payload: text if it is JSON, otherwise base64."""
+    return payload.decode() if is_text(media_type) else base64.b64encode(payload).decode()
+
+
+def is_text(media_type: str) -> bool:
+    """Whether a payload of this type is legible UTF-8 text, so that a row can hold it as it is."""
+    return media_type == "application/json"
+
+
+def is_reference(row: Any) -> TypeGuard[dict[str, Any]]:
+    """Whether a row claims to be a reference. A user's own dict with that key never gets into a row bare."""
+    return isinstance(row, dict) and MARK in row
+
+
+def parse(row: dict[str, Any]) -> Reference:
+    """Read a row back. Nothing in it is trusted: every field is checked for type and range.
+
+    Raises:
+        BadReference: malformed, or of a version that this code does not know.
+    """
+    if row.get(MARK) != VERSION:
+        raise BadReference(
+            f"The row is a reference of version {row.get(MARK)!r}; this project reads version {VERSION!r}",
+            "It was written by a newer release of this template, or by hand. Update the project "
+            "or run the task again.",
+        )
+    try:
+        reference = _parse(row)
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise BadReference(
+            f"The row is not a well-formed reference ({type(error).__name__}: {error})",
+            "It was changed by hand or by another program. Run the task that pushed it again.",
+        ) from error
+    return reference
+
+
+def _parse(row: dict[str, Any]) -> Reference:
+    address, attempt = _object(row["address"]), _object(row.get("attempt", {}))
+    reference = Reference(
+        address=Address(
+            dag_id=_text(address["dag_id"]),
+            run_id=_text(address["run_id"]),
+            task_id=_text(address["task_id"]),
+            map_index=_whole(address["map_index"], -1),
+            key=_text(address["key"]),
+        ),
+        attempt=Attempt(_whole(attempt.get("try_number", 0), 0), _text(attempt.get("ti_id", ""))),
+        codec=_text(row["codec"]),
+        kind=_text(row["kind"]),
+        media_type=_text(row["media_type"]),
+        length=_whole(row.get("length", 0), 0),
+        sha256=_text(row["sha256"]),
+        summary=_text(row.get("summary", "")),
+        uri=_optional(row.get("uri")),
+        data=_optional(row.get("data")),
+        filename=_optional(row.get("filename")),
+        lazy=row.get("lazy", False) is True,
+        meta=_object(json.loads(_text(row["meta"]))) if "meta" in row else {},
+    )
+    if not _SHA256.fullmatch(reference.sha256):
+        raise ValueError("sha256 is not a digest")
+    if reference.uri is not None and reference.data is not None:
+        raise ValueError("it has both a uri and data")
+    if reference.uri is None and reference.data is None:
+        if reference.length:
+            raise ValueError("it has neither a uri nor data")
+        reference = replace(reference, data="")  # an empty payload: the row leaves out what is empty
+    return reference
+
+
+def _shallow(item: Any) -> dict[str, Any]:
+    """The fields of a dataclass. `asdict` would copy all that is in them, which takes longest of all."""
+    return {name: getattr(item, name) for name in item.__dataclass_fields__}
+
+
+def _object(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError(f"expected an object, found {type(value).__name__}")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"expected text, found {type(value).__name__}")
+    return value
+
+
+def _optional(value: Any) -> str | None:
+    return None if value is None else _text(value)
+
+
+def _whole(value: Any, minimum: int) -> int:
+    if type(value) is not int or value < minimum:
+        raise TypeError(f"expected a whole number of at least {minimum}, found {value!r}")
+    return value

@@ -1,0 +1,287 @@
+"""An object store as XCom backend: S3 and what speaks its language, Google Cloud Storage, Azure, a folder.
+
+Payloads are immutable objects, each at a path of its own that a person can read and other tools can open:
+`<url>/<dag>/<run>/<task>/<map index>/<key>/<task instance>-<nonce><suffix>`. Nothing here needs
+conditional requests, listing or a bucket of its own, so any S3 server will do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import secrets
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from ..address import Address, Attempt
+from ..codecs import Options, Payload
+from ..content import Measured
+from ..errors import BadOption, BadReference, PayloadTruncated, StoreUnreachable, UnsupportedValue
+from ..reference import Reference
+from .client import Client, Location, client_of
+from ..store import Check, Entry, Stored
+
+_MIB = 2**20
+_ONE_REQUEST = 32 * _MIB  # up to here one request for the whole measures faster than parts
+_PART = 8 * _MIB
+_IN_FLIGHT = 32 * _MIB  # bytes of parts under way at once: what a large file takes of memory
+_PARTS = 10_000  # S3 allows no more
+_AT_ONCE = 16  # requests under way when a sequence is pulled
+_PIECE = _MIB  # bytes that a stream hands on at a time; larger pieces measure slower
+_PAUSES = (0.2, 1.0, 3.0)  # seconds before what obstore does not repeat by itself
+
+_KEY_LIMIT = 1024  # bytes of an object's name with its prefix, in S3, GCS and Azure
+_PART_LIMITS = (200, 120, 70, 40)  # bytes of one part of it, tried in turn; file systems end at 255
+_NAME = re.compile(r"(?!\.+(?:/|$))[\w.@-]+(?:/(?!\.+(?:/|$))[\w.@-]+)*", re.ASCII)
+
+
+class S3Store:
+    """Keeps payloads below AIRFLOW__XCOM__URL, and reads those below AIRFLOW__XCOM__FORMER_URL too."""
+
+    def put(self, address: Address, attempt: Attempt, payload: Payload, codec_options: Options) -> Stored:
+        """Upload under a name that nobody else uses; length and sha256 are measured on the way."""
+        client = client_of(_here())
+        name = object_name(client.location, address, attempt, payload)
+        with client.explained("write to"):
+            length, sha256 = _persistently(client, name, attempt, payload)
+        client.confirm_encryption(name)
+        return Stored(length, sha256, uri=f"{client.location.url}/{name}")
+
+    def commit(self, ref: Reference) -> None:
+        """The row is the commit."""
+
+    def fetch(self, ref: Reference) -> memoryview:
+        """The payload by one request. Where its body breaks off, obstore goes on from there by a range."""
+        client, name = _find(ref)
+        with client.explained("read", ref.where):
+            return memoryview(_open(client, name, ref).bytes())
+
+    def fetch_many(self, refs: Sequence[Reference]) -> Iterator[memoryview]:
+        """The payloads by one request each, several of them at once."""
+        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="xcom-pull") as pool:
+            yield from pool.map(self.fetch, refs)
+
+    def stream(self, ref: Reference) -> Iterator[memoryview]:
+        """The payload by one request, in pieces."""
+        client, name = _find(ref)
+        with client.explained("read", ref.where):
+            pieces = iter(_open(client, name, ref).stream(min_chunk_size=_PIECE))
+        while True:
+            with client.explained("read", ref.where):
+                piece = next(pieces, None)
+            if piece is None:
+                return
+            yield memoryview(piece)
+
+    def reader(self, ref: Reference) -> BinaryIO | None:
+        """A reader by ranged requests; None if the server is known to answer them wrongly."""
+        client, name = _find(ref)
+        return cast("BinaryIO", RangeReader(self, ref, client, name)) if client.ranges else None
+
+    def delete(self, ref: Reference) -> None:
+        """Delete this object. Repeated when there is no answer, which obstore does not do by itself."""
+        client, name = _find(ref)
+        for pause in _PAUSES:
+            try:
+                return client.delete(name)
+            except StoreUnreachable:
+                time.sleep(pause)
+        client.delete(name)
+
+    def take_over(self, address: Address, attempt: Attempt) -> None:
+        """Nothing to note: no two tries use the same name."""
+
+    def scan(self) -> Iterator[Entry]:
+        """All objects below the URL, asked for in pages."""
+        client = client_of(_here())
+        for found in client.entries():
+            uri = f"{client.location.url}/{found['path']}"
+            yield Entry(uri, found["size"], found["last_modified"].timestamp())
+
+    def probe(self) -> list[Check]:
+        """Write, read and delete small objects below the URL."""
+        from .probe import probe
+
+        return probe(_here())
+
+
+class RangeReader(io.RawIOBase):
+    """Reads an object by ranged requests. Where a server answers these wrongly, it reads the whole once."""
+
+    def __init__(self, store: S3Store, ref: Reference, client: Client, name: str) -> None:
+        self._store, self._ref, self._client, self._name = store, ref, client, name
+        self._position = 0
+        self._whole: memoryview | None = None
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._ref.length}[whence]
+        self._position = max(0, start + offset)
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        piece = self._next(len(buffer))
+        buffer[: piece.nbytes] = piece
+        return piece.nbytes
+
+    def readall(self) -> bytes:
+        return bytes(self._next(self._ref.length))
+
+    def _next(self, count: int) -> memoryview:
+        start = min(self._position, self._ref.length)
+        end = min(start + count, self._ref.length)
+        self._position = max(end, self._position)
+        if end == start:
+            return memoryview(b"")
+        if self._whole is None:
+            piece = self._client.read_range(self._name, start, end, self._ref.where)
+            if piece is not None:
+                return piece
+            self._whole = self._store.fetch(self._ref)
+        return self._whole[start:end]
+
+
+# -- names ------------------------------------------------------------------------------------------
+
+
+def object_name(location: Location, address: Address, attempt: Attempt, payload: Payload) -> str:
+    """A name for a payload below a location, unlike any other: parts that a person can read, and a nonce.
+
+    Letters, digits and `._-` stay; any other byte becomes `@` and two hexadecimal digits. Percent signs
+    would be decoded by some tools, and `=` or `*` mean something to others. Long parts are cut and get
+    a digest. Raises `BadOption` when the location's own path leaves no room.
+    """
+    places = [address.dag_id, address.run_id, address.task_id, str(address.map_index), address.key]
+    unique = f"{quoted(attempt.ti_id or 'no-task', 60)}-{secrets.token_hex(8)}"
+    for limit in _PART_LIMITS:
+        if payload.filename:
+            last = [unique, quoted(payload.filename, limit, Path(payload.filename).suffix)]
+        else:
+            last = [unique + quoted(payload.suffix, 30)]
+        name = "/".join([*(quoted(place, limit) for place in places), *last])
+        if len(f"{location.prefix}/{name}".encode()) <= _KEY_LIMIT or location.scheme == "file":
+            return name
+    raise BadOption(
+        f"The path in AIRFLOW__XCOM__URL is too long: an object's name has at most {_KEY_LIMIT} bytes",
+        "Choose a shorter prefix.",
+    )
+
+
+def quoted(text: str, limit: int, ending: str = "") -> str:
+    """A part of a name, at most `limit` bytes long; if it has to be cut, `ending` is kept if it is short."""
+    plain = re.sub(
+        rb"[^A-Za-z0-9._-]", lambda byte: b"@%02X" % byte[0][0], text.encode("utf-8", "surrogatepass")
+    ).decode()
+    if not plain.strip("."):
+        return plain.replace(".", "@2E") or "@"
+    if len(plain) <= limit:
+        return plain
+    digest = hashlib.sha256(plain.encode()).hexdigest()[:16]
+    ending = ending if re.fullmatch(r"\.[A-Za-z0-9]{1,8}", ending) else ""
+    return f"{plain[: limit - 18 - len(ending)]}@-{digest}{ending}"
+
+
+def _here() -> Location:
+    location = Location.current()
+    if location is None:
+        raise BadOption(
+            "Option AIRFLOW__XCOM__URL is not set: it says in which object store XComs are kept",
+            "Set it in config/airflow.env, for example s3://bucket/prefix.",
+        )
+    return location
+
+
+def _find(ref: Reference) -> tuple[Client, str]:
+    """The client and name for a reference's payload. Raises `BadReference` if it is in none of our places."""
+    uri = ref.uri or ""
+    known = []
+    for read in (Location.current, Location.before):
+        if location := read():
+            known.append(location.url)
+            name = uri.removeprefix(location.url + "/")
+            if name != uri and _NAME.fullmatch(name) and len(name) <= _KEY_LIMIT:
+                return client_of(location), name
+    raise BadReference(
+        f"The reference does not point to a payload below {' or '.join(known) or 'any place that is known'}",
+        "If the store has moved, name its old place in AIRFLOW__XCOM__FORMER_URL. Otherwise the row was "
+        "forged or changed: run the task that pushed it again.",
+        address=ref.address,
+    )
+
+
+# -- transfer ---------------------------------------------------------------------------------------
+
+
+def _persistently(client: Client, name: str, attempt: Attempt, payload: Payload) -> tuple[int, str]:
+    """Upload, and again after what obstore does not repeat itself: a conflict, and a multipart upload
+    that is unknown when its completion is repeated after a lost reply. The name is this push's own and
+    the bytes are the same, so nothing can be overwritten."""
+    for pause in _PAUSES:
+        try:
+            return _upload(client, name, attempt, payload)
+        except Exception as error:
+            if "409 Conflict" not in str(error) and "NoSuchUpload" not in str(error):
+                raise
+        time.sleep(pause)
+    return _upload(client, name, attempt, payload)
+
+
+def _upload(client: Client, name: str, attempt: Attempt, payload: Payload) -> tuple[int, str]:
+    """Length and sha256 of what was uploaded. The bytes are not copied."""
+    length = payload.length
+    if length <= _ONE_REQUEST:
+        pieces = list(_pieces(payload))
+        if length < _MIB:
+            client.put(name, pieces, payload.media_type, attempt)
+            return _measure(pieces)
+        with ThreadPoolExecutor(1) as pool:  # while the bytes travel
+            measured = pool.submit(_measure, pieces)
+            client.put(name, pieces, payload.media_type, attempt)
+            return measured.result()
+    part = max(_PART, -(-length // _PARTS // _MIB) * _MIB)
+    stream = Measured(_pieces(payload))
+    client.put(name, stream, payload.media_type, attempt, part=part, parallel=max(1, _IN_FLIGHT // part))
+    return stream.length, stream.sha256
+
+
+def _measure(pieces: Iterable[memoryview]) -> tuple[int, str]:
+    measured = Measured(pieces)
+    for _ in measured:
+        pass
+    return measured.length, measured.sha256
+
+
+def _pieces(payload: Payload) -> Iterator[memoryview]:
+    """The payload's own pieces. Raises `UnsupportedValue` when its file cannot be read."""
+    try:
+        yield from payload.chunks(_PART)
+    except OSError as error:
+        raise UnsupportedValue(
+            f"The file {payload.body} cannot be read any more ({error.strerror})",
+            "Return the path of a file that stays until the task has ended.",
+        ) from error
+
+
+def _open(client: Client, name: str, ref: Reference) -> Any:
+    """obstore's answer to a GET, before its body is read."""
+    got = client.get(name)
+    size = got.meta["size"]
+    if size != ref.length:  # known before anything is downloaded, so no memory is spent on it
+        raise PayloadTruncated(
+            f"The payload at {ref.where} has {size:,} bytes instead of {ref.length:,}",
+            "It was not handed on. Run the task that pushed it again.",
+            address=ref.address,
+        )
+    return got

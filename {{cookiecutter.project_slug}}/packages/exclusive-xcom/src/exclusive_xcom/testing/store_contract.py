@@ -1,0 +1,413 @@
+"""What every store of payloads must do: a test class that each store's tests inherit from.
+
+A subclass gives the fixture `store` (empty, fresh for each test) and says in its attributes what its
+store cannot do. Nothing here knows which store it tests.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from exclusive_xcom.address import Address, Attempt
+from exclusive_xcom.codecs import Options, Payload
+from exclusive_xcom.errors import BadReference, PayloadMissing, XComError
+from exclusive_xcom.reference import Reference, parse
+from exclusive_xcom.store import Store
+
+Body = Sequence[bytes | memoryview] | Path
+
+ADDRESS = Address("orders", "manual__2026-01-02T03:04:05+00:00", "extract", -1, "return_value")
+
+# Names that Airflow allows, or that get past it, and that a path or a key must survive.
+STRANGE = [
+    "plain",
+    "with space",
+    "a/b",
+    "a//b",
+    "/leading",
+    "trailing/",
+    "..",
+    ".",
+    "../../other",
+    "a/../b",
+    "%2e%2e%2f",
+    "100%",
+    "a%20b",
+    "a b",
+    "a+b",
+    "scheduled__2026-01-02T03:04:05.678901+00:00",
+    "größe",
+    "数据",
+    "😀",
+    "quote'\"",
+    "back\\slash",
+    "{brace}",
+    "star*?[x]",
+    "#fragment",
+    "query?x=1&y=2",
+    "semi;colon",
+    "tab\tnew\nline",
+    "\x01control\x7f",
+    "x" * 250,
+    "数" * 250,
+]
+
+
+def attempt(number: int = 1) -> Attempt:
+    """A try with an identity of its own."""
+    return Attempt(number, str(uuid.uuid4()))
+
+
+def payload(body: Body, *, suffix: str = ".bin", filename: str | None = None) -> Payload:
+    """An encoded value, as a codec would make it."""
+    return Payload(
+        codec="bytes",
+        kind="bytes",
+        media_type="application/octet-stream",
+        suffix=suffix,
+        body=body,
+        filename=filename,
+    )
+
+
+def stage(store: Store, address: Address, writer: Attempt, content: Payload) -> Reference:
+    """Put a payload and give its reference, before the commit."""
+    stored = store.put(address, writer, content, Options())
+    ref = Reference(
+        address=address,
+        attempt=writer,
+        codec=content.codec,
+        kind=content.kind,
+        media_type=content.media_type,
+        length=stored.length,
+        sha256=stored.sha256,
+        uri=stored.uri,
+        data=stored.data,
+        filename=content.filename,
+    )
+    # What counts is what can be read from the row, so every test goes through its JSON.
+    return parse(json.loads(json.dumps(ref.row())))
+
+
+def keep(
+    store: Store,
+    body: Body,
+    address: Address = ADDRESS,
+    writer: Attempt | None = None,
+    *,
+    suffix: str = ".bin",
+) -> Reference:
+    """Put and commit."""
+    ref = stage(store, address, writer or attempt(), payload(body, suffix=suffix))
+    store.commit(ref)
+    return ref
+
+
+def whole(pieces: Iterator[memoryview]) -> bytes:
+    """The pieces of a stream as one."""
+    return b"".join(pieces)
+
+
+class StoreContract:
+    """Tests that hold for every store."""
+
+    #: Payloads live outside the row, so they can be deleted, missing, or found by a scan.
+    elsewhere: ClassVar[bool] = True
+    #: `scan` finds payloads.
+    scans: ClassVar[bool] = True
+    #: Bytes of the largest payload that the tests try.
+    large: ClassVar[int] = 20 * 2**20
+
+    @pytest.fixture
+    def store(self) -> Iterator[Store]:
+        raise NotImplementedError("a subclass gives the store")
+
+    # -- there and back -----------------------------------------------------------------------------
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            [b""],
+            [],
+            [b"x"],
+            [b"one", b"", b"two", memoryview(b"three")],
+            [memoryview(bytearray(range(256)))],
+            [bytes(range(256)) * 40],
+        ],
+        ids=["empty", "no-parts", "one-byte", "parts", "view", "10-kB"],
+    )
+    def test_what_was_put_comes_back(self, store: Store, body: Body) -> None:
+        expected = b"".join(body)
+        ref = keep(store, body)
+        assert (ref.length, ref.sha256) == (len(expected), hashlib.sha256(expected).hexdigest())
+        assert bytes(store.fetch(ref)) == expected
+        assert whole(store.stream(ref)) == expected
+
+    def test_several_come_back_in_their_order(self, store: Store) -> None:
+        bodies = [b"", b"one", os.urandom(2**20 if self.elsewhere else 1000), b"one", b"two"]
+        refs = [keep(store, [body], replace(ADDRESS, map_index=n)) for n, body in enumerate(bodies)]
+        assert [bytes(found) for found in store.fetch_many(refs)] == bodies
+        assert [bytes(found) for found in store.fetch_many(refs[::-1])] == bodies[::-1]
+
+    def test_one_of_several_that_is_missing_is_named(self, store: Store) -> None:
+        if not self.elsewhere:
+            return
+        refs = [keep(store, [b"value"], replace(ADDRESS, map_index=n)) for n in range(5)]
+        store.delete(refs[3])
+        with pytest.raises(PayloadMissing) as caught:
+            list(store.fetch_many(refs))
+        assert str(refs[3].uri) in str(caught.value)
+
+    def test_views_of_other_items_than_bytes_count_in_bytes(self, store: Store) -> None:
+        view = memoryview(bytes(range(64))).cast("q")
+        ref = keep(store, [view])
+        assert (ref.length, bytes(store.fetch(ref))) == (64, bytes(range(64)))
+
+    @pytest.mark.parametrize("length", [0, 1, 100_000])
+    def test_a_file_comes_back(self, store: Store, tmp_path: Path, length: int) -> None:
+        expected = os.urandom(length)
+        (tmp_path / "in.bin").write_bytes(expected)
+        ref = keep(store, tmp_path / "in.bin")
+        assert (ref.length, ref.sha256) == (length, hashlib.sha256(expected).hexdigest())
+        assert bytes(store.fetch(ref)) == expected
+        assert whole(store.stream(ref)) == expected
+
+    @pytest.mark.parametrize("as_file", [False, True], ids=["parts", "file"])
+    def test_a_large_payload_comes_back(self, store: Store, tmp_path: Path, as_file: bool) -> None:
+        expected = os.urandom(2**20) * (self.large // 2**20) + b"the odd end"
+        expected = expected[-self.large :]
+        body: Body = [memoryview(expected)[:12345], memoryview(expected)[12345:]]
+        if as_file:
+            body = tmp_path / "in.bin"
+            body.write_bytes(expected)
+        ref = keep(store, body)
+        assert (ref.length, ref.sha256) == (len(expected), hashlib.sha256(expected).hexdigest())
+        assert bytes(store.fetch(ref)) == expected
+        assert whole(store.stream(ref)) == expected
+
+    def test_a_file_keeps_a_strange_name(self, store: Store, tmp_path: Path) -> None:
+        for number, name in enumerate(["report.pdf", "Größe 1.txt", "a%2fb.csv", "..hidden", "x" * 255]):
+            path = tmp_path / f"{number}.bin"
+            path.write_bytes(name.encode())
+            ref = stage(store, replace(ADDRESS, key=f"k{number}"), attempt(), payload(path, filename=name))
+            store.commit(ref)
+            assert bytes(store.fetch(ref)) == name.encode()
+
+    def test_ranges_are_those_asked_for(self, store: Store) -> None:
+        expected = os.urandom(300_000)
+        ref = keep(store, [expected])
+        reader = store.reader(ref)
+        if reader is None:
+            return
+        reader.seek(-8, 2)
+        assert reader.read() == expected[-8:]
+        for start, length in [(0, 1), (1, 100), (299_990, 100), (123_456, 70_000)]:
+            reader.seek(start)
+            assert (reader.read(length), reader.tell()) == (
+                expected[start : start + length],
+                min(start + length, 300_000),
+            )
+
+    # -- whose is it --------------------------------------------------------------------------------
+
+    def test_strange_names_come_back_and_never_meet(self, store: Store) -> None:
+        refs, writer = {}, attempt()  # one try, as far as it is the same task
+        for name in STRANGE:
+            for address in (
+                replace(ADDRESS, dag_id=name),
+                replace(ADDRESS, run_id=name),
+                replace(ADDRESS, task_id=name),
+                replace(ADDRESS, key=name),
+            ):
+                refs[address] = keep(store, [repr(address).encode()], address, writer)
+        for address, ref in refs.items():
+            assert bytes(store.fetch(ref)) == repr(address).encode()
+        if self.elsewhere:
+            assert len({ref.uri for ref in refs.values()}) == len(refs)
+
+    def test_names_that_differ_only_in_case_or_place_never_meet(self, store: Store) -> None:
+        addresses = [
+            Address("a", "b", "c", -1, "k"),
+            Address("A", "b", "c", -1, "k"),
+            Address("a", "b", "c", -1, "K"),
+            Address("a/b", "c", "c", -1, "k"),
+            Address("a", "b/c", "c", -1, "k"),
+            Address("a", "b", "c", 0, "k"),
+            Address("a", "b", "c", 10, "k"),
+            Address("a", "b", "c/0", -1, "k"),
+        ]
+        writer = attempt()
+        refs = [keep(store, [str(n).encode()], address, writer) for n, address in enumerate(addresses)]
+        assert [bytes(store.fetch(ref)) for ref in refs] == [str(n).encode() for n in range(len(addresses))]
+
+    def test_the_same_key_twice_in_one_try(self, store: Store) -> None:
+        writer = attempt()
+        first = keep(store, [b"first"], writer=writer)
+        second = keep(store, [b"second, longer"], writer=writer)
+        assert bytes(store.fetch(second)) == b"second, longer"
+        self.is_itself_or_an_error(store, first, b"first")
+
+    def test_the_same_value_twice_in_one_try(self, store: Store) -> None:
+        writer = attempt()
+        keep(store, [b"same"], writer=writer)
+        assert bytes(store.fetch(keep(store, [b"same"], writer=writer))) == b"same"
+
+    def test_a_newer_try_replaces_an_older_one(self, store: Store) -> None:
+        older, newer = attempt(1), attempt(2)
+        first = keep(store, [b"older"], writer=older)
+        store.take_over(ADDRESS, newer)
+        second = keep(store, [b"newer"], writer=newer)
+        assert bytes(store.fetch(second)) == b"newer"
+        self.is_itself_or_an_error(store, first, b"older")
+
+    def test_a_payload_that_was_only_put_leaves_the_current_one_alone(self, store: Store) -> None:
+        current = keep(store, [b"current"], writer=attempt(2))
+        stage(store, ADDRESS, attempt(1), payload([b"of an older try"]))
+        stage(store, ADDRESS, current.attempt, payload([b"of the same try, killed before its commit"]))
+        assert bytes(store.fetch(current)) == b"current"
+
+    def test_a_commit_may_be_repeated(self, store: Store) -> None:
+        ref = keep(store, [b"value"])
+        store.commit(ref)
+        assert bytes(store.fetch(ref)) == b"value"
+
+    def test_a_run_deleted_and_created_again_under_its_id_starts_at_try_one(self, store: Store) -> None:
+        before = keep(store, [b"before"], writer=attempt(1))
+        store.delete(before)
+        after = keep(store, [b"after"], writer=attempt(1))
+        assert bytes(store.fetch(after)) == b"after"
+        self.is_itself_or_an_error(store, before, b"before")
+
+    # -- deleting -----------------------------------------------------------------------------------
+
+    def test_delete_deletes_this_payload_and_no_other(self, store: Store) -> None:
+        if not self.elsewhere:
+            return
+        writer = attempt()
+        mine = keep(store, [b"mine"], writer=writer)
+        others = [
+            keep(store, [b"key"], replace(ADDRESS, key="return_value2"), writer),
+            keep(store, [b"index"], replace(ADDRESS, map_index=0)),
+            keep(store, [b"run"], replace(ADDRESS, run_id="other")),
+        ]
+        store.delete(mine)
+        with pytest.raises(PayloadMissing):
+            store.fetch(mine)
+        with pytest.raises(PayloadMissing):
+            whole(store.stream(mine))
+        assert [bytes(store.fetch(ref)) for ref in others] == [b"key", b"index", b"run"]
+
+    def test_delete_of_an_older_value_leaves_the_newer_one(self, store: Store) -> None:
+        older = keep(store, [b"older"], writer=attempt(1))
+        newer = keep(store, [b"newer"], writer=attempt(2))
+        store.delete(older)
+        assert bytes(store.fetch(newer)) == b"newer"
+
+    def test_delete_twice_is_no_error(self, store: Store) -> None:
+        ref = keep(store, [b"value"])
+        store.delete(ref)
+        store.delete(ref)
+
+    def test_missing_says_so(self, store: Store) -> None:
+        if not self.elsewhere:
+            return
+        ref = keep(store, [b"value"])
+        store.delete(ref)
+        with pytest.raises(PayloadMissing) as caught:
+            store.fetch(ref)
+        assert ref.uri is not None and ref.uri in str(caught.value)
+        assert caught.value.advice
+
+    # -- what is not ours ---------------------------------------------------------------------------
+
+    def test_uris_outside_the_store_are_refused(self, store: Store) -> None:
+        if not self.elsewhere:
+            return
+        ref = keep(store, [b"value"])
+        assert ref.uri is not None
+        head, _, last = ref.uri.rpartition("/")
+        scheme = ref.uri.partition(":")[0]
+        forged = [
+            "",
+            f"{scheme}:",
+            f"{scheme}://",
+            f"{scheme}://elsewhere/{last}",
+            f"{head}/../../../../../../../../{last}",
+            f"{head}/%2e%2e/%2E%2E/{last}",
+            f"{head}/./{last}",
+            f"{head}//{last}",
+            f"{ref.uri}/..",
+            f"{ref.uri}?versionId=1",
+            f"{ref.uri}#part",
+            f"{ref.uri}\x00",
+            f"{scheme}://user:password@host/{last}",
+        ]
+        for uri in forged:
+            bad = replace(ref, uri=uri)
+            for act in (store.fetch, lambda bad: whole(store.stream(bad)), store.delete):
+                with pytest.raises((BadReference, PayloadMissing)) as caught:
+                    act(bad)
+                if ".." in uri or "%2e" in uri or "elsewhere" in uri:
+                    assert isinstance(caught.value, BadReference), uri
+                assert "password" not in str(caught.value)
+        assert bytes(store.fetch(ref)) == b"value"
+
+    # -- finding and checking -----------------------------------------------------------------------
+
+    def test_scan_finds_what_is_there(self, store: Store) -> None:
+        if not self.scans:
+            assert list(store.scan()) == []
+            return
+        refs = [keep(store, [bytes(n)], replace(ADDRESS, key=f"k {n}/é")) for n in range(1, 6)]
+        gone = keep(store, [b"gone"], replace(ADDRESS, key="gone"))
+        store.delete(gone)
+        found = {entry.uri: entry for entry in store.scan()}
+        assert {(uri, entry.length) for uri, entry in found.items()} == {
+            (ref.uri, ref.length) for ref in refs
+        }
+        assert all(entry.modified > 0 for entry in found.values())
+
+    def test_probe_is_content_and_leaves_nothing(self, store: Store) -> None:
+        ref = keep(store, [b"value"])
+        checks = store.probe()
+        assert checks and all(check.ok for check in checks), checks
+        assert all(check.name and check.detail for check in checks)
+        assert len({check.name for check in checks}) == len(checks)
+        if self.scans:
+            assert [entry.uri for entry in store.scan()] == [ref.uri]
+
+    # -- many at once -------------------------------------------------------------------------------
+
+    def test_many_writers_and_readers_at_once(self, store: Store) -> None:
+        def there_and_back(index: int) -> bool:
+            address, body = replace(ADDRESS, map_index=index), f"{index}:".encode() * (1 + index * 50)
+            ref = keep(store, [body], address)
+            return bytes(store.fetch(ref)) == body and whole(store.stream(ref)) == body
+
+        with ThreadPoolExecutor(64) as pool:
+            assert all(pool.map(there_and_back, range(64)))
+
+    # -- for subclasses -----------------------------------------------------------------------------
+
+    @staticmethod
+    def is_itself_or_an_error(store: Store, ref: Reference, expected: bytes) -> None:
+        """A value that was replaced may still be read, or be refused; it is never another one."""
+        read: list[Callable[[], bytes]] = [
+            lambda: bytes(store.fetch(ref)),
+            lambda: whole(store.stream(ref)),
+        ]
+        for act in read:
+            try:
+                assert act() == expected
+            except XComError:
+                continue
