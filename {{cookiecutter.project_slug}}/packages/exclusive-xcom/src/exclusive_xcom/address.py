@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
+
+import msgspec
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,7 +15,7 @@ class Address:
     dag_id: str
     run_id: str
     task_id: str
-    map_index: int = -1
+    map_index: Annotated[int, msgspec.Meta(ge=-1)] = -1
     key: str = "return_value"
 
     @classmethod
@@ -43,7 +46,7 @@ class Attempt:
     """Which try writes. `ti_id`, the id of the task instance, is its identity and changes with every
     try; the number is for people. Outside a task both are empty: (0, "")."""
 
-    try_number: int = 0
+    try_number: Annotated[int, msgspec.Meta(ge=0)] = 0
     ti_id: str = ""
 
 

@@ -12,7 +12,6 @@ import time
 from typing import Any
 from uuid import UUID
 
-from . import config
 from .address import NOBODY, Address, Attempt
 from .errors import CannotConfirmTry, Superseded
 
@@ -77,7 +76,7 @@ def confirm(address: Address, attempt: Attempt) -> None:
         Superseded: a later try has begun.
         CannotConfirmTry: Airflow did not answer, or not clearly.
     """
-    if not attempt.ti_id or rows_are_kept_per_try() or not config.flag("confirm_try", True):
+    if not attempt.ti_id or rows_are_kept_per_try():
         return
     try:
         from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS

@@ -15,8 +15,7 @@ import itertools
 import json
 import logging
 import os
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,11 +27,13 @@ from . import attempt as attempts
 from . import config, reference
 from .address import Address, Attempt
 from .codecs import Options, codec_for, codec_named
+from .codecs._json import plain
 from .content import StoredContent, VerifyingStream
 from .errors import UnsupportedValue, ValueTooLarge, XComError
 from .handle import Handle, Lazy, human_size
 from .reference import Reference
 from .store import Store, store_of
+from .transfer import Watch
 
 log = logging.getLogger(__name__)
 
@@ -43,30 +44,15 @@ SCHEDULER_KEYS = frozenset({"skipmixin_key"})
 _SMALL, _BATCH, _MANY = 8 * 2**20, 16 * 2**20, 256
 
 
-@dataclass(frozen=True)
-class Transfer:
-    """One push or pull, as it is logged (`record.xcom`): `xcom run` makes its table of these.
-
-    `length` counts the bytes of the payload, `seconds` the whole way including codec, store and the question
-    to Airflow, but not Airflow's own request for the row.
-    """
-
-    direction: str
-    address: Address
-    kind: str
-    summary: str
-    length: int
-    where: str
-    seconds: float
-
-
 class XComBackend(BaseXCom):
     """What all backends share. A backend names its store and the limits of its rows."""
 
-    #: Plain JSON up to this many bytes stays in Airflow's row; None: of any size that a row may have.
-    default_inline_limit: ClassVar[int | None] = 0
+    #: Bytes of plain JSON that stay in Airflow's row, unless AIRFLOW__XCOM__INLINE_LIMIT says otherwise.
+    default_inline_limit: ClassVar[int] = 0
     #: Bytes that a payload may have, unless AIRFLOW__XCOM__MAX_SIZE says otherwise.
-    default_max_size: ClassVar[int] = 16 * 2**30
+    default_max_size: ClassVar[int] = config.MAX_SIZE.default
+    #: How frames are stored, unless AIRFLOW__XCOM__FRAME_FORMAT says otherwise.
+    default_frame_format: ClassVar[str] = config.FRAME_FORMAT.default
     #: What to do about a value that is too large, for the error's text.
     too_large_advice: ClassVar[str] = "Raise AIRFLOW__XCOM__MAX_SIZE, or push less."
 
@@ -124,14 +110,11 @@ class XComBackend(BaseXCom):
     def _answer(cls, query: dict[str, Any], rows: list[Any]) -> list[Any]:
         """The values of rows that Airflow was asked for. A plain row does not say whose it is: the question
         does, so its pull is logged here."""
-        started = time.perf_counter()
-        plain_rows = [row for row in rows if not reference.is_reference(row)]
-        if plain_rows:
-            asked = ("dag_id", "run_id", "task_id", "map_index", "key")
-            address = Address.of(*map(query.get, asked))
-            kinds = ", ".join(dict.fromkeys(map(_plain_kind, plain_rows)))
-            several = f"{len(plain_rows):,} values" if len(plain_rows) > 1 else ""
-            _log("pull", address, kinds, several, sum(map(_row_size, plain_rows)), "row", started)
+        watch = Watch("pull")
+        if plain := [row for row in rows if not reference.is_reference(row)]:
+            address = Address.of(*map(query.get, ("dag_id", "run_id", "task_id", "map_index", "key")))
+            several = f"{len(plain):,} values" if len(plain) > 1 else ""
+            watch.log(address, _kinds(map(_plain_kind, plain)), several, sum(map(_row_size, plain)))
         return cls._load_many(rows)
 
     @classmethod
@@ -140,7 +123,7 @@ class XComBackend(BaseXCom):
 
         What is small is fetched together; its pulls are one line in the log.
         """
-        started = time.perf_counter()
+        watch = Watch("pull")
         refs = [reference.parse(row) if _is_small(row) else None for row in values]
         small = [ref for ref in refs if ref is not None]
         if len(small) < 2:
@@ -150,9 +133,8 @@ class XComBackend(BaseXCom):
             cls.load_value(row) if ref is None else _decoded(ref, fetched)
             for ref, row in zip(refs, values, strict=True)
         ]
-        kinds = ", ".join(dict.fromkeys(ref.kind for ref in small))
         task, length = replace(small[0].address, map_index=-1), sum(ref.length for ref in small)
-        _log("pull", task, kinds, f"{len(small):,} values", length, small[0].where, started)
+        watch.log(task, _kinds(ref.kind for ref in small), f"{len(small):,} values", length, small[0].where)
         return found
 
     @classmethod
@@ -189,15 +171,13 @@ class XComBackend(BaseXCom):
         if not reference.is_reference(stored):
             return BaseXCom.deserialize_value(_Result(stored))
         ref = reference.parse(stored)
-        if ref.lazy:
-            return handle(ref)
-        return load(ref)
+        return Handle(ref, _Source(ref)) if ref.lazy else _Source(ref).load()
 
     # -- the way there ------------------------------------------------------------------------------
 
     @classmethod
     def _put(cls, address: Address, attempt: Attempt, value: Any) -> Any:
-        started = time.perf_counter()
+        watch = Watch("push")
         value, is_lazy = _unwrap(value)
         try:
             if address.key in SCHEDULER_KEYS:
@@ -205,12 +185,12 @@ class XComBackend(BaseXCom):
                 return BaseXCom.serialize_value(value)
             if not is_lazy and (size := cls._plain_size(value)) is not None:
                 attempts.confirm(address, attempt)
-                _log("push", address, _plain_kind(value), "", size, "row", started)
+                watch.log(address, _plain_kind(value), "", size)
                 return value
             ref, row = cls._keep(address, attempt, value, is_lazy)
         except XComError as error:
             raise error.about(address) from error.__cause__
-        _log("push", address, ref.kind, ref.summary, ref.length, ref.where, started)
+        watch.done(ref)
         return row
 
     @classmethod
@@ -218,67 +198,75 @@ class XComBackend(BaseXCom):
         cls, address: Address, attempt: Attempt, value: Any, is_lazy: bool
     ) -> tuple[Reference, dict[str, Any]]:
         """Encode and store a value, ask Airflow, commit. Returns the reference, and its row."""
-        store = cls.store()
-        codec_options = cls.codec_options()
-        payload = codec_for(value).encode(value, codec_options)
-        limit = config.integer("max_size", cls.default_max_size, minimum=1)
+        store, codec_options = cls.store(), cls.codec_options()
+        payload = codec_for(value, codec_options).encode(value, codec_options)
+        limit = config.MAX_SIZE.read(cls.default_max_size)
         if payload.length > limit:
             raise ValueTooLarge(
                 f"A {payload.kind} of {human_size(payload.length)} is over the limit of {human_size(limit)}",
                 cls.too_large_advice,
             )
-        stored = store.put(address, attempt, payload, codec_options)
-        ref = Reference(
-            address=address,
-            attempt=attempt,
-            codec=payload.codec,
-            kind=payload.kind,
-            media_type=payload.media_type,
-            length=stored.length,
-            sha256=stored.sha256,
-            summary=payload.summary,
-            uri=stored.uri,
-            data=stored.data,
-            filename=payload.filename,
-            lazy=is_lazy,
-            meta=payload.meta,
-        )
-        row = ref.row()
-        _check_row(row, ref.kind, cls.too_large_advice)
-        attempts.confirm(address, attempt)
-        store.commit(ref)
+        stored = store.put(address, attempt, payload)
+        try:
+            ref = Reference(
+                address=address,
+                attempt=attempt,
+                codec=payload.codec,
+                kind=payload.kind,
+                media_type=payload.media_type,
+                length=stored.length,
+                sha256=stored.sha256,
+                summary=payload.summary,
+                uri=stored.uri,
+                data=stored.data,
+                filename=payload.filename,
+                lazy=is_lazy,
+                meta=payload.meta,
+            )
+            row = ref.row()
+            cls._check_row(row, ref.kind)
+            attempts.confirm(address, attempt)
+            store.commit(stored, ref)
+        except BaseException:
+            store.abandon(stored)
+            raise
         return ref, row
 
     @classmethod
     def _plain_size(cls, value: Any) -> int | None:
-        """Bytes of a value that stays in the row as Airflow would write it; None if it must be encoded.
-
-        Raises:
-            ValueTooLarge: it is plain, this backend keeps plain values, and the row would be too large.
-        """
-        from .codecs.structured import plain
-
-        limit = config.integer("inline_limit", cls.default_inline_limit or 0)
-        if cls.default_inline_limit is None:
-            if not plain(value):
-                return None
-            return _check_row(value, _plain_kind(value), cls.too_large_advice)
+        """Bytes of a value that stays in the row as Airflow would write it; None if it must be encoded."""
+        limit = cls.inline_limit()
         if limit == 0 or not plain(value, limit):
             return None
         size = _row_size(value)
         return size if size <= limit else None
 
     @classmethod
+    def _check_row(cls, row: Any, kind: str) -> None:
+        limit, size = config.MAX_ROW_SIZE.read(), _row_size(row)
+        if size > limit:
+            raise ValueTooLarge(
+                f"A {kind} that takes {human_size(size)} in Airflow's metadata database is over the limit of "
+                f"{human_size(limit)} for a row (AIRFLOW__XCOM__MAX_ROW_SIZE)",
+                cls.too_large_advice,
+            )
+
+    @classmethod
+    def inline_limit(cls) -> int:
+        """Bytes of plain JSON that stay in the row; 0: everything is stored."""
+        return config.INLINE_LIMIT.read(cls.default_inline_limit)
+
+    @classmethod
     def codec_options(cls) -> Options:
         """What the codecs are told of the configuration."""
-        return _codec_options()
+        return replace(_codec_options(), frame_format=config.FRAME_FORMAT.read(cls.default_frame_format))
 
 
 def _codec_options() -> Options:
     return Options(
-        frame_format=config.choice("frame_format", "arrow", ("arrow", "parquet")),
-        max_size=config.integer("max_decoded_size", 8 * 2**30, minimum=1),
+        max_size=config.MAX_DECODED_SIZE.read(),
         class_allowed=_class_allowed,
+        codecs=config.CODECS.read(),
     )
 
 
@@ -292,20 +280,34 @@ def _class_allowed(qualified_name: str) -> bool:
 # -- the way back -----------------------------------------------------------------------------------
 
 
-def load(ref: Reference, columns: Sequence[str] | None = None) -> Any:
-    """Fetch, verify and decode a stored value.
+@dataclass(frozen=True)
+class _Source:
+    """Where a value comes from, verified: what `Handle` asks, and what a pull without one asks at once."""
 
-    Args:
-        ref: what the row held.
-        columns: of a frame or table, only these.
+    ref: Reference
 
-    Raises:
-        XComError: anything but the whole value.
-    """
-    started = time.perf_counter()
-    value = _decoded(ref, columns=columns)
-    _log("pull", ref.address, ref.kind, ref.summary, ref.length, ref.where, started)
-    return value
+    def load(self, columns: Sequence[str] | None = None) -> Any:
+        """Fetch, verify and decode; of a frame or table only these columns. Raises `XComError`."""
+        watch = Watch("pull")
+        value = _decoded(self.ref, columns=columns)
+        watch.done(self.ref)
+        return value
+
+    def path(self) -> Path:
+        """The payload as a private file."""
+        watch = Watch("pull")
+        name = self.ref.filename or (self.ref.uri or "").rsplit("/", 1)[-1] or "payload"
+        found = StoredContent(self.ref, store_of(self.ref)).file(name)
+        watch.done(self.ref)
+        return found
+
+    def open(self) -> BinaryIO:
+        """The payload as a stream."""
+
+        def closed(length: int, seconds: float) -> None:
+            Watch("pull", seconds).done(self.ref, length)
+
+        return io.BufferedReader(VerifyingStream(self.ref, store_of(self.ref).stream(self.ref), closed))
 
 
 def _decoded(
@@ -313,12 +315,13 @@ def _decoded(
 ) -> Any:
     """The value of a reference, whose payload may be the next of those that are fetched together."""
     try:
-        codec = codec_named(ref.codec)
+        codec_options = _codec_options()
+        codec = codec_named(ref.codec, codec_options)
         content = StoredContent(ref, store_of(ref), None if fetched is None else next(fetched))
         if columns is None:
-            return codec.decode(content, ref.meta, _codec_options())
+            return codec.decode(content, ref.meta, codec_options)
         if hasattr(codec, "select"):
-            return codec.select(content, ref.meta, _codec_options(), list(columns))
+            return codec.select(content, ref.meta, codec_options, list(columns))
         raise UnsupportedValue(f"A {ref.kind} has no columns to choose from", "Call load() without columns.")
     except XComError as error:
         raise error.about(ref.address) from error.__cause__
@@ -344,26 +347,6 @@ def _fetched(refs: list[Reference]) -> Iterator[memoryview]:
             batch.append(ref)
             room -= ref.length
         yield from store.fetch_many(batch)
-
-
-def handle(ref: Reference) -> Handle:
-    """A handle for a reference: everything it hands out comes verified from the reference's store."""
-
-    def path() -> Path:
-        started = time.perf_counter()
-        found = StoredContent(ref, store_of(ref)).file(_name(ref))
-        _log("pull", ref.address, ref.kind, ref.summary, ref.length, ref.where, started)
-        return found
-
-    def open_() -> BinaryIO:
-        stream = VerifyingStream(ref, store_of(ref).stream(ref), closed)
-        return io.BufferedReader(stream)
-
-    def closed(length: int, seconds: float) -> None:
-        started = time.perf_counter() - seconds
-        _log("pull", ref.address, ref.kind, ref.summary, length, ref.where, started)
-
-    return Handle(ref, functools.partial(load, ref), path, open_)
 
 
 # -- small things -----------------------------------------------------------------------------------
@@ -409,37 +392,9 @@ def _row_size(row: Any) -> int:
     return len(json.dumps(row, ensure_ascii=True, separators=(",", ":")))
 
 
-def _check_row(row: Any, kind: str, advice: str) -> int:
-    limit = config.integer("max_row_size", 2**20, minimum=1024)
-    size = _row_size(row)
-    if size > limit:
-        raise ValueTooLarge(
-            f"A {kind} that takes {human_size(size)} in Airflow's metadata database is over the limit of "
-            f"{human_size(limit)} for a row (AIRFLOW__XCOM__MAX_ROW_SIZE)",
-            advice,
-        )
-    return size
-
-
 def _plain_kind(value: Any) -> str:
     return {"str": "text", "NoneType": "nothing"}.get(type(value).__name__, type(value).__name__)
 
 
-def _name(ref: Reference) -> str:
-    return ref.filename or (ref.uri or "").rsplit("/", 1)[-1] or "payload"
-
-
-def _log(
-    direction: str, address: Address, kind: str, summary: str, length: int, where: str, started: float
-) -> None:
-    transfer = Transfer(direction, address, kind, summary, length, where, time.perf_counter() - started)
-    log.info(
-        "XCom %s %s: %s, %s (%s) in %.3f s",
-        "pushed" if direction == "push" else "pulled",
-        address,
-        f"{kind}, {summary}" if summary else kind,
-        human_size(length),
-        where,
-        transfer.seconds,
-        extra={"xcom": transfer},
-    )
+def _kinds(kinds: Iterable[str]) -> str:
+    return ", ".join(dict.fromkeys(kinds))

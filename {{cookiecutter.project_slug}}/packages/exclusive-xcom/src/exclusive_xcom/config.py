@@ -1,83 +1,108 @@
-"""Reads section [xcom] of Airflow's configuration: typed, checked, with errors that name the option.
+"""Section [xcom] of Airflow's configuration: every option with its rule and its default.
 
-An option `max_size` is `AIRFLOW__XCOM__MAX_SIZE` in the environment or `max_size` below `[xcom]` in
-airflow.cfg. config/airflow.env lists them all. Options are read when they are needed, never at import.
+Option `max_size` is `AIRFLOW__XCOM__MAX_SIZE` in the environment or `max_size` below `[xcom]` in airflow.cfg.
+An empty one counts as not set. Options are read when they are needed, never at import.
 """
 
 from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from .errors import BadOption
 
-SECTION = "xcom"
+T = TypeVar("T")
 
 
-def text(name: str, default: str = "") -> str:
-    """The option as text; an empty one counts as not set."""
-    set_here = f"AIRFLOW__{SECTION}__{name}".upper() in os.environ
-    return (_configured(name) if set_here else _elsewhere(name)) or default
+@dataclass(frozen=True)
+class Option(Generic[T]):
+    """One option.
+
+    Attributes:
+        name: below [xcom].
+        default: when it is not set; a backend may have another one.
+        parse: makes a value of its text; raises ValueError for what it can't be.
+        rule: what it must be, in words.
+    """
+
+    name: str
+    default: T
+    parse: Callable[[str], T]
+    rule: str = "text"
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that sets it."""
+        return f"AIRFLOW__XCOM__{self.name.upper()}"
+
+    def read(self, default: T | None = None) -> T:
+        """What it is now; `default` where the backend has one of its own. Raises `BadOption`."""
+        text = _configured(self.name) if self.variable in os.environ else _elsewhere(self.name)
+        if not text:
+            return self.default if default is None else default
+        try:
+            return self.parse(text)
+        except ValueError:
+            raise BadOption(
+                f"Option {self.variable} is {text!r}, but must be {self.rule}",
+                "Correct it in config/airflow.env or in the environment.",
+            ) from None
+
+
+def _whole(name: str, default: int, least: int = 0) -> Option[int]:
+    def parse(text: str) -> int:
+        if (number := int(text)) < least:
+            raise ValueError(text)
+        return number
+
+    return Option(name, default, parse, f"a whole number of at least {least}")
+
+
+def _number(name: str, default: float, least: float) -> Option[float]:
+    def parse(text: str) -> float:
+        if not least <= (number := float(text)) < float("inf"):
+            raise ValueError(text)
+        return number
+
+    return Option(name, default, parse, f"a number of at least {least:g}")
+
+
+def _choice(name: str, *words: str) -> Option[str]:
+    return Option(name, words[0], lambda text: words[words.index(text)], " or ".join(words))
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(re.split(r"[\s,]+", text))
+
+
+URL = Option("url", "", str)
+CONN_ID = Option("conn_id", "", str)
+FORMER_URL = Option("former_url", "", str)
+FORMER_CONN_ID = Option("former_conn_id", "", str)
+PREFIX = Option("prefix", "xcom", str)
+INLINE_LIMIT = _whole("inline_limit", 0)
+MAX_ROW_SIZE = _whole("max_row_size", 2**20, 1024)
+MAX_SIZE = _whole("max_size", 16 * 2**30, 1)
+MAX_DECODED_SIZE = _whole("max_decoded_size", 8 * 2**30, 1)
+FRAME_FORMAT = _choice("frame_format", "arrow", "parquet", "packed")
+CODECS = Option[tuple[str, ...]]("codecs", (), _names, "names of modules")
+RETENTION = _number("retention", 7 * 86400, 1)
+WAIT_REPLICAS = _whole("wait_replicas", 0)
+WAIT_AOF = _whole("wait_aof", 0)
 
 
 def _configured(name: str) -> str:
     # Airflow imports the backend while it is importing itself.
     from airflow.sdk.configuration import conf
 
-    return str(conf.get(SECTION, name, fallback=None) or "").strip()
+    return str(conf.get("xcom", name, fallback=None) or "").strip()
 
 
 @functools.cache
 def _elsewhere(name: str) -> str:
     """The option in airflow.cfg, which this process has read once. Looking there takes 30 µs."""
     return _configured(name)
-
-
-def integer(name: str, default: int, *, minimum: int = 0) -> int:
-    """The option as a whole number of at least `minimum`. Raises `BadOption`."""
-    found = text(name, str(default))
-    try:
-        value = int(found)
-    except ValueError:
-        value = minimum - 1
-    if value < minimum:
-        raise _bad(name, found, f"a whole number of at least {minimum}")
-    return value
-
-
-def number(name: str, default: float, *, minimum: float = 0.0) -> float:
-    """The option as a number of at least `minimum`. Raises `BadOption`."""
-    found = text(name, str(default))
-    try:
-        value = float(found)
-    except ValueError:
-        value = float("nan")
-    if not minimum <= value < float("inf"):
-        raise _bad(name, found, f"a number of at least {minimum}")
-    return value
-
-
-def flag(name: str, default: bool) -> bool:
-    """The option as true or false. Raises `BadOption`."""
-    found = text(name, str(default)).lower()
-    if found in ("true", "1", "yes", "on", "t"):
-        return True
-    if found in ("false", "0", "no", "off", "f"):
-        return False
-    raise _bad(name, found, "true or false")
-
-
-def choice(name: str, default: str, allowed: Sequence[str]) -> str:
-    """The option as one of `allowed`. Raises `BadOption`."""
-    found = text(name, default)
-    if found not in allowed:
-        raise _bad(name, found, " or ".join(allowed))
-    return found
-
-
-def _bad(name: str, found: str, rule: str) -> BadOption:
-    return BadOption(
-        f"Option AIRFLOW__XCOM__{name.upper()} is {found!r}, but must be {rule}",
-        "Correct it in config/airflow.env or in the environment.",
-    )

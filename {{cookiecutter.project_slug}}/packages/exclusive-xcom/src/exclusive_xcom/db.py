@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import BinaryIO, ClassVar
+from typing import ClassVar
 
 from . import config
 from .address import Address, Attempt
@@ -20,7 +20,7 @@ from .codecs import Options, Payload
 from .errors import ValueTooLarge
 from .handle import human_size
 from .reference import Reference, inline
-from .store import Check, Entry, Stored
+from .store import Check, Store, Stored
 
 _ADVICE = (
     "Keep it in an object store: `make switch BACKEND=s3` (or redis, up to 256 MiB). Or push less, "
@@ -28,12 +28,14 @@ _ADVICE = (
 )
 
 
-class RowStore:
+class RowStore(Store):
     """Keeps payloads inside their references."""
 
-    def put(self, address: Address, attempt: Attempt, payload: Payload, codec_options: Options) -> Stored:
+    schemes = frozenset({"row"})
+
+    def put(self, address: Address, attempt: Attempt, payload: Payload) -> Stored:
         """The payload as the data of its reference. Raises `ValueTooLarge` before it reads a large file."""
-        limit = config.integer("max_row_size", 2**20, minimum=1024)
+        limit = config.MAX_ROW_SIZE.read()
         if payload.length > limit:
             raise ValueTooLarge(
                 f"A {payload.kind} of {human_size(payload.length)} does not fit into a row of Airflow's "
@@ -43,61 +45,39 @@ class RowStore:
         whole = b"".join(payload.chunks())
         return Stored(len(whole), hashlib.sha256(whole).hexdigest(), data=inline(payload.media_type, whole))
 
-    def commit(self, ref: Reference) -> None:
-        """The row is the commit."""
-
     def fetch(self, ref: Reference) -> memoryview:
         """The payload in the reference."""
         return memoryview(ref.inline_bytes())
 
-    def fetch_many(self, refs: Sequence[Reference]) -> Iterator[memoryview]:
-        """The payloads in the references."""
-        return map(self.fetch, refs)
-
-    def stream(self, ref: Reference) -> Iterator[memoryview]:
-        """The payload in one piece: it is in memory already."""
-        yield self.fetch(ref)
-
-    def reader(self, ref: Reference) -> BinaryIO | None:
-        """None: there is nothing to save by reading a part."""
-        return None
-
     def delete(self, ref: Reference) -> None:
         """Airflow deletes the row itself."""
 
-    def take_over(self, address: Address, attempt: Attempt) -> None:
-        """Nothing to note: Airflow is asked at every push."""
-
-    def scan(self) -> Iterator[Entry]:
-        """Nothing: the rows are Airflow's, and it cleans them up (`airflow db clean`)."""
-        return iter(())
-
-    def probe(self) -> list[Check]:
+    def probe(self) -> Iterable[Check]:
         """The limit of a row; whether the database answers is Airflow's own business (`airflow db check`)."""
-        limit = config.integer("max_row_size", 2**20, minimum=1024)
-        return [Check("row limit", True, f"{human_size(limit)} per XCom (AIRFLOW__XCOM__MAX_ROW_SIZE)")]
+        limit = human_size(config.MAX_ROW_SIZE.read())
+        return [Check("row limit", True, f"{limit} per XCom (AIRFLOW__XCOM__MAX_ROW_SIZE)")]
 
 
 @functools.cache
-def _row_store() -> RowStore:
+def open_store() -> RowStore:
+    """The store for payloads inside their references."""
     return RowStore()
 
 
-def store_for(scheme: str) -> RowStore:
-    """The store for payloads inside their references."""
-    return _row_store()
-
-
 class DbXComBackend(XComBackend):
-    """XComs in Airflow's metadata database. AIRFLOW__CORE__XCOM_BACKEND=<package>.xcom.db.DbXComBackend"""
+    """XComs in Airflow's metadata database. AIRFLOW__CORE__XCOM_BACKEND=exclusive_xcom.db.DbXComBackend"""
 
-    default_inline_limit: ClassVar[int | None] = None
     too_large_advice: ClassVar[str] = _ADVICE
 
     @classmethod
     def store(cls) -> RowStore:
         """The row."""
-        return _row_store()
+        return open_store()
+
+    @classmethod
+    def inline_limit(cls) -> int:
+        """Whatever a row may have."""
+        return config.INLINE_LIMIT.read(config.MAX_ROW_SIZE.read())
 
     @classmethod
     def codec_options(cls) -> Options:

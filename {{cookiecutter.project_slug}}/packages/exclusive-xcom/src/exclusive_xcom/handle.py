@@ -6,10 +6,10 @@ walking through it. With a handle neither costs anything: the value is fetched w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 from .reference import Reference
 
@@ -33,6 +33,22 @@ def lazy(value: Any) -> Any:
     return Lazy(value)
 
 
+class Source(Protocol):
+    """Gives out a stored value, verified. The backend makes it."""
+
+    def load(self, columns: Sequence[str] | None = None) -> Any:
+        """The value, or some columns of it."""
+        ...
+
+    def path(self) -> Path:
+        """The payload as a private file."""
+        ...
+
+    def open(self) -> BinaryIO:
+        """The payload as a stream."""
+        ...
+
+
 class Handle:
     """An XCom that has not been fetched yet.
 
@@ -41,19 +57,11 @@ class Handle:
     at the end of the file, and raises there.
     """
 
-    __slots__ = ("_load", "_open", "_path", "_reference")
+    __slots__ = ("_reference", "_source")
 
-    def __init__(
-        self,
-        reference: Reference,
-        load: Callable[[Sequence[str] | None], Any],
-        path: Callable[[], Path],
-        open_: Callable[[], BinaryIO],
-    ) -> None:
+    def __init__(self, reference: Reference, source: Source) -> None:
         self._reference = reference
-        self._load = load
-        self._path = path
-        self._open = open_
+        self._source = source
 
     @property
     def kind(self) -> str:
@@ -85,15 +93,15 @@ class Handle:
         Raises:
             XComError: it is gone, altered, or has no such columns; the text says which.
         """
-        return self._load(columns)
+        return self._source.load(columns)
 
     def path(self) -> Path:
         """Fetch the payload into a private local file, which is removed when the task ends."""
-        return self._path()
+        return self._source.path()
 
     def open(self) -> BinaryIO:
         """Read the payload as a stream, in constant memory. The last read raises if it was altered."""
-        return self._open()
+        return self._source.open()
 
     def __str__(self) -> str:
         size = f", {self.summary}" if self.summary else ""

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeGuard
+from typing import Annotated, Any, TypeGuard
 
-from .address import Address, Attempt
+import msgspec
+
+from .address import NOBODY, Address, Attempt
 from .errors import BadReference
 
 MARK = "$xcom"  # the key that tells a reference from a value; its value is the version
 VERSION = "1"
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+Size = Annotated[int, msgspec.Meta(ge=0)]
 
 
 @dataclass(frozen=True)
@@ -37,12 +38,12 @@ class Reference:
     """
 
     address: Address
-    attempt: Attempt
     codec: str
     kind: str
     media_type: str
-    length: int
-    sha256: str
+    sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
+    length: Size = 0
+    attempt: Attempt = NOBODY
     summary: str = ""
     uri: str | None = None
     data: str | None = None
@@ -107,71 +108,26 @@ def parse(row: dict[str, Any]) -> Reference:
             "or run the task again.",
         )
     try:
-        reference = _parse(row)
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        fields = {name: value for name, value in row.items() if name != MARK}
+        if "meta" in fields:
+            fields["meta"] = json.loads(fields["meta"])
+        reference = msgspec.convert(fields, Reference)
+        if reference.uri is not None and reference.data is not None:
+            raise ValueError("it has both a uri and data")
+    except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
         raise BadReference(
             f"The row is not a well-formed reference ({type(error).__name__}: {error})",
             "It was changed by hand or by another program. Run the task that pushed it again.",
         ) from error
-    return reference
-
-
-def _parse(row: dict[str, Any]) -> Reference:
-    address, attempt = _object(row["address"]), _object(row.get("attempt", {}))
-    reference = Reference(
-        address=Address(
-            dag_id=_text(address["dag_id"]),
-            run_id=_text(address["run_id"]),
-            task_id=_text(address["task_id"]),
-            map_index=_whole(address["map_index"], -1),
-            key=_text(address["key"]),
-        ),
-        attempt=Attempt(_whole(attempt.get("try_number", 0), 0), _text(attempt.get("ti_id", ""))),
-        codec=_text(row["codec"]),
-        kind=_text(row["kind"]),
-        media_type=_text(row["media_type"]),
-        length=_whole(row.get("length", 0), 0),
-        sha256=_text(row["sha256"]),
-        summary=_text(row.get("summary", "")),
-        uri=_optional(row.get("uri")),
-        data=_optional(row.get("data")),
-        filename=_optional(row.get("filename")),
-        lazy=row.get("lazy", False) is True,
-        meta=_object(json.loads(_text(row["meta"]))) if "meta" in row else {},
-    )
-    if not _SHA256.fullmatch(reference.sha256):
-        raise ValueError("sha256 is not a digest")
-    if reference.uri is not None and reference.data is not None:
-        raise ValueError("it has both a uri and data")
     if reference.uri is None and reference.data is None:
         if reference.length:
-            raise ValueError("it has neither a uri nor data")
-        reference = replace(reference, data="")  # an empty payload: the row leaves out what is empty
+            raise BadReference(
+                "The row is a reference that has neither a uri nor data", address=reference.address
+            )
+        return replace(reference, data="")  # an empty payload: the row leaves out what is empty
     return reference
 
 
 def _shallow(item: Any) -> dict[str, Any]:
     """The fields of a dataclass. `asdict` would copy all that is in them, which takes longest of all."""
     return {name: getattr(item, name) for name in item.__dataclass_fields__}
-
-
-def _object(value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise TypeError(f"expected an object, found {type(value).__name__}")
-    return value
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"expected text, found {type(value).__name__}")
-    return value
-
-
-def _optional(value: Any) -> str | None:
-    return None if value is None else _text(value)
-
-
-def _whole(value: Any, minimum: int) -> int:
-    if type(value) is not int or value < minimum:
-        raise TypeError(f"expected a whole number of at least {minimum}, found {value!r}")
-    return value

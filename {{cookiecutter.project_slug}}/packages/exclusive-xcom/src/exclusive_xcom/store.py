@@ -3,44 +3,29 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, ClassVar
 
 from .address import Address, Attempt
-from .codecs import Options, Payload
+from .codecs import Payload
 from .errors import BadReference, ForeignReference
 from .reference import Reference
 
-# Which module holds the store of a URI scheme; "row" is a payload inside the reference.
-STORE_MODULES = {
-    "row": "db",
-    "s3": "s3",
-    "gs": "s3",
-    "az": "s3",
-    "file": "s3",
-    "memory": "s3",
-    "redis": "redis",
-}
+# Which module has the store of a URI's scheme, and gives it by `open_store()`.
+_MODULES = dict.fromkeys(("s3", "gs", "az", "file", "memory"), "s3") | {"redis": "redis", "row": "db"}
 
 
 @dataclass(frozen=True)
 class Stored:
-    """What `Store.put` gives back: the measured payload and where it is."""
+    """What `Store.put` gives back: the measured payload, where it is, and what `commit` has to know of it."""
 
     length: int
     sha256: str
     uri: str | None = None
     data: str | None = None
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One payload that `Store.scan` found: its URI, bytes, and when it was written (seconds since 1970)."""
-
-    uri: str
-    length: int
-    modified: float
+    upload: Any = None
 
 
 @dataclass(frozen=True)
@@ -52,52 +37,60 @@ class Check:
     detail: str
 
 
-class Store(Protocol):
+class Store(ABC):
     """Keeps immutable payloads. One instance per process; it may be made before a fork, so clients are
     made on first use and again in a forked child. Every method raises `StoreError` or `PayloadError`
     with a text that says what to do; no library's own exception gets out.
     """
 
-    def put(self, address: Address, attempt: Attempt, payload: Payload, codec_options: Options) -> Stored:
+    #: The schemes of its URIs.
+    schemes: ClassVar[frozenset[str]] = frozenset()
+
+    @abstractmethod
+    def put(self, address: Address, attempt: Attempt, payload: Payload) -> Stored:
         """Store a payload under a name of this try's own, durably, before it returns. Never overwrites."""
-        ...
 
-    def commit(self, ref: Reference) -> None:
-        """Make a stored payload current. Called after Airflow has confirmed the try and before the row is
-        written; may be repeated. Most stores have nothing to do: the row is the commit."""
-        ...
+    def commit(self, stored: Stored, ref: Reference) -> None:  # noqa: B027 - most have nothing to do
+        """Make a stored payload current, after Airflow has confirmed the try and before the row is written.
+        May be repeated. Unless a store needs more, the row is the commit."""
 
+    def abandon(self, stored: Stored) -> None:  # noqa: B027 - the collector finds it
+        """Take back what was put and will not be committed. Must not raise."""
+
+    @abstractmethod
     def fetch(self, ref: Reference) -> memoryview:
         """The whole payload. The caller verifies it. Raises `PayloadMissing` when it is gone."""
-        ...
 
     def fetch_many(self, refs: Sequence[Reference]) -> Iterator[memoryview]:
         """Small payloads in their order, as `fetch` gives each, by as few requests as there can be."""
-        ...
+        return map(self.fetch, refs)
 
     def stream(self, ref: Reference) -> Iterator[memoryview]:
-        """The payload in pieces, in constant memory. The caller verifies it."""
-        ...
+        """The payload in pieces, in constant memory where the store can. The caller verifies it."""
+        yield self.fetch(ref)
 
     def reader(self, ref: Reference) -> BinaryIO | None:
-        """A seekable reader of ranges, or None where the store has none."""
-        ...
+        """A seekable reader of ranges; None where there is nothing to save by reading a part."""
+        return None
 
+    @abstractmethod
     def delete(self, ref: Reference) -> None:
         """Delete this payload and no other. A payload that is gone already is no error."""
-        ...
 
-    def take_over(self, address: Address, attempt: Attempt) -> None:
+    def take_over(self, address: Address, attempt: Attempt) -> None:  # noqa: B027 - names tell tries apart
         """A second or later try begins. Stores that know who owns a task's XComs note it."""
-        ...
 
-    def scan(self) -> Iterator[Entry]:
-        """All payloads below this store's prefix."""
-        ...
-
-    def probe(self) -> list[Check]:
+    @abstractmethod
+    def probe(self) -> Iterable[Check]:
         """Try everything a task will need, and say precisely what does not work."""
-        ...
+
+
+def current_store() -> Store | None:
+    """The store of the backend that Airflow is told of; None if that is not one of ours."""
+    from airflow.sdk.execution_time.xcom import XCom
+
+    find = getattr(XCom, "store", None)
+    return None if find is None else find()
 
 
 def store_of(ref: Reference) -> Store:
@@ -108,17 +101,19 @@ def store_of(ref: Reference) -> Store:
         ForeignReference: its backend is not installed here.
     """
     scheme = ref.uri.partition(":")[0] if ref.uri is not None else "row"
-    module = STORE_MODULES.get(scheme)
+    current = current_store()
+    if current is not None and scheme in current.schemes:
+        return current
+    module = _MODULES.get(scheme)
     if module is None:
         raise BadReference(f"No backend reads payloads at {ref.uri!r}", address=ref.address)
     try:
-        found = importlib.import_module(f".{module}", __package__)
-        store: Store = found.store_for(scheme)
+        store: Store = importlib.import_module(f".{module}", __package__).open_store()
     except ImportError as error:
         raise ForeignReference(
             f"The value was stored by the {module} backend, which is not installed here ({error})",
-            f"Install it with `uv sync --extra {module}` where this task runs, or run the task that pushed "
-            "the value again.",
+            f"Install it with `uv add 'exclusive-xcom[{module}]'` where this task runs, or run the task that "
+            "pushed the value again.",
             address=ref.address,
         ) from error
     return store

@@ -38,6 +38,7 @@ class Options:
     compress: bool = True
     max_size: int = 4 * 2**30
     class_allowed: Callable[[str], bool] = lambda name: False
+    codecs: tuple[str, ...] = ()
 
 
 @dataclass
@@ -164,7 +165,7 @@ def registry() -> dict[str, Codec]:
     return {codec.name: codec for codec in found}
 
 
-def codec_for(value: Any) -> Codec:
+def codec_for(value: Any, options: Options | None = None) -> Codec:
     """The codec that carries `value`.
 
     Raises:
@@ -180,7 +181,7 @@ def codec_for(value: Any) -> Codec:
     )
 
 
-def codec_named(name: str) -> Codec:
+def codec_named(name: str, options: Options | None = None) -> Codec:
     """The codec that wrote a payload.
 
     Raises:

@@ -17,15 +17,8 @@ def _store(conn_id: str) -> RedisStore:
     return RedisStore(conn_id)
 
 
-def is_current_backend() -> bool:
-    """Whether this project hands XComs over through Redis."""
-    from airflow.sdk.execution_time.xcom import XCom
-
-    return issubclass(XCom, RedisXComBackend)
-
-
-def store_for(scheme: str) -> RedisStore:
-    """The store for payloads in Redis, be it the backend or the one before it.
+def open_store() -> RedisStore:
+    """The store for payloads in Redis where it was the backend before this one.
 
     Raises:
         ImportError: the library for Redis is not installed.
@@ -34,9 +27,7 @@ def store_for(scheme: str) -> RedisStore:
     for library in ("redis", "airflow.providers.redis"):
         if importlib.util.find_spec(library) is None:
             raise ModuleNotFoundError(f"No module named {library!r}")
-    if is_current_backend():
-        return RedisXComBackend.store()
-    conn_id = config.text("former_conn_id")
+    conn_id = config.FORMER_CONN_ID.read()
     if not conn_id:
         raise ForeignReference(
             "The value was stored in Redis, which is not the backend now, and no connection to it is set",
@@ -48,8 +39,8 @@ def store_for(scheme: str) -> RedisStore:
 class RedisXComBackend(XComBackend):
     """XComs in Redis or Valkey. AIRFLOW__CORE__XCOM_BACKEND=exclusive_xcom.redis.RedisXComBackend"""
 
-    default_inline_limit: ClassVar[int | None] = 0
     default_max_size: ClassVar[int] = 256 * 2**20
+    default_frame_format: ClassVar[str] = "packed"
     too_large_advice: ClassVar[str] = (
         "Redis keeps everything in memory. Keep large values in an object store: `make switch BACKEND=s3`. "
         "Or raise AIRFLOW__XCOM__MAX_SIZE in config/airflow.env if your Redis has the memory."
@@ -58,4 +49,4 @@ class RedisXComBackend(XComBackend):
     @classmethod
     def store(cls) -> RedisStore:
         """The server behind AIRFLOW__XCOM__CONN_ID."""
-        return _store(config.text("conn_id", "redis_default"))
+        return _store(config.CONN_ID.read("redis_default"))

@@ -11,23 +11,19 @@ from .store import S3Store
 
 
 @functools.cache
-def _object_store() -> S3Store:
-    return S3Store()
-
-
-def store_for(scheme: str) -> S3Store:
-    """The store for `s3:`, `gs:`, `az:` and `file:` payloads. Raises `ImportError` without obstore."""
+def open_store() -> S3Store:
+    """The store for objects below AIRFLOW__XCOM__URL. Raises `ImportError` without obstore."""
     if importlib.util.find_spec("obstore") is None:
         raise ModuleNotFoundError("No module named 'obstore'")
-    return _object_store()
+    return S3Store()
 
 
 class S3XComBackend(XComBackend):
     """XComs in an object store. AIRFLOW__CORE__XCOM_BACKEND=exclusive_xcom.s3.S3XComBackend"""
 
-    default_inline_limit: ClassVar[int | None] = 4096
+    default_inline_limit: ClassVar[int] = 4096
 
     @classmethod
     def store(cls) -> S3Store:
         """The objects below AIRFLOW__XCOM__URL."""
-        return _object_store()
+        return open_store()

@@ -1,0 +1,56 @@
+"""What is logged of each push and pull: from whom, what kind, how much, where, how long it took."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+
+from .address import Address
+from .handle import human_size
+from .reference import Reference
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """One push or pull, as it is logged (`record.xcom`): `xcom run` makes its table of these.
+
+    `length` counts the bytes of the payload, `seconds` the whole way including codec, store and the question
+    to Airflow, but not Airflow's own request for the row.
+    """
+
+    direction: str
+    address: Address
+    kind: str
+    summary: str
+    length: int
+    where: str
+    seconds: float
+
+
+class Watch:
+    """Measures a push or pull from its making on, and logs it once it is done."""
+
+    def __init__(self, direction: str, seconds: float = 0.0) -> None:
+        self._direction = direction
+        self._started = time.perf_counter() - seconds
+
+    def done(self, ref: Reference, length: int | None = None) -> None:
+        """It was about this reference's payload, or so many bytes of it."""
+        self.log(ref.address, ref.kind, ref.summary, ref.length if length is None else length, ref.where)
+
+    def log(self, address: Address, kind: str, summary: str, length: int, where: str = "row") -> None:
+        """It was about so many bytes of an XCom of this kind."""
+        seconds = time.perf_counter() - self._started
+        log.info(
+            "XCom %s %s: %s, %s (%s) in %.3f s",
+            "pushed" if self._direction == "push" else "pulled",
+            address,
+            f"{kind}, {summary}" if summary else kind,
+            human_size(length),
+            where,
+            seconds,
+            extra={"xcom": Transfer(self._direction, address, kind, summary, length, where, seconds)},
+        )
