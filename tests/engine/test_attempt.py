@@ -18,7 +18,7 @@ from structlog.contextvars import bound_contextvars
 
 from exclusive_xcom import attempt as attempts
 from exclusive_xcom.address import NOBODY, Address, Attempt
-from exclusive_xcom.errors import BadOption, CannotConfirmTry, Superseded
+from exclusive_xcom.errors import CannotConfirmTry, Superseded
 
 ADDRESS = Address("orders", "run 1", "extract", -1, "frame")
 MINE = Attempt(2, str(uuid.uuid4()))
@@ -269,16 +269,6 @@ def test_nobody_is_not_asked_about(supervised: Supervised) -> None:
 def test_without_a_task_runner_nobody_can_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(task_runner, "SUPERVISOR_COMMS", raising=False)
     attempts.confirm(ADDRESS, MINE)
-
-
-def test_it_can_be_turned_off(supervised: Supervised, monkeypatch: pytest.MonkeyPatch) -> None:
-    supervisor = supervised()
-    monkeypatch.setenv("AIRFLOW__XCOM__CONFIRM_TRY", "False")
-    attempts.confirm(ADDRESS, MINE)
-    assert not supervisor.asked
-    monkeypatch.setenv("AIRFLOW__XCOM__CONFIRM_TRY", "perhaps")
-    with pytest.raises(BadOption, match="AIRFLOW__XCOM__CONFIRM_TRY is 'perhaps'"):
-        attempts.confirm(ADDRESS, MINE)
 
 
 def test_an_airflow_that_keeps_rows_per_try_is_not_asked(

@@ -25,11 +25,12 @@ from hypothesis import strategies as st
 
 from exclusive_xcom import Handle, errors, lazy, scratch
 from exclusive_xcom.address import Address
-from exclusive_xcom.backend import Transfer, XComBackend
-from exclusive_xcom.codecs.structured import plain
+from exclusive_xcom.backend import XComBackend
+from exclusive_xcom.codecs._json import plain
 from exclusive_xcom.db import DbXComBackend
 from exclusive_xcom.reference import is_reference, parse
 from exclusive_xcom.s3 import S3XComBackend
+from exclusive_xcom.transfer import Transfer
 
 COORDINATES = {"dag_id": "orders", "run_id": "run 1", "task_id": "extract", "map_index": -1}
 ADDRESS = Address("orders", "run 1", "extract", -1, "value")

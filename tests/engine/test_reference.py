@@ -159,8 +159,8 @@ def test_an_error_says_what_to_do() -> None:
     with pytest.raises(BadReference) as caught:
         parse({**STORED.row(), "length": "7"})
     assert str(caught.value) == (
-        "The row is not a well-formed reference (TypeError: expected a whole number of at least 0, "
-        "found '7'). It was changed by hand or by another program. Run the task that pushed it again."
+        "The row is not a well-formed reference (ValidationError: Expected `int`, got `str` - "
+        "at `$.length`). It was changed by hand or by another program. Run the task that pushed it again."
     )
 
 

@@ -14,12 +14,11 @@ from typing import Annotated, Any, TypeGuard
 
 import msgspec
 
-from .address import NOBODY, Address, Attempt
+from .address import Address, Attempt
 from .errors import BadReference
 
 MARK = "$xcom"  # the key that tells a reference from a value; its value is the version
 VERSION = "1"
-Size = Annotated[int, msgspec.Meta(ge=0)]
 
 
 @dataclass(frozen=True)
@@ -38,12 +37,12 @@ class Reference:
     """
 
     address: Address
+    attempt: Attempt
     codec: str
     kind: str
     media_type: str
+    length: Annotated[int, msgspec.Meta(ge=0)]
     sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
-    length: Size = 0
-    attempt: Attempt = NOBODY
     summary: str = ""
     uri: str | None = None
     data: str | None = None
@@ -108,24 +107,20 @@ def parse(row: dict[str, Any]) -> Reference:
             "or run the task again.",
         )
     try:
-        fields = {name: value for name, value in row.items() if name != MARK}
+        fields = {"attempt": {}, "length": 0, **row}  # a row leaves out what is empty
         if "meta" in fields:
             fields["meta"] = json.loads(fields["meta"])
         reference = msgspec.convert(fields, Reference)
         if reference.uri is not None and reference.data is not None:
             raise ValueError("it has both a uri and data")
+        if reference.length and reference.uri is None and reference.data is None:
+            raise ValueError("it has neither a uri nor data")
     except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
         raise BadReference(
             f"The row is not a well-formed reference ({type(error).__name__}: {error})",
             "It was changed by hand or by another program. Run the task that pushed it again.",
         ) from error
-    if reference.uri is None and reference.data is None:
-        if reference.length:
-            raise BadReference(
-                "The row is a reference that has neither a uri nor data", address=reference.address
-            )
-        return replace(reference, data="")  # an empty payload: the row leaves out what is empty
-    return reference
+    return replace(reference, data="") if reference.uri is None and not reference.length else reference
 
 
 def _shallow(item: Any) -> dict[str, Any]:

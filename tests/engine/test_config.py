@@ -1,0 +1,71 @@
+"""Options of section [xcom]: where they come from, and what a wrong one is answered with."""
+
+from __future__ import annotations
+
+import pytest
+
+from exclusive_xcom import config
+from exclusive_xcom.config import Option
+from exclusive_xcom.errors import BadOption
+
+
+@pytest.mark.parametrize(
+    ("option", "found", "value"),
+    [
+        (config.URL, " a text ", "a text"),
+        (config.PREFIX, "", "xcom"),
+        (config.URL, "s3://bucket/a%20b/c", "s3://bucket/a%20b/c"),
+        (config.INLINE_LIMIT, "0", 0),
+        (config.INLINE_LIMIT, "1_000", 1000),
+        (config.MAX_ROW_SIZE, " ", 2**20),
+        (config.RETENTION, "2", 2.0),
+        (config.FRAME_FORMAT, "parquet", "parquet"),
+        (config.CODECS, "shop.codecs.shape, shop.codecs.other", ("shop.codecs.shape", "shop.codecs.other")),
+        (config.CODECS, "a\tb", ("a", "b")),
+    ],
+)
+def test_read_from_the_environment(
+    monkeypatch: pytest.MonkeyPatch, option: Option[object], found: str, value: object
+) -> None:
+    monkeypatch.setenv(option.variable, found)
+    assert option.read() == value
+    assert type(option.read()) is type(value)
+
+
+def test_not_set_is_the_default_of_the_backend_or_of_all() -> None:
+    assert config.URL.read() == ""
+    assert config.CODECS.read() == ()
+    assert config.INLINE_LIMIT.read() == 0
+    assert config.INLINE_LIMIT.read(4096) == 4096
+    assert config.RETENTION.read() == 604800
+    assert config.FRAME_FORMAT.read("packed") == "packed"
+
+
+def test_what_is_set_wins_over_the_default_of_the_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__XCOM__INLINE_LIMIT", "7")
+    assert config.INLINE_LIMIT.read(4096) == 7
+
+
+@pytest.mark.parametrize(
+    ("option", "found", "rule"),
+    [
+        (config.INLINE_LIMIT, "many", "a whole number of at least 0"),
+        (config.INLINE_LIMIT, "1.5", "a whole number of at least 0"),
+        (config.INLINE_LIMIT, "-1", "a whole number of at least 0"),
+        (config.MAX_ROW_SIZE, "1023", "a whole number of at least 1024"),
+        (config.RETENTION, "nan", "a number of at least 1"),
+        (config.RETENTION, "inf", "a number of at least 1"),
+        (config.RETENTION, "soon", "a number of at least 1"),
+        (config.FRAME_FORMAT, "feather", "arrow or parquet or packed"),
+    ],
+)
+def test_a_wrong_one_is_named(
+    monkeypatch: pytest.MonkeyPatch, option: Option[object], found: str, rule: str
+) -> None:
+    monkeypatch.setenv(option.variable, found)
+    with pytest.raises(BadOption) as caught:
+        option.read()
+    assert str(caught.value) == (
+        f"Option {option.variable} is {found!r}, but must be {rule}. "
+        "Correct it in config/airflow.env or in the environment."
+    )
