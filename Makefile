@@ -35,17 +35,16 @@ docker-test: .venv/.ready  ## What needs a Docker engine: the generated docker-c
 	@$(RUN) pytest -m docker
 
 bench: .venv/.ready  ## Measure the backends, their peers and their limits (QUICK=1, ONLY="bytes,numpy", ROUNDS=5)
+	$(UV) sync --quiet --group bench
 	$(RUN) cookiecutter --default-config --no-input --overwrite-if-exists --output-dir build/bench . \
 		project_slug=xcom-bench xcom_backend=s3
-	cd build/bench/xcom-bench && $(UV) sync --quiet --all-extras
-	cd build/bench/xcom-bench && $(UV) pip install --quiet -r $(CURDIR)/benchmarks/requirements.txt
 	test -x build/bench/dagster/bin/python || $(UV) venv --quiet build/bench/dagster
 	-$(UV) pip install --quiet --python build/bench/dagster/bin/python -r benchmarks/requirements-dagster.txt
-	build/bench/xcom-bench/.venv/bin/python benchmarks/bench.py $(if $(QUICK),--quick) \
+	$(RUN) python benchmarks/bench.py $(if $(QUICK),--quick) \
 		$(if $(ONLY),--only "$(ONLY)") $(if $(ROUNDS),--rounds $(ROUNDS))
 
 bench-readme:  ## Write the figures of the last `make bench` into README.md and its plots into docs/
-	build/bench/xcom-bench/.venv/bin/python benchmarks/report.py --readme
+	$(RUN) python benchmarks/publish.py --readme
 
 lint: .venv/.ready  ## Check the hooks and tests of the template (baked projects are checked by the tests)
 	@$(RUN) ruff check --quiet .

@@ -3,7 +3,8 @@
     make bench [QUICK=1] [ONLY="pandas mixed,bytes"] [ROUNDS=5]
 
 Every measurement is a process of its own, and the contestants take turns (A B A B …), so that a machine whose
-speed drifts treats all alike. Results go to build/bench/bench.json; report.py makes tables and plots of them.
+speed drifts treats all alike. Results go to build/bench/bench.json;
+publish.py makes tables and plots of them.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-import report
+import publish
 from contestants import CONTESTANTS, OURS, PEER, Contestant, connections, named
 from payloads import PAYLOADS, split
 
@@ -152,7 +153,7 @@ def environment(folder: Path, s3_port: int, redis_port: int) -> dict[str, str]:
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "dags"),
         "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING",
-        "PYTHONPATH": str(HERE),
+        "PYTHONPATH": os.pathsep.join([str(HERE), str(PROJECT / "src")]),  # DAGs import their settings
         "XCOM_BENCH_FILES": str(folder),
         **connections(s3_port, redis_port),
     }
@@ -308,7 +309,7 @@ def main() -> None:
             names = ["ours, s3"] if quick else list(WAYS)
             noted("end_to_end", end_to_end(bench, names, runs, few), whole)
             noted("at_rest", at_rest(bench, 1 if quick else 5), whole)
-    report.main(BUILD / "bench.json")
+    publish.main(BUILD / "bench.json")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 
-OURS = "xcom_bench.xcom"  # the package of the project that `make bench` bakes
+OURS = "exclusive_xcom"
 PEER = "airflow.providers.common.io.xcom.backend.XComObjectStorageBackend"
 
 
@@ -34,7 +34,7 @@ class Contestant:
 
     @property
     def ours(self) -> bool:
-        """Whether it is one of this template's backends."""
+        """Whether it is one of exclusive-xcom's backends."""
         return self.backend.startswith(OURS)
 
 
@@ -70,6 +70,7 @@ SMALL = ("small dict", "mapped")
 
 CONTESTANTS = [
     _s3("ours, s3", "s3://bench/ours", "moto"),
+    _s3("ours, s3, packed", "s3://bench/ours", "moto", FRAMES, frame_format="packed"),
     _s3("ours, s3, parquet", "s3://bench/ours", "moto", FRAMES, frame_format="parquet"),
     _s3("ours, s3, small in the row", "s3://bench/ours", "moto", SMALL, inline_limit="4096"),
     _s3("ours, s3 on file://", "file://{folder}/ours", "file"),

@@ -23,7 +23,7 @@ def main(what: str, payload: str = "", ways: Sequence[str] = (), rounds: int = 1
     Each way is run once before, which warms up Airflow; then they take turns.
     """
     if what == "migrate":
-        from xcom_bench import metadata
+        from exclusive_xcom.local import metadata
 
         metadata.migrate()
         return {}
@@ -59,7 +59,7 @@ def run_seconds(payload: str, way: str) -> float:
 def make_dag(payload: str, way: str) -> Any:
     """Two tasks."""
     from airflow.sdk import dag, task
-    from xcom_bench.xcom import Handle, lazy
+    from exclusive_xcom import Handle, lazy
 
     @dag(dag_id="endtoend", schedule=None)
     def bench() -> None:

@@ -60,14 +60,14 @@ def timed(work: Callable[[], Any], times: int = 1) -> float:
 
 def main(payload: str) -> dict[str, Any]:
     """All limits for one payload."""
-    from xcom_bench.xcom.codecs import Options, codec_for
+    from exclusive_xcom.codecs import Options, codec_for
 
     options = Options(max_size=2**34)
     warm = small_like(payload)
-    encoded = codec_for(warm).encode(warm, options)
-    codec_for(warm).decode(Encoded(whole(encoded)), encoded.meta, options)
+    encoded = codec_for(warm, options).encode(warm, options)
+    codec_for(warm, options).decode(Encoded(whole(encoded)), encoded.meta, options)
     value = payloads.make(payload)
-    codec = codec_for(value)
+    codec = codec_for(value, options)
     times = TIMES if payload == "small dict" else 1
     gc.collect()
     result: dict[str, Any] = {"encode": timed(lambda: codec.encode(value, options), times)}

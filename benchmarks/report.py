@@ -6,18 +6,13 @@ python report.py --readme                      writes the figures into README.md
 
 from __future__ import annotations
 
-import json
-import shutil
 import statistics
-import sys
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from contestants import CONTESTANTS, OURS, Contestant, named
 from payloads import PAYLOADS, split
 
-ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- benchmarks: written by `make bench-readme` -->", "<!-- benchmarks: end -->"
 COLUMNS = (
     "push s",
@@ -190,7 +185,7 @@ def trips_table(whole: dict[str, Any]) -> str:
 def scaling_table(whole: dict[str, Any]) -> str:
     """Seconds and memory against size."""
     rows = []
-    for payload, contestant, size in _kinds(whole.get("scaling", []), "payload", "contestant", "size"):
+    for payload, contestant, size in kinds(whole.get("scaling", []), "payload", "contestant", "size"):
         rounds = [
             r
             for r in whole["scaling"]
@@ -215,7 +210,7 @@ def scaling_table(whole: dict[str, Any]) -> str:
 def end_to_end_table(whole: dict[str, Any]) -> str:
     """Seconds of whole DAG runs."""
     rows = []
-    for payload, contestant, way in _kinds(whole.get("end_to_end", []), "payload", "contestant", "way"):
+    for payload, contestant, way in kinds(whole.get("end_to_end", []), "payload", "contestant", "way"):
         seconds = run_seconds(whole, payload, contestant, way)
         without = run_seconds(whole, payload, contestant, "without")
         rows.append([payload, contestant, way, number(seconds), number(ratio(seconds, without))])
@@ -234,7 +229,7 @@ def rest_table(whole: dict[str, Any]) -> str:
     """What is paid before anything is handed over."""
     found = whole.get("at_rest", [])
     rows = []
-    for (backend,) in _kinds([r for r in found if r["what"] == "import"], "backend"):
+    for (backend,) in kinds([r for r in found if r["what"] == "import"], "backend"):
         rounds = [r for r in found if r.get("backend") == backend]
         heavy = ", ".join(rounds[0].get("heavy", [])) or "none"
         seconds, modules = median(rounds, "seconds"), median(rounds, "modules")
@@ -256,7 +251,8 @@ def rest_table(whole: dict[str, Any]) -> str:
     return "### At rest, above `import airflow`\n\n" + grid(["", "time", "modules", "heavy libraries"], rows)
 
 
-def _kinds(results: Results, *fields: str) -> list[tuple[Any, ...]]:
+def kinds(results: Results, *fields: str) -> list[tuple[Any, ...]]:
+    """The different values of some fields, in the order in which they came."""
     return list(dict.fromkeys(tuple(r[field] for field in fields) for r in results))
 
 
@@ -324,7 +320,7 @@ def targets(whole: dict[str, Any]) -> list[tuple[str, str, str, bool | None]]:
         shown = f"{number(seconds and seconds * 1000, 0, ' ms')}, {', '.join(heavy) or 'none heavy'}"
         met = None if seconds is None else seconds <= 0.05 and not heavy
         rows.append((f"import {backend.split('.')[1]}", "≤ 50 ms, no heavy library", shown, met))
-    for (payload,) in _kinds(whole.get("end_to_end", []), "payload"):
+    for (payload,) in kinds(whole.get("end_to_end", []), "payload"):
         without = run_seconds(whole, payload, "ours, s3", "without")
         for way in ("lazy", "lazy, not loaded"):
             value = ratio(run_seconds(whole, payload, "ours, s3", way), without)
@@ -450,51 +446,3 @@ def _readme_runs(whole: dict[str, Any]) -> str:
 
 def _seconds(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}" if value >= 0.1 else f"{value:.4f}"
-
-
-def write_readme(whole: dict[str, Any], folder: Path) -> None:
-    """Replace what is between the markers in README.md, and copy the plots."""
-    readme = ROOT / "README.md"
-    text = readme.read_text(encoding="utf-8")
-    before, _, rest = text.partition(BEGIN)
-    after = rest.partition(END)[2]
-    readme.write_text(f"{before}{BEGIN}\n\n{readme_section(whole)}\n{END}{after}", encoding="utf-8")
-    (ROOT / "docs").mkdir(exist_ok=True)
-    for plot in folder.glob("bench-*.png"):
-        shutil.copy(plot, ROOT / "docs" / plot.name)
-
-
-def main(path: Path) -> None:
-    """Write bench.md and the plots beside the results."""
-    import plots
-
-    whole = json.loads(path.read_text(encoding="utf-8"))
-    on = whole["machine"]
-    text = [
-        f"# Benchmarks\n\n{on['processor']}, {on['cores']} cores, {on['memory_gib']} GiB, "
-        f"Python {on['python']}.\n"
-    ]
-    text.append(targets_table(whole))
-    text.append("## Push and pull\n")
-    text += [table(whole["transfers"], payload) for (payload,) in _kinds(whole["transfers"], "payload")]
-    tables = {
-        "trips": trips_table,
-        "scaling": scaling_table,
-        "end_to_end": end_to_end_table,
-        "at_rest": rest_table,
-    }
-    text += [make(whole) for name, make in tables.items() if whole.get(name)]
-    took = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in whole.get("took", {}).items())
-    text.append(f"Took: {took}.\n")
-    path.with_name("bench.md").write_text("\n".join(text), encoding="utf-8")
-    print(targets_table(whole))
-    plots.draw(whole, path.parent)
-    print(f"Written: {path}, {path.with_name('bench.md')} and the plots beside them")
-
-
-if __name__ == "__main__":
-    results_file = ROOT / "build" / "bench" / "bench.json"
-    if sys.argv[1:] == ["--readme"]:
-        write_readme(json.loads(results_file.read_text(encoding="utf-8")), results_file.parent)
-    else:
-        main(Path(sys.argv[1]) if len(sys.argv) > 1 else results_file)

@@ -15,7 +15,7 @@ import sys
 import urllib.request
 from pathlib import Path
 
-from xcom_bench import services
+from exclusive_xcom.local import services
 
 BUCKET = "bench"
 

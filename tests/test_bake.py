@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import tomllib
 from pathlib import Path
 
@@ -49,7 +48,7 @@ def test_its_structured_files_can_be_read(project: BakedProject) -> None:
 
 def test_no_template_language_is_left_in_it(project: BakedProject) -> None:
     for name, text in project.texts().items():
-        if name.startswith("src/") or name == ".cruft.json":
+        if name.startswith("packages/") or name == ".cruft.json":
             continue  # copied; names of questions
         sign = JINJA_IN_PYTHON if name.endswith(".py") else JINJA
         found = sign.search(text)
@@ -106,30 +105,27 @@ def test_its_settings_choose_the_backend(project: BakedProject) -> None:
     backend = project.answers["xcom_backend"]
     name = {"db": "DbXComBackend", "s3": "S3XComBackend", "redis": "RedisXComBackend"}[backend]
     assert chosen
-    assert chosen.group(1) == f"my_pipelines.xcom.{backend}.{name}"
+    assert chosen.group(1) == f"exclusive_xcom.{backend}.{name}"
 
 
-def test_its_engine_and_its_data_are_copied_byte_for_byte(
-    project: BakedProject, template_repository: Path
-) -> None:
+def test_its_data_is_copied_byte_for_byte(project: BakedProject, template_repository: Path) -> None:
     source = template_repository / SOURCE
-    copied = [path for folder in ("src", "data") for path in (source / folder).rglob("*") if path.is_file()]
+    copied = [path for path in (source / "data").rglob("*") if path.is_file()]
     assert copied
     for path in copied:
-        name = path.relative_to(source).as_posix().replace("{{cookiecutter.__package}}", project.package)
+        name = path.relative_to(source).as_posix()
         assert (project.path / name).read_bytes() == path.read_bytes(), name
 
 
-def test_braces_in_the_engine_are_not_taken_for_jinja(
-    bake_into: Bake, template_repository: Path, tmp_path: Path
-) -> None:
-    template = tmp_path / "template"
-    shutil.copytree(template_repository, template)
-    braces = "x = f'{{one}} {{% two %}}'  # {{ cookiecutter.three }}\n"
-    (template / SOURCE / "src" / "{{cookiecutter.__package}}" / "braces.py").write_text(
-        braces, encoding="utf-8"
-    )
-    assert bake_into(tmp_path, template).read("src/my_pipelines/braces.py") == braces
+def test_what_is_the_owner_s_is_little(project: BakedProject) -> None:
+    """The rooms of a project: nothing of the engine is outside of packages/, and no tool of the template."""
+    rooms = {name.partition("/")[0] for name in project.files() if "/" in name} - {".github"}
+    assert rooms == {"config", "dags", "data", "packages", "src", "tests"}
+    assert {path.name for path in (project.path / "src" / project.package).iterdir()} == {
+        "__init__.py",
+        "models.py",
+        "settings.py",
+    }
 
 
 @pytest.mark.parametrize(

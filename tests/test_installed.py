@@ -49,24 +49,24 @@ def test_no_name_that_it_installs_may_be_a_project_s(installed: BakedProject) ->
     assert possible - {installed.package} - refused == set()
 
 
-def test_its_wheel_holds_the_package_and_says_how_to_start_it(
-    installed: BakedProject, tmp_path: Path
-) -> None:
-    installed.uv("build", "--wheel", "--out-dir", str(tmp_path))
-    (wheel,) = tmp_path.glob("*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        held = {name for name in archive.namelist() if ".dist-info/" not in name}
-        (entry_points,) = [name for name in archive.namelist() if name.endswith("entry_points.txt")]
-        stated = archive.read(entry_points).decode()
-        assert [name for name in archive.namelist() if name.endswith("licenses/LICENSE")]
-    source = installed.path / "src"
-    assert held == {
-        path.relative_to(source).as_posix()
-        for path in source.rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
-    }
-    assert "xcom = my_pipelines.xcom.plugin:XComPlugin" in stated
-    assert "xcom = my_pipelines.cli:main" in stated
+def test_its_wheels_hold_the_packages(installed: BakedProject, tmp_path: Path) -> None:
+    """The owner's and the engine's: each with its own files, and the engine's says how to start it."""
+    installed.uv("build", "--wheel", "--all-packages", "--out-dir", str(tmp_path))
+    for name, source in (("my_pipelines", "src"), ("exclusive_xcom", "packages/exclusive-xcom/src")):
+        (wheel,) = tmp_path.glob(f"{name}-*.whl")
+        with zipfile.ZipFile(wheel) as archive:
+            names = archive.namelist()
+            held = {item for item in names if ".dist-info/" not in item}
+            entry_points = [item for item in names if item.endswith("entry_points.txt")]
+            stated = archive.read(entry_points[0]).decode() if entry_points else ""
+        assert [item for item in names if item.endswith("licenses/LICENSE")]
+        assert held == {
+            path.relative_to(installed.path / source).as_posix()
+            for path in (installed.path / source).rglob("*")
+            if path.is_file() and "__pycache__" not in path.parts
+        }
+        assert ("exclusive_xcom.plugin:XComPlugin" in stated) == (name == "exclusive_xcom")
+        assert ("xcom = exclusive_xcom.cli:main" in stated) == (name == "exclusive_xcom")
 
 
 def test_make_run_runs_every_pipeline_and_shows_what_was_handed_over(installed: BakedProject) -> None:

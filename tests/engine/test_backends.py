@@ -16,7 +16,16 @@ HERE = Path(__file__).parent
 def test_tasks_hand_over_with(backend: str) -> None:
     """Fails with all that the inner pytest said."""
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-c", HERE.parent / "engine.ini", "--confcutdir", HERE, HERE / "test_tasks.py"],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-c",
+            HERE.parent / "engine.ini",
+            "--confcutdir",
+            HERE,
+            HERE / "test_tasks.py",
+        ],
         cwd=HERE.parent,
         env={**os.environ, "XCOM_TEST_BACKEND": backend, "PYTEST_ADDOPTS": ""},
         capture_output=True,

@@ -23,10 +23,10 @@ Projects = Callable[[str], BakedProject]
 def settings_of(project: BakedProject) -> dict[str, str]:
     """What the project's own config/airflow.env says, as its own code reads it."""
     code = (
-        "import json, pathlib; from {0} import environment; "
-        "print(json.dumps(environment.read(pathlib.Path.cwd(), {{}})))"
+        "import json, pathlib; from exclusive_xcom.local import environment; "
+        "print(json.dumps(environment.read(pathlib.Path.cwd(), {})))"
     )
-    done = project.run(project.path / ".venv/bin/python", "-c", code.format(project.package))
+    done = project.run(project.path / ".venv/bin/python", "-c", code)
     found: dict[str, str] = json.loads(done.stdout)
     return found
 
@@ -36,14 +36,14 @@ def development_server(project: BakedProject, folder: Path) -> Iterator[dict[str
     """What the project's services.py starts for its backend. Gives the variables that lead Airflow to it."""
     code = (
         "import json, os, pathlib, sys\n"
-        "from {0} import environment, services\n"
+        "from exclusive_xcom.local import environment, services\n"
         "settings = environment.read(pathlib.Path.cwd(), dict())\n"
         "with services.running(settings, pathlib.Path(sys.argv[1])) as variables:\n"
         "    print(json.dumps(variables), flush=True)\n"
         "    sys.stdin.read()\n"
     )
     with subprocess.Popen(
-        [project.path / ".venv/bin/python", "-c", code.format(project.package), folder],
+        [project.path / ".venv/bin/python", "-c", code, folder],
         cwd=project.path,
         env=project.machine.environment(),
         stdin=subprocess.PIPE,
@@ -178,7 +178,7 @@ def prepare(project: BakedProject, home: Path, database: str, **settings: str) -
     """An Airflow of a project that does not run yet; `settings` are added to its environment."""
     (home / "tmp").mkdir()
     environment = project.machine.environment(
-        **{**settings_of(project), **_settings(home, database), "XCOM_PACKAGE": project.package, **settings}
+        **{**settings_of(project), **_settings(home, database), **settings}
     )
     return Airflow(home, project.path / ".venv/bin", environment)
 

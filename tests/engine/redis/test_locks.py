@@ -404,9 +404,7 @@ class TestElsewhere:
         import subprocess
         import sys
 
-        program = (
-            "import sys, airflow; sys.modules['redis'] = None; import exclusive_xcom.locks, exclusive_xcom.redis"
-        )
+        program = "import sys, airflow; sys.modules['redis'] = None; import exclusive_xcom.locks, exclusive_xcom.redis"
         subprocess.run([sys.executable, "-c", program], check=True)
 
 

@@ -37,7 +37,16 @@ from redis_servers import (
     sentinel,
     store_on,
 )
-from exclusive_xcom.testing.store_contract import ADDRESS, STRANGE, StoreContract, attempt, keep, payload, stage, whole
+from exclusive_xcom.testing.store_contract import (
+    ADDRESS,
+    STRANGE,
+    StoreContract,
+    attempt,
+    keep,
+    payload,
+    stage,
+    whole,
+)
 
 
 @pytest.fixture(scope="module")

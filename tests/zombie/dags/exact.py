@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import importlib
 import math
-import os
 import random
 import string
 from datetime import UTC, datetime
@@ -153,9 +152,8 @@ def exact() -> None:
 
         context = get_current_context()
         ti = context["ti"]
-        package = os.environ["XCOM_PACKAGE"]
-        plain = importlib.import_module(f"{package}.xcom.codecs.structured").plain
-        is_reference = importlib.import_module(f"{package}.xcom.reference").is_reference
+        plain = importlib.import_module("exclusive_xcom.codecs._json").plain
+        is_reference = importlib.import_module("exclusive_xcom.reference").is_reference
         found = {"plain": 0, "enveloped": 0, "wrong": [], "kept wrongly": []}
         for number, value in enumerate(VALUES):
             pulled = ti.xcom_pull(task_ids="push", key=f"value {number}", map_indexes=-1)

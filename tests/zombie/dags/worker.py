@@ -26,7 +26,7 @@ FILE_CONTENT = b"what travels in a file\n" * 1000
 
 def engine(name: str) -> Any:
     """A module of the project's engine."""
-    return importlib.import_module(f"{os.environ['XCOM_PACKAGE']}.xcom.{name}")
+    return importlib.import_module(f"exclusive_xcom.{name}")
 
 
 def who_pushes() -> list[Any]:

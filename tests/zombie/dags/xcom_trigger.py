@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import os
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -28,7 +27,7 @@ class XComTrigger(BaseTrigger):
         """Pull, push, and tell how that went."""
         from airflow.sdk.execution_time.xcom import XCom
 
-        attempt = importlib.import_module(f"{os.environ['XCOM_PACKAGE']}.xcom.attempt").current()
+        attempt = importlib.import_module("exclusive_xcom.attempt").current()
         upstream = {**self.address, "task_id": "deferred"}
         awaited = await XCom.aget_one(key="before", **upstream)
         in_thread = await asyncio.to_thread(XCom.get_one, key="before", **upstream)

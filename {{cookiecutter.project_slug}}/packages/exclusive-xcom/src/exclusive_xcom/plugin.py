@@ -14,6 +14,7 @@ from airflow.listeners import hookimpl
 from airflow.plugins_manager import AirflowPlugin
 
 from . import attempt, scratch
+from .address import Address
 
 
 @hookimpl
@@ -26,7 +27,7 @@ def on_task_instance_running(previous_state: Any, task_instance: Any) -> None:
         from .backend import XComBackend
 
         if issubclass(XCom, XComBackend):
-            address = attempt.Address.of(
+            address = Address.of(
                 task_instance.dag_id,
                 task_instance.run_id,
                 task_instance.task_id,

@@ -1,0 +1,68 @@
+"""Writes what bench.py measured: bench.md and the plots beside the results, or the figures of README.md.
+
+python publish.py [RESULTS | --readme]
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import plots
+import report
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def write_readme(whole: dict[str, Any], folder: Path) -> None:
+    """Replace what is between the markers in README.md, and copy the plots."""
+    readme = ROOT / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    before, _, rest = text.partition(report.BEGIN)
+    after = rest.partition(report.END)[2]
+    readme.write_text(
+        f"{before}{report.BEGIN}\n\n{report.readme_section(whole)}\n{report.END}{after}", encoding="utf-8"
+    )
+    (ROOT / "docs").mkdir(exist_ok=True)
+    for plot in folder.glob("bench-*.png"):
+        shutil.copy(plot, ROOT / "docs" / plot.name)
+
+
+def main(path: Path) -> None:
+    """Write bench.md and the plots beside the results."""
+    whole = json.loads(path.read_text(encoding="utf-8"))
+    on = whole["machine"]
+    text = [
+        f"# Benchmarks\n\n{on['processor']}, {on['cores']} cores, {on['memory_gib']} GiB, "
+        f"Python {on['python']}.\n"
+    ]
+    text.append(report.targets_table(whole))
+    text.append("## Push and pull\n")
+    text += [
+        report.table(whole["transfers"], payload)
+        for (payload,) in report.kinds(whole["transfers"], "payload")
+    ]
+    tables = {
+        "trips": report.trips_table,
+        "scaling": report.scaling_table,
+        "end_to_end": report.end_to_end_table,
+        "at_rest": report.rest_table,
+    }
+    text += [make(whole) for name, make in tables.items() if whole.get(name)]
+    took = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in whole.get("took", {}).items())
+    text.append(f"Took: {took}.\n")
+    path.with_name("bench.md").write_text("\n".join(text), encoding="utf-8")
+    print(report.targets_table(whole))
+    plots.draw(whole, path.parent)
+    print(f"Written: {path}, {path.with_name('bench.md')} and the plots beside them")
+
+
+if __name__ == "__main__":
+    results_file = ROOT / "build" / "bench" / "bench.json"
+    if sys.argv[1:] == ["--readme"]:
+        write_readme(json.loads(results_file.read_text(encoding="utf-8")), results_file.parent)
+    else:
+        main(Path(sys.argv[1]) if len(sys.argv) > 1 else results_file)
