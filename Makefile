@@ -7,13 +7,17 @@ BACKEND ?= db
 # Most tests wait for servers and installations. Two processes fit into two cores.
 WORKERS ?= 2
 PYTEST = $(RUN) pytest --numprocesses=$(WORKERS) --dist=loadscope --no-loadscope-reorder
+# The engine's own tests, in place: a pytest with settings of its own, which does not look at the template's.
+ENGINE = $(RUN) pytest -c tests/engine.ini --confcutdir=tests/engine --numprocesses=$(WORKERS) --dist=loadfile
 
 # The machine's own Python is used, never a downloaded one; an environment that happens to be active is not.
 export UV_PYTHON_DOWNLOADS ?= never
 unexport VIRTUAL_ENV
+# Nothing is left in the templated folder by reading the engine there.
+export PYTHONPYCACHEPREFIX := $(CURDIR)/build/pycache
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all update-test docker-test bench bench-readme lint clean
+.PHONY: help demo test engine-test test-all update-test docker-test bench bench-readme lint clean
 
 help:  ## List these commands
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -22,10 +26,15 @@ demo: .venv/.ready  ## Bake a project into build/demo and run its pipelines (BAC
 	$(RUN) cookiecutter --default-config --no-input --overwrite-if-exists --output-dir build/demo . xcom_backend=$(BACKEND)
 	PATH="$(dir $(UV)):$$PATH" $(MAKE) --no-print-directory -C build/demo/my-pipelines run
 
-test: lint  ## All that must pass before a change goes in: the template, and an installed project for each backend
+test: lint  ## All that must pass before a change goes in: the engine, the template, an installed project for each backend
+	@$(ENGINE) -m "not slow" tests/engine
 	@$(PYTEST) -m "installed or not (slow or zombie or docker or bench)"
 
-test-all: lint  ## The same and whatever takes longer: big payloads, frozen tasks under the real scheduler
+engine-test: .venv/.ready  ## The engine's own tests alone (ONLY=tests/engine/redis, ARGS="-x -k lease")
+	@$(ENGINE) -m "not slow" $(ARGS) $(or $(ONLY),tests/engine)
+
+test-all: lint  ## The same as test, and whatever takes longer: big payloads, frozen tasks under the real scheduler
+	@$(ENGINE) tests/engine
 	@$(PYTEST) -m "not (docker or bench)"
 
 update-test: .venv/.ready  ## Projects of the first commit and of the last release take in the current state
@@ -46,16 +55,18 @@ bench: .venv/.ready  ## Measure the backends, their peers and their limits (QUIC
 bench-readme:  ## Write the figures of the last `make bench` into README.md and its plots into docs/
 	$(RUN) python benchmarks/publish.py --readme
 
-lint: .venv/.ready  ## Check the hooks and tests of the template (baked projects are checked by the tests)
-	@$(RUN) ruff check --quiet .
-	@$(RUN) ruff format --check --quiet .
+lint: .venv/.ready  ## Check engine, tools, hooks and tests (baked projects are checked by the tests)
+	@mkdir -p build
+	@$(RUN) ruff check --quiet . engine/src
+	@$(RUN) ruff format --check --quiet . engine/src
 	@$(RUN) mypy
+	@$(RUN) lint-imports --no-logo > build/imports.txt 2>&1 || { cat build/imports.txt; exit 1; }
 
 clean:  ## Remove what these commands made
 	rm -rf build .venv .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.venv/.ready: pyproject.toml | $(UV)
+.venv/.ready: pyproject.toml engine/pyproject.toml | $(UV)
 	$(UV) sync --quiet
 	@touch $@
 
