@@ -19,8 +19,14 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import obstore
 from exclusive_xcom.local import services
+from exclusive_xcom.reference import Reference
 from exclusive_xcom.s3 import S3Store
+from exclusive_xcom.s3.client import client_of
+from exclusive_xcom.s3.location import Location
+from exclusive_xcom.store import Store
+from exclusive_xcom.testing.store_contract import StoreContract
 
 BUCKET = "engine"
 KEY, SECRET = "AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
@@ -75,6 +81,29 @@ def boto(endpoint: str) -> Any:
         aws_access_key_id=KEY,
         aws_secret_access_key=SECRET,
     )
+
+
+def lengths() -> dict[str, int]:
+    """Bytes of every object below AIRFLOW__XCOM__URL, by URI."""
+    location = Location.current()
+    assert location is not None
+    found = obstore.list(client_of(location).opened.store).collect()
+    return {f"{location.url}/{entry['path']}": entry["size"] for entry in found}
+
+
+class ObjectContract(StoreContract):
+    """The contract on what obstore itself can look at."""
+
+    def stored(self, store: Store) -> set[str]:
+        """Listed."""
+        return set(lengths())
+
+    def damage(self, store: Store, ref: Reference, body: bytes) -> None:
+        """Another object in its place."""
+        location = Location.current()
+        assert location is not None
+        name = (ref.uri or "").removeprefix(f"{location.url}/")
+        obstore.put(client_of(location).opened.store, name, body)
 
 
 @contextlib.contextmanager

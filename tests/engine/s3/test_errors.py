@@ -33,9 +33,9 @@ from exclusive_xcom.errors import (
     XComError,
 )
 from exclusive_xcom.s3 import S3Store
+from exclusive_xcom.testing.store_contract import keep
 from faulty import Fault, faulty
 from s3_servers import BUCKET, KEY, SECRET, boto, configured
-from exclusive_xcom.testing.store_contract import keep
 
 TOKEN = "FwoGZXIvYXdzEXAMPLETOKEN"
 

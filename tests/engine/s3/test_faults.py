@@ -23,9 +23,9 @@ from exclusive_xcom.errors import (
 )
 from exclusive_xcom.reference import Reference
 from exclusive_xcom.s3 import S3Store
+from exclusive_xcom.testing.store_contract import keep, whole
 from faulty import Fault, FaultyProxy, faulty
 from s3_servers import BUCKET, boto, configured
-from exclusive_xcom.testing.store_contract import keep, whole
 
 SMALL = os.urandom(100_000)
 LARGE = os.urandom(2**20) * 11  # three parts

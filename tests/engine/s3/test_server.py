@@ -7,10 +7,9 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
-from exclusive_xcom.testing.store_contract import ADDRESS, StoreContract, attempt
-
 from exclusive_xcom.reference import Reference
 from exclusive_xcom.s3 import S3Store
+from exclusive_xcom.testing.store_contract import ADDRESS, StoreContract, attempt
 
 
 class TestServer(StoreContract):

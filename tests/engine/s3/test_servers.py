@@ -15,10 +15,10 @@ from urllib.parse import urlsplit
 import pytest
 from exclusive_xcom import s3
 from exclusive_xcom.s3 import S3Store
+from exclusive_xcom.testing.store_contract import ADDRESS, StoreContract, attempt, keep, payload, stage
 from faulty import faulty
 from s3_servers import BUCKET, boto, configured
 from s3_servers import rclone as rclone_server
-from exclusive_xcom.testing.store_contract import ADDRESS, StoreContract, attempt, keep, payload, stage
 
 
 class TestOnMoto(StoreContract):

@@ -1,175 +1,266 @@
-"""Which client reads and writes an object store, and with whose credentials.
+"""Opens an object store: obstore's client for each scheme, and with whose credentials.
 
 An Airflow connection (type `aws`) may hold keys, a session token, role_arn, profile_name, region_name,
 endpoint_url and verify, as the Amazon provider has them; the provider itself is not needed. Without
-these AWS's own chain counts. Google Cloud and Azure use the credentials of their environment.
+these AWS's own chain counts. Google Cloud and Azure use the credentials of their environment. What else
+AWS's own variables say, of encryption above all, obstore reads itself.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, timedelta
 from pathlib import Path
 from typing import Any
 
-from ..errors import StoreDenied, StoreMisconfigured, XComError
-from .errors import explain_boto
+from ..errors import StoreMisconfigured, XComError
+from .errors import explain, explain_boto
+from .location import Location
+
+ENCRYPTION, ENCRYPTION_KEY = "AWS_SERVER_SIDE_ENCRYPTION", "AWS_SSE_KMS_KEY_ID"
 
 # A request may take as long as a large body needs, but not its silences: obstore's own limit of 30 s
 # for the whole would cut a large download short.
 _TIMES = {"timeout": "1 day", "connect_timeout": "10 s", "read_timeout": "60 s"}
+_PATIENCE = {"max_retries": 8, "retry_timeout": timedelta(minutes=2)}  # of each request; obstore pauses
+_IMPATIENCE = {"max_retries": 1, "retry_timeout": timedelta(seconds=5)}
+# boto3 renews what it finds ten minutes before it expires, so it holds good for nine.
+_FRESH = timedelta(minutes=9)
 
 
-@dataclass
-class Login:
-    """How a location is entered, while its client is made.
+class Provider:
+    """Gives credentials when they are needed, and new ones before they expire.
 
     Attributes:
-        url: of the location.
-        conn_id: the Airflow connection; "" for none.
+        trouble: why it failed the last time. obstore calls it from Rust and would bury the error.
+    """
+
+    def __init__(self, url: str, find: Callable[[], Any]) -> None:
+        self._url, self._find = url, find
+        self.trouble: XComError | None = None
+
+    def __call__(self) -> Any:
+        self.trouble = None
+        try:
+            return self._find()
+        except Exception as error:
+            self.trouble = explain_boto(error, self._url)
+            raise self.trouble from None
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An object store that is ready for use.
+
+    Attributes:
+        store: obstore's client, with the location's path as its prefix.
         source: where the credentials are from, for people.
-        provide: gives credentials when they are needed, and new ones before they expire; None where
-            obstore finds them itself.
-        trouble: why `provide` failed the last time. obstore calls it from Rust and would bury it.
+        provider: gives the credentials; None where obstore finds them itself.
         verify: whether TLS certificates are checked, or the file of those to trust.
-        config: endpoint and region, where they are known.
     """
 
-    url: str
-    conn_id: str = ""
-    source: str = ""
-    provide: Callable[[], dict[str, Any]] | None = None
-    trouble: XComError | None = None
+    store: Any
+    source: str
+    provider: Provider | None = None
     verify: bool | str = True
-    config: dict[str, Any] = field(default_factory=dict)
-
-    def client_options(self) -> dict[str, Any]:
-        """obstore's settings of the HTTP client. Raises `StoreMisconfigured`."""
-        endpoint = self.config.get("aws_endpoint_url_s3") or os.environ.get("AWS_ENDPOINT_URL_S3")
-        endpoint = endpoint or os.environ.get("AWS_ENDPOINT_URL") or ""
-        found: dict[str, Any] = {**_TIMES, "allow_http": endpoint.startswith("http://")}
-        if self.verify is False:
-            found["allow_invalid_certificates"] = True
-        elif bundle := self.verify if isinstance(self.verify, str) else os.environ.get("AWS_CA_BUNDLE"):
-            try:
-                found["root_certificate"] = Path(bundle).read_bytes()
-            except OSError as error:
-                raise StoreMisconfigured(
-                    f"The file of trusted certificates {bundle} cannot be read ({error.strerror})",
-                    "Correct `verify` in the Airflow connection, or AWS_CA_BUNDLE.",
-                ) from None
-        return found
 
 
-def aws(login: Login) -> None:
-    """Fill in a login to S3. Raises `StoreMisconfigured`.
+def open_location(location: Location, *, patient: bool = True) -> Opened:
+    """Open a store. Nothing is asked of it yet.
 
-    Plain keys are used as they are. Everything else (roles, profiles, SSO, web identity, the identity of
-    a machine or container) is boto3's business, which takes half a second to import.
+    Args:
+        patient: whether requests that fail are repeated for two minutes, or once.
+
+    Raises:
+        StoreError: it cannot be opened; the text says why.
     """
-    connection = _connection(login.conn_id) if login.conn_id else None
-    extra: dict[str, Any] = connection.extra_dejson if connection else {}
-    method = extra.get("assume_role_method", "assume_role")
-    if method != "assume_role":
+    try:
+        return _OPENERS[location.scheme](location, _PATIENCE if patient else _IMPATIENCE)
+    except Exception as error:
+        raise explain(error, location.url, "open") from None
+
+
+def _memory(location: Location, retries: Any) -> Opened:
+    from obstore.store import MemoryStore
+
+    return Opened(MemoryStore(), "none needed: memory of this process")
+
+
+def _folder(location: Location, retries: Any) -> Opened:
+    from obstore.store import LocalStore
+
+    return Opened(LocalStore(location.prefix, mkdir=True), "none needed: a folder")
+
+
+def _google(location: Location, retries: Any) -> Opened:
+    from obstore.store import GCSStore
+
+    return Opened(_bucket(GCSStore, location, retries), "Google's application default credentials")
+
+
+def _azure(location: Location, retries: Any) -> Opened:
+    from obstore.store import AzureStore
+
+    if not os.environ.get("AZURE_STORAGE_ACCOUNT_NAME"):
         raise StoreMisconfigured(
-            f"Connection {login.conn_id!r} asks for {method}, which this backend does not do",
-            "Leave keys and role out of it, and let AWS's own chain find the identity.",
+            f"Nothing says in which storage account {location.url} is",
+            "Set AZURE_STORAGE_ACCOUNT_NAME where tasks run.",
         )
-    login.verify = _verify(extra.get("verify", True))
-    # Airflow's UI makes empty text of what is not given.
-    endpoint = ((extra.get("service_config") or {}).get("s3") or {}).get("endpoint_url")
-    endpoint = endpoint or extra.get("endpoint_url") or None
-    key = (connection.login if connection else None) or extra.get("aws_access_key_id") or None
-    secret = (connection.password if connection else None) or extra.get("aws_secret_access_key") or None
-    token, region, role, profile = (
-        extra.get(name) or None for name in ("aws_session_token", "region_name", "role_arn", "profile_name")
-    )
-    owner = f"connection {login.conn_id!r}" if connection else "AWS's own chain"
-    in_environment = os.environ.get("AWS_ACCESS_KEY_ID") and os.environ.get("AWS_SECRET_ACCESS_KEY")
-    if key and not role:
-        credential = _credential(key, secret or "", token, None)
-        login.source, login.provide = f"keys of {owner}", lambda: credential
-    elif in_environment and not (role or profile):
-        login.source = "keys in the environment (AWS_ACCESS_KEY_ID)"  # obstore reads them itself
+    return Opened(_bucket(AzureStore, location, retries), "Azure's environment variables or identity")
+
+
+def _s3(location: Location, retries: Any) -> Opened:
+    """Plain keys are used as they are. Everything else (roles, profiles, SSO, web identity, the identity of
+    a machine or container) is boto3's business, which takes half a second to import."""
+    from obstore.store import S3Store
+
+    if os.environ.get(ENCRYPTION_KEY) and not os.environ.get(ENCRYPTION, "").startswith("aws:kms"):
+        raise StoreMisconfigured(  # S3 would ignore the key and not encrypt
+            f"{ENCRYPTION_KEY} names a key, but {ENCRYPTION} is not aws:kms",
+            f"Set {ENCRYPTION}=aws:kms, or remove the key.",
+        )
+    asked = _connection(location.conn_id) if location.conn_id else {}
+    owner = f"connection {location.conn_id!r}" if location.conn_id else "AWS's own chain"
+    verify = _verify(asked.get("verify", True))
+    places = {"region": asked.get("region_name"), "aws_endpoint_url_s3": asked.get("endpoint_url")}
+    provider = None
+    if asked.get("aws_access_key_id") and not asked.get("role_arn"):
+        credentials = _credentials(
+            asked["aws_access_key_id"], asked.get("aws_secret_access_key", ""), asked.get("aws_session_token")
+        )
+        source, provider = f"keys of {owner}", Provider(location.url, lambda: credentials)
+    elif asked.keys() & {"role_arn", "profile_name"} or not _keys_in_environment():
+        try:
+            source, find, places = _by_boto3(asked, owner, verify)
+        except Exception as error:
+            raise explain_boto(error, location.url) from None
+        provider = Provider(location.url, find)
     else:
+        source = "keys in the environment (AWS_ACCESS_KEY_ID)"  # obstore reads them itself
+    places = {name: value for name, value in places.items() if value}
+    store = _bucket(
+        S3Store,
+        location,
+        retries,
+        verify,
+        places.get("aws_endpoint_url_s3")
+        or os.environ.get("AWS_ENDPOINT_URL_S3")
+        or os.environ.get("AWS_ENDPOINT_URL", ""),
+        disable_bulk_delete=True,  # not every server knows bulk requests
+        credential_provider=provider,
+        **places,
+    )
+    return Opened(store, source, provider, verify)
+
+
+_OPENERS: dict[str, Callable[[Location, Any], Opened]] = {
+    "s3": _s3,
+    "gs": _google,
+    "az": _azure,
+    "file": _folder,
+    "memory": _memory,
+}
+
+
+def _bucket(
+    kind: Any, location: Location, retries: Any, verify: bool | str = True, endpoint: str = "", **more: Any
+) -> Any:
+    """A bucket with our settings of the HTTP client. Raises `StoreMisconfigured`."""
+    options: dict[str, Any] = dict(_TIMES)
+    if endpoint.startswith("http://"):
+        options["allow_http"] = True
+    if verify is False:
+        options["allow_invalid_certificates"] = True
+    elif bundle := verify if isinstance(verify, str) else os.environ.get("AWS_CA_BUNDLE"):
         try:
-            import boto3
-
-            session = boto3.Session(key, secret, token, region_name=region, profile_name=profile)
-            region = session.region_name
-            # A profile may name an endpoint, in more than one way.
-            s3 = session.client("s3", region_name=region or "us-east-1", endpoint_url=endpoint)
-            endpoint = s3.meta.endpoint_url
-        except Exception as error:
-            raise explain_boto(error, login.url) from None
-        if role:
-            login.source = f"role {role}, assumed by {owner}"
-            login.provide = _explained(login, lambda: _assume(session, role, extra, login.verify))
-        else:
-            login.source = f"profile {profile} of {owner}" if profile else owner
-            login.provide = _explained(login, lambda: _found(session, login.url))
-    if endpoint:
-        # The only key that an AWS_ENDPOINT_URL_S3 in the environment does not override.
-        login.config["aws_endpoint_url_s3"] = endpoint
-    if region:
-        login.config["region"] = region
-
-
-def _found(session: Any, url: str) -> dict[str, Any]:
-    """What boto3's chain finds, renewed by boto3 itself."""
-    credentials = session.get_credentials()
-    if credentials is None:
-        raise StoreDenied(
-            f"No AWS credentials were found for {url}",
-            "Name an Airflow connection with keys in AIRFLOW__XCOM__CONN_ID, or give the machine an identity "
-            "that boto3 finds (environment, profile, role).",
-        )
-    frozen = credentials.get_frozen_credentials()
-    # boto3 renews them ten minutes before they expire, so they hold good for nine.
-    return _credential(
-        frozen.access_key, frozen.secret_key, frozen.token, datetime.now(UTC) + timedelta(minutes=9)
+            options["root_certificate"] = Path(bundle).read_bytes()
+        except OSError as error:
+            raise StoreMisconfigured(
+                f"The file of trusted certificates {bundle} cannot be read ({error.strerror})",
+                "Correct `verify` in the Airflow connection, or AWS_CA_BUNDLE.",
+            ) from None
+    return kind(
+        location.bucket,
+        prefix=location.prefix or None,
+        client_options=options,
+        retry_config=retries,
+        **more,
     )
 
 
-def _assume(session: Any, role: str, extra: dict[str, Any], verify: bool | str) -> dict[str, Any]:
-    """The credentials of a role, for as long as AWS grants them (an hour, if nothing else is set)."""
-    wanted = {"RoleArn": role, "RoleSessionName": "airflow-xcom", **(extra.get("assume_role_kwargs") or {})}
-    if extra.get("external_id"):
-        wanted["ExternalId"] = extra["external_id"]
+def _keys_in_environment() -> bool:
+    return bool(os.environ.get("AWS_ACCESS_KEY_ID") and os.environ.get("AWS_SECRET_ACCESS_KEY"))
+
+
+def _by_boto3(
+    asked: dict[str, Any], owner: str, verify: bool | str
+) -> tuple[str, Callable[[], Any], dict[str, Any]]:
+    """Where boto3 finds credentials, what finds and renews them, and the region and endpoint that belong to
+    them: a profile may name these, in more than one way. Raises boto3's own errors."""
+    import boto3
+    from obstore.auth.boto3 import Boto3CredentialProvider
+
+    names = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token", "region_name", "profile_name")
+    session = boto3.Session(**{name: asked.get(name) for name in names})
+    region = session.region_name
+    s3 = session.client("s3", region_name=region or "us-east-1", endpoint_url=asked.get("endpoint_url"))
+    places = {"region": region, "aws_endpoint_url_s3": s3.meta.endpoint_url}
+    if role := asked.get("role_arn"):
+        return f"role {role}, assumed by {owner}", lambda: _assume(session, asked, verify), places
+    profile = asked.get("profile_name")
+    source = f"profile {profile} of {owner}" if profile else owner
+    return source, Boto3CredentialProvider(session, ttl=_FRESH), places
+
+
+def _assume(session: Any, asked: dict[str, Any], verify: bool | str) -> dict[str, Any]:
+    """The credentials of a role, for as long as AWS grants them (an hour, if nothing else is set).
+
+    obstore's own provider for roles does not know `verify`, and gives times that obstore does not take.
+    """
+    wanted = {"RoleArn": asked["role_arn"], "RoleSessionName": "airflow-xcom"}
+    wanted |= asked.get("assume_role_kwargs", {})
+    if "external_id" in asked:
+        wanted["ExternalId"] = asked["external_id"]
     given = session.client("sts", verify=verify).assume_role(**wanted)["Credentials"]
-    expires = given["Expiration"].astimezone(UTC)  # obstore takes no other kind of UTC
-    return _credential(given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"], expires)
+    expires = given["Expiration"].astimezone(UTC)
+    return _credentials(given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"], expires)
 
 
-def _explained(login: Login, provide: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, Any]]:
-    def call() -> dict[str, Any]:
-        try:
-            found = provide()
-        except Exception as error:
-            login.trouble = error if isinstance(error, XComError) else explain_boto(error, login.url)
-            raise login.trouble from None
-        login.trouble = None
-        return found
-
-    return call
+def _credentials(key: str, secret: str, token: str | None, expires: Any = None) -> dict[str, Any]:
+    return {"access_key_id": key, "secret_access_key": secret, "token": token, "expires_at": expires}
 
 
-def _connection(conn_id: str) -> Any:
+def _connection(conn_id: str) -> dict[str, Any]:
+    """What an Airflow connection says, by the names of its extra. Raises `StoreMisconfigured`."""
     from airflow.sdk import Connection
 
     try:
-        return Connection.get(conn_id)
+        connection: Any = Connection.get(conn_id)
+        extra = connection.extra_dejson
     except Exception as error:
         raise StoreMisconfigured(
             f"Airflow did not give the connection {conn_id!r} ({type(error).__name__})",
             f"Define it in the UI or as AIRFLOW_CONN_{conn_id.upper()}, or correct AIRFLOW__XCOM__CONN_ID.",
         ) from None
+    if (method := extra.get("assume_role_method") or "assume_role") != "assume_role":
+        raise StoreMisconfigured(
+            f"Connection {conn_id!r} asks for {method}, which this backend does not do",
+            "Leave keys and role out of it, and let AWS's own chain find the identity.",
+        )
+    s3 = (extra.get("service_config") or {}).get("s3") or {}
+    own = {
+        "aws_access_key_id": connection.login,
+        "aws_secret_access_key": connection.password,
+        "endpoint_url": s3.get("endpoint_url"),
+    }
+    # Airflow's UI makes empty text of what is not given.
+    return _given(extra) | _given(own)
 
 
-def _credential(key: str, secret: str, token: str | None, expires: datetime | None) -> dict[str, Any]:
-    return {"access_key_id": key, "secret_access_key": secret, "token": token, "expires_at": expires}
+def _given(asked: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in asked.items() if value not in ("", None)}
 
 
 def _verify(found: Any) -> bool | str:

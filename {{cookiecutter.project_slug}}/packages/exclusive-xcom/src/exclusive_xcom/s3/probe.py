@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import secrets
+import ssl
+import urllib.error
+import urllib.request
 from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
 
 from ..address import NOBODY
-from ..errors import PayloadAltered, StoreError, StoreMisconfigured, StoreUnreachable, XComError
-from .client import Client, Location
+from ..errors import PayloadAltered, StoreDenied, StoreError, StoreMisconfigured, StoreUnreachable, XComError
 from ..store import Check
+from .client import Client
+from .location import Location
+from .login import ENCRYPTION, ENCRYPTION_KEY
 
 _CONTENT = bytes(range(256)) * 8
 _MEDIA_TYPE = "application/octet-stream"
@@ -22,18 +30,18 @@ def probe(location: Location) -> list[Check]:
 
 class _Probe:
     def __init__(self, location: Location) -> None:
-        self.client = Client(location, patient=False)
+        self.location = location
         self.small, self.large = (f"xcom-probe/{secrets.token_hex(8)}" for _ in range(2))
         self.checks: list[Check] = []
 
     def run(self) -> list[Check]:
-        if not self.check("credentials", self.client.resolve):
+        if not self.check("credentials", self.enter):
             return self.checks
-        url = self.client.location.url
+        url = self.location.url
         trouble = self.write()
         for name, kind, seen in (
             ("reach", StoreUnreachable, f"{url} answers"),
-            ("bucket", StoreMisconfigured, f"{self.client.location.bucket or url} is there"),
+            ("bucket", StoreMisconfigured, f"{self.location.bucket or url} is there"),
             ("write", XComError, "allowed"),
         ):
             if isinstance(trouble, kind):
@@ -44,7 +52,7 @@ class _Probe:
         if self.check("read", self.read):
             self.check("read a range", self.read_range)
             self.check("metadata", self.metadata)
-        self.check("encryption", lambda: self.client.confirm_encryption(self.small))
+        self.check("encryption", self.encryption)
         self.check("delete", self.delete)
         return self.checks
 
@@ -54,6 +62,14 @@ class _Probe:
         except XComError as error:
             self.checks.append(Check(name, False, str(error)))
         return self.checks[-1].ok
+
+    def enter(self) -> str:
+        self.client = Client(self.location, patient=False)
+        provider = self.client.opened.provider
+        with self.client.explained("use"):
+            if provider:
+                provider()
+        return self.client.opened.source
 
     def write(self) -> XComError | None:
         try:
@@ -70,7 +86,7 @@ class _Probe:
         return "large payloads are uploaded in parts"
 
     def read(self) -> str:
-        with self.client.explained("read", f"{self.client.location.url}/{self.small}"):
+        with self.client.explained("read", f"{self.location.url}/{self.small}"):
             if self.client.get(self.small).bytes() != _CONTENT:
                 raise PayloadAltered(
                     "What was read is not what was written", "Look at the store and at proxies."
@@ -89,7 +105,7 @@ class _Probe:
     def metadata(self) -> str:
         with self.client.explained("read"):
             found = self.client.get(self.small).attributes
-        if self.client.location.scheme == "file":
+        if self.location.scheme == "file":
             return "a folder keeps none; XComs do not need it"
         if found.get("Content-Type") != _MEDIA_TYPE:
             raise StoreError("The server does not keep an object's media type", "XComs do not need it.")
@@ -99,3 +115,49 @@ class _Probe:
         self.client.delete(self.small)
         self.client.delete(self.large)
         return "allowed"
+
+    def encryption(self) -> str:
+        """Whether the server encrypts as AWS's own variables ask. S3 itself does; others may ignore them."""
+        wanted, key = os.environ.get(ENCRYPTION, ""), os.environ.get(ENCRYPTION_KEY, "")
+        if not wanted:
+            return f"not asked for ({ENCRYPTION})"
+        if self.location.scheme != "s3":
+            raise StoreMisconfigured(
+                f"{ENCRYPTION} asks for S3's encryption, which {self.location.scheme}:// does not have",
+                "Remove it, and have the bucket or the disk encrypt.",
+            )
+        headers = self.head()
+        given = headers.get("x-amz-server-side-encryption", "no")
+        found = headers.get("x-amz-server-side-encryption-aws-kms-key-id", "")
+        # An alias is not what the answer names; an id may be given with or without its account.
+        same_key = not key or "alias/" in key or found.rpartition("/")[2] == key.rpartition("/")[2]
+        if given != wanted or not same_key:
+            raise StoreMisconfigured(
+                f"{self.location.url} was asked to encrypt by {wanted}"
+                + (f" with key {key}" if key else "")
+                + f", and answered with {'another key' if given == wanted else given + ' encryption'}",
+                f"Correct {ENCRYPTION}, or use a server that encrypts.",
+            )
+        return f"{wanted}, confirmed"
+
+    def head(self) -> Any:
+        """The headers of a HEAD request, which obstore keeps to itself."""
+        import obstore
+
+        opened = self.client.opened
+        with self.client.explained("read"):
+            url = obstore.sign(opened.store, "HEAD", self.small, timedelta(minutes=5))
+        trusted = opened.verify if isinstance(opened.verify, str) else os.environ.get("AWS_CA_BUNDLE")
+        context = ssl.create_default_context(cafile=trusted)
+        if opened.verify is False:
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        request = urllib.request.Request(url, method="HEAD")
+        try:
+            with urllib.request.urlopen(request, timeout=60, context=context) as answer:
+                return answer.headers
+        except OSError as error:  # the signed URL is a secret: nothing of it may get out
+            status = error.code if isinstance(error, urllib.error.HTTPError) else type(error).__name__
+            raise StoreDenied(
+                f"Whether {self.location.url} encrypts could not be seen ({status})",
+                "Allow the credentials to read what they write (s3:GetObject).",
+            ) from None

@@ -9,21 +9,26 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
 import re
 import secrets
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, TypeVar, cast
 
 from ..address import Address, Attempt
-from ..codecs import Options, Payload
+from ..codecs import Payload
 from ..content import Measured
 from ..errors import BadOption, BadReference, PayloadTruncated, StoreUnreachable, UnsupportedValue
 from ..reference import Reference
-from .client import Client, Location, client_of
-from ..store import Check, Entry, Stored
+from ..store import Check, Store, Stored
+from .client import Client, client_of
+from .location import SCHEMES, Location
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 _MIB = 2**20
 _ONE_REQUEST = 32 * _MIB  # up to here one request for the whole measures faster than parts
@@ -39,24 +44,30 @@ _PART_LIMITS = (200, 120, 70, 40)  # bytes of one part of it, tried in turn; fil
 _NAME = re.compile(r"(?!\.+(?:/|$))[\w.@-]+(?:/(?!\.+(?:/|$))[\w.@-]+)*", re.ASCII)
 
 
-class S3Store:
+class S3Store(Store):
     """Keeps payloads below AIRFLOW__XCOM__URL, and reads those below AIRFLOW__XCOM__FORMER_URL too."""
 
-    def put(self, address: Address, attempt: Attempt, payload: Payload, codec_options: Options) -> Stored:
+    schemes = SCHEMES
+
+    def put(self, address: Address, attempt: Attempt, payload: Payload) -> Stored:
         """Upload under a name that nobody else uses; length and sha256 are measured on the way."""
         client = client_of(_here())
         name = object_name(client.location, address, attempt, payload)
         with client.explained("write to"):
-            length, sha256 = _persistently(client, name, attempt, payload)
-        client.confirm_encryption(name)
+            length, sha256 = _persistently(lambda: _upload(client, name, attempt, payload), _passes)
         return Stored(length, sha256, uri=f"{client.location.url}/{name}")
 
-    def commit(self, ref: Reference) -> None:
-        """The row is the commit."""
+    def abandon(self, stored: Stored) -> None:
+        """Delete the object. What cannot be deleted is left to the collector."""
+        try:
+            client, name = _find(stored.uri)
+            client.delete(name)
+        except Exception as error:
+            log.warning("A payload that no XCom refers to was left behind: %s", error)
 
     def fetch(self, ref: Reference) -> memoryview:
         """The payload by one request. Where its body breaks off, obstore goes on from there by a range."""
-        client, name = _find(ref)
+        client, name = _find(ref.uri, ref.address)
         with client.explained("read", ref.where):
             return memoryview(_open(client, name, ref).bytes())
 
@@ -67,7 +78,7 @@ class S3Store:
 
     def stream(self, ref: Reference) -> Iterator[memoryview]:
         """The payload by one request, in pieces."""
-        client, name = _find(ref)
+        client, name = _find(ref.uri, ref.address)
         with client.explained("read", ref.where):
             pieces = iter(_open(client, name, ref).stream(min_chunk_size=_PIECE))
         while True:
@@ -79,28 +90,13 @@ class S3Store:
 
     def reader(self, ref: Reference) -> BinaryIO | None:
         """A reader by ranged requests; None if the server is known to answer them wrongly."""
-        client, name = _find(ref)
+        client, name = _find(ref.uri, ref.address)
         return cast("BinaryIO", RangeReader(self, ref, client, name)) if client.ranges else None
 
     def delete(self, ref: Reference) -> None:
         """Delete this object. Repeated when there is no answer, which obstore does not do by itself."""
-        client, name = _find(ref)
-        for pause in _PAUSES:
-            try:
-                return client.delete(name)
-            except StoreUnreachable:
-                time.sleep(pause)
-        client.delete(name)
-
-    def take_over(self, address: Address, attempt: Attempt) -> None:
-        """Nothing to note: no two tries use the same name."""
-
-    def scan(self) -> Iterator[Entry]:
-        """All objects below the URL, asked for in pages."""
-        client = client_of(_here())
-        for found in client.entries():
-            uri = f"{client.location.url}/{found['path']}"
-            yield Entry(uri, found["size"], found["last_modified"].timestamp())
+        client, name = _find(ref.uri, ref.address)
+        _persistently(lambda: client.delete(name), lambda error: isinstance(error, StoreUnreachable))
 
     def probe(self) -> list[Check]:
         """Write, read and delete small objects below the URL."""
@@ -131,26 +127,20 @@ class RangeReader(io.RawIOBase):
         self._position = max(0, start + offset)
         return self._position
 
-    def readinto(self, buffer: Any) -> int:
-        piece = self._next(len(buffer))
-        buffer[: piece.nbytes] = piece
-        return piece.nbytes
-
-    def readall(self) -> bytes:
-        return bytes(self._next(self._ref.length))
-
-    def _next(self, count: int) -> memoryview:
-        start = min(self._position, self._ref.length)
-        end = min(start + count, self._ref.length)
-        self._position = max(end, self._position)
-        if end == start:
-            return memoryview(b"")
+    def read(self, size: int | None = -1) -> bytes:
+        start, end = self._position, self._ref.length
+        if size is not None and size >= 0:
+            end = min(start + size, end)
+        if start >= end:
+            return b""
+        piece = None
         if self._whole is None:
             piece = self._client.read_range(self._name, start, end, self._ref.where)
-            if piece is not None:
-                return piece
-            self._whole = self._store.fetch(self._ref)
-        return self._whole[start:end]
+        if piece is None:
+            self._whole = self._whole or self._store.fetch(self._ref)
+            piece = self._whole[start:end]
+        self._position = end
+        return bytes(piece)
 
 
 # -- names ------------------------------------------------------------------------------------------
@@ -203,10 +193,9 @@ def _here() -> Location:
     return location
 
 
-def _find(ref: Reference) -> tuple[Client, str]:
-    """The client and name for a reference's payload. Raises `BadReference` if it is in none of our places."""
-    uri = ref.uri or ""
-    known = []
+def _find(uri: str | None, address: Address | None = None) -> tuple[Client, str]:
+    """The client and name for a payload. Raises `BadReference` if it is in none of our places."""
+    uri, known = uri or "", []
     for read in (Location.current, Location.before):
         if location := read():
             known.append(location.url)
@@ -217,25 +206,30 @@ def _find(ref: Reference) -> tuple[Client, str]:
         f"The reference does not point to a payload below {' or '.join(known) or 'any place that is known'}",
         "If the store has moved, name its old place in AIRFLOW__XCOM__FORMER_URL. Otherwise the row was "
         "forged or changed: run the task that pushed it again.",
-        address=ref.address,
+        address=address,
     )
 
 
 # -- transfer ---------------------------------------------------------------------------------------
 
 
-def _persistently(client: Client, name: str, attempt: Attempt, payload: Payload) -> tuple[int, str]:
-    """Upload, and again after what obstore does not repeat itself: a conflict, and a multipart upload
-    that is unknown when its completion is repeated after a lost reply. The name is this push's own and
-    the bytes are the same, so nothing can be overwritten."""
+def _persistently(act: Callable[[], T], passes: Callable[[Exception], bool]) -> T:
+    """Do what may be repeated, again and again while its errors are of those that pass."""
     for pause in _PAUSES:
         try:
-            return _upload(client, name, attempt, payload)
+            return act()
         except Exception as error:
-            if "409 Conflict" not in str(error) and "NoSuchUpload" not in str(error):
+            if not passes(error):
                 raise
         time.sleep(pause)
-    return _upload(client, name, attempt, payload)
+    return act()
+
+
+def _passes(error: Exception) -> bool:
+    """What obstore does not repeat itself: a conflict, and a multipart upload that is unknown when its
+    completion is repeated after a lost reply. The name is this push's own and the bytes are the same, so
+    nothing can be overwritten."""
+    return "409 Conflict" in str(error) or "NoSuchUpload" in str(error)
 
 
 def _upload(client: Client, name: str, attempt: Attempt, payload: Payload) -> tuple[int, str]:
