@@ -6,7 +6,9 @@ error is put together when it is shown: what happened, to which XCom, what to do
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from .address import Address
@@ -123,3 +125,27 @@ class LeaseTimeout(StoreError):
 
 class LeaseLost(StoreError):
     """The lease expired or was taken over while we were working under it."""
+
+
+class Refusal(NamedTuple):
+    """What it means when a store, or the library that talks to it, says something.
+
+    Attributes:
+        sign: a regular expression that is searched in what was said.
+        kind: the error.
+        what: what happened; names in braces stand for the facts of the case.
+        advice: what to do about it.
+    """
+
+    sign: str
+    kind: type[XComError]
+    what: str
+    advice: str
+
+
+def refused(refusals: Iterable[Refusal], said: str, **facts: object) -> XComError | None:
+    """The error for the first refusal whose sign is found in what was said; None if there is none."""
+    for sign, kind, what, advice in refusals:
+        if re.search(sign, said):
+            return kind(what.format(**facts), advice)
+    return None
