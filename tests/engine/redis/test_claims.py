@@ -16,13 +16,13 @@ import pytest
 from airflow.sdk.bases.xcom import BaseXCom
 from exclusive_xcom import attempt as attempts
 from exclusive_xcom.address import NOBODY, Address, Attempt
-from exclusive_xcom.codecs import Options, Payload
+from exclusive_xcom.codecs import Payload
 from exclusive_xcom.errors import LeaseLost, LeaseTimeout, PayloadMissing, StaleXCom, Superseded
 from exclusive_xcom.redis import RedisStore
 from exclusive_xcom.redis.keys import CHUNK
 from exclusive_xcom.reference import Reference
-from redis_servers import Airflow, any_server, in_child, keys_like, running
 from exclusive_xcom.testing.store_contract import ADDRESS, attempt, keep, payload, stage
+from redis_servers import Airflow, any_server, committed, in_child, keys_like, running
 
 OTHER = replace(ADDRESS, key="other")
 
@@ -39,8 +39,13 @@ def store(conn_id: str) -> Iterator[RedisStore]:
     """A store in which nothing is."""
     store = RedisStore(conn_id)
     yield store
-    for name in keys_like(store, "*"):
+    for name in keys(store):
         store.server.client.unlink(name)
+
+
+def keys(store: RedisStore) -> list[str]:
+    """All keys that the store has made."""
+    return keys_like(store, "*")
 
 
 @pytest.fixture
@@ -51,10 +56,14 @@ def airflow() -> Iterator[Airflow]:
 
 
 def push(store: RedisStore, body: bytes, address: Address = ADDRESS, writer: Attempt = NOBODY) -> Reference:
-    """What the backend does: put, ask Airflow, commit."""
-    ref = stage(store, address, writer, payload([body]))
-    attempts.confirm(address, writer)
-    store.commit(ref)
+    """What the backend does: put, ask Airflow, commit or take it back."""
+    stored, ref = stage(store, address, writer, payload([body]))
+    try:
+        attempts.confirm(address, writer)
+        store.commit(stored, ref)
+    except BaseException:
+        store.abandon(stored)
+        raise
     return ref
 
 
@@ -90,7 +99,7 @@ class TestClaim:
         second = airflow.begin(2, replaces=first)
         store.take_over(ADDRESS, second)
         with pytest.raises(Superseded):
-            store.commit(late)
+            store.commit(*late)
 
     def test_and_at_its_first_push_if_the_listener_failed(self, store: RedisStore, airflow: Airflow) -> None:
         first = airflow.begin(1)
@@ -139,7 +148,7 @@ class TestClaim:
         second = airflow.begin(2, replaces=first)
         new = push(store, b"2", OTHER, second)
         with pytest.raises(Superseded):
-            store.commit(late)
+            store.commit(*late)
         assert bytes(store.fetch(new)) == b"2"
         with pytest.raises(StaleXCom):
             store.fetch(old)
@@ -339,14 +348,11 @@ def slowly(body: bytes, between: Callable[[int], None]) -> Slowly:
 class TestLease:
     """Two writers of one XCom take turns."""
 
-    def test_who_waits_in_vain_is_told_who_holds_it(
-        self, store: RedisStore, conn_id: str, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setenv("AIRFLOW__XCOM__LEASE_WAIT", "0.3")
+    def test_who_waits_in_vain_is_told_who_holds_it(self, store: RedisStore, conn_id: str) -> None:
         writer = attempt()
         stage(store, ADDRESS, writer, payload([b"1"]))
         with pytest.raises(LeaseTimeout) as caught:
-            keep(RedisStore(conn_id), [b"2"], writer=writer)
+            keep(RedisStore(conn_id, wait=0.3), [b"2"], writer=writer)
         import socket
 
         assert f"process {os.getpid()} on host {socket.gethostname()}, since 20" in str(caught.value)
@@ -358,7 +364,7 @@ class TestLease:
             second = pool.submit(keep, RedisStore(conn_id), [b"2"], writer=NOBODY)
             time.sleep(0.1)
             assert not second.done()
-            store.commit(first)
+            store.commit(*first)
             assert bytes(store.fetch(second.result(30))) == b"2"
 
     def test_another_key_is_another_lease(self, store: RedisStore, conn_id: str) -> None:
@@ -366,35 +372,31 @@ class TestLease:
         stage(store, ADDRESS, writer, payload([b"1"]))
         keep(RedisStore(conn_id), [b"2"], OTHER, writer)
 
-    def test_a_thread_that_gave_up_does_not_wait_for_itself(
-        self, store: RedisStore, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setenv("AIRFLOW__XCOM__LEASE", "1000")
-        monkeypatch.setenv("AIRFLOW__XCOM__LEASE_WAIT", "0")
+    def test_a_thread_that_gave_up_does_not_wait_for_itself(self, store: RedisStore) -> None:
+        store.lease, store.wait = 1000, 0
         writer = attempt()
-        stage(store, ADDRESS, writer, payload([b"1"]))
+        stored, _ = stage(store, ADDRESS, writer, payload([b"1"]))
+        store.abandon(stored)
+        assert keys(store) == []
         assert bytes(store.fetch(keep(store, [b"2"], writer=writer))) == b"2"
 
-    def test_but_two_threads_of_one_task_take_turns(
-        self, store: RedisStore, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setenv("AIRFLOW__XCOM__LEASE_WAIT", "0.2")
+    def test_but_two_threads_of_one_task_take_turns(self, store: RedisStore) -> None:
+        store.wait = 0.2
         writer = attempt()
         stage(store, ADDRESS, writer, payload([b"1"]))
         with ThreadPoolExecutor(1) as pool, pytest.raises(LeaseTimeout):
             pool.submit(keep, store, [b"2"], writer=writer).result()
 
     def test_a_later_try_does_not_wait_for_one_that_it_replaces(
-        self, store: RedisStore, conn_id: str, airflow: Airflow, monkeypatch: pytest.MonkeyPatch
+        self, store: RedisStore, conn_id: str, airflow: Airflow
     ) -> None:
-        monkeypatch.setenv("AIRFLOW__XCOM__LEASE", "1000")
-        monkeypatch.setenv("AIRFLOW__XCOM__LEASE_WAIT", "0")
+        store.lease = 1000
         first = airflow.begin(1)
         frozen = stage(store, ADDRESS, first, payload([b"1"]))
         second = airflow.begin(2, replaces=first)
-        ref = keep(RedisStore(conn_id), [b"2"], writer=second)
+        ref = keep(RedisStore(conn_id, wait=0), [b"2"], writer=second)
         with pytest.raises(Superseded):
-            store.commit(frozen)
+            store.commit(*frozen)
         with pytest.raises(Superseded):
             push(store, b"1", writer=first)
         assert bytes(store.fetch(ref)) == b"2"
@@ -405,29 +407,26 @@ class TestLease:
         first = airflow.begin(1)
         push(store, b"1", writer=first)
         second = airflow.begin(2, replaces=first)  # its listener failed: the claim is still that of the first
-        ref = stage(store, ADDRESS, second, payload([b"2"]))
+        stored, ref = stage(store, ADDRESS, second, payload([b"2"]))
         with pytest.raises(Superseded):
             stage(RedisStore(conn_id), ADDRESS, first, payload([b"late"]))
-        store.commit(ref)
+        store.commit(stored, ref)
         assert bytes(store.fetch(ref)) == b"2"
 
-    def test_it_is_renewed_while_the_upload_lasts(
-        self, store: RedisStore, conn_id: str, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setenv("AIRFLOW__XCOM__LEASE", "1")
-        monkeypatch.setenv("AIRFLOW__XCOM__LEASE_WAIT", "0")
+    def test_it_is_renewed_while_the_upload_lasts(self, store: RedisStore, conn_id: str) -> None:
+        store.lease = 1
         refused = []
 
         def between(number: int) -> None:
             time.sleep(0.05)
             if number % 8 == 0 and number:
                 try:
-                    keep(RedisStore(conn_id), [b"2"], writer=NOBODY)
+                    keep(RedisStore(conn_id, wait=0), [b"2"], writer=NOBODY)
                 except LeaseTimeout:
                     refused.append(number)
 
         body = os.urandom(40 * CHUNK)  # two seconds
-        stored = store.put(ADDRESS, NOBODY, slowly(body, between), Options())
+        stored = store.put(ADDRESS, NOBODY, slowly(body, between))
         assert refused == [8, 16, 24, 32]
         assert stored.length == len(body)
 
@@ -441,35 +440,31 @@ class TestLease:
                 store.server.client.set(lease, json.dumps({"host": "elsewhere", "pid": 7, "since": "noon"}))
 
         with pytest.raises(LeaseLost, match="process 7 on host elsewhere, since noon"):
-            store.put(ADDRESS, NOBODY, slowly(bytes(60 * CHUNK), between), Options())
+            store.put(ADDRESS, NOBODY, slowly(bytes(60 * CHUNK), between))
         assert len(sent) == 16
 
-    def test_a_lease_that_ran_out_and_nobody_took_is_still_good(
-        self, store: RedisStore, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setenv("AIRFLOW__XCOM__LEASE", "0.1")
-        ref = stage(store, ADDRESS, NOBODY, payload([b"1"]))
+    def test_a_lease_that_ran_out_and_nobody_took_is_still_good(self, store: RedisStore) -> None:
+        store.lease = 0.1
+        stored, ref = stage(store, ADDRESS, NOBODY, payload([b"1"]))
         time.sleep(0.3)  # Airflow took its time to answer
-        store.commit(ref)
+        store.commit(stored, ref)
         assert bytes(store.fetch(ref)) == b"1"
 
-    def test_one_that_ran_out_does_not_hold_up_others(
-        self, store: RedisStore, conn_id: str, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setenv("AIRFLOW__XCOM__LEASE", "0.2")
+    def test_one_that_ran_out_does_not_hold_up_others(self, store: RedisStore, conn_id: str) -> None:
+        store.lease = 0.2
         sleeper = stage(store, ADDRESS, NOBODY, payload([b"1"]))
         newer = keep(RedisStore(conn_id), [b"2"], writer=NOBODY)
         with pytest.raises(LeaseLost):
-            store.commit(sleeper)
+            store.commit(*sleeper)
         assert bytes(store.fetch(newer)) == b"2"
 
     def test_chunks_that_are_gone_can_not_be_committed(self, store: RedisStore) -> None:
-        ref = stage(store, ADDRESS, NOBODY, payload([bytes(3 * CHUNK)]))
+        stored, ref = stage(store, ADDRESS, NOBODY, payload([bytes(3 * CHUNK)]))
         assert ref.uri is not None
         store.server.client.delete(ref.uri.removeprefix("redis:") + "/1")  # staged for over an hour
         with pytest.raises(PayloadMissing, match="stood still for more than 60 minutes"):
-            store.commit(ref)
-        assert not list(store.scan())
+            store.commit(stored, ref)
+        assert not committed(store)
 
     def test_nothing_but_the_payload_is_left_of_it(self, store: RedisStore) -> None:
         keep(store, [b"1"])
@@ -501,10 +496,8 @@ class TestFrozen:
             ("after Airflow's answer", "somebody without a try"),
         ],
     )
-    def test_the_sleeper_is_refused(
-        self, store: RedisStore, airflow: Airflow, monkeypatch: pytest.MonkeyPatch, where: str, who: str
-    ) -> None:
-        monkeypatch.setenv("AIRFLOW__XCOM__LEASE", "0.2")
+    def test_the_sleeper_is_refused(self, store: RedisStore, airflow: Airflow, where: str, who: str) -> None:
+        store.lease = 0.2
         first = airflow.begin(1) if who == "a later try" else NOBODY
         body = os.urandom(30 * CHUNK)
 
@@ -516,12 +509,12 @@ class TestFrozen:
                 content: Payload = slowly(body, lambda number: here() if number == 20 else None)
             else:
                 content = payload([body])
-            ref = stage(store, ADDRESS, first, content)
+            staged = stage(store, ADDRESS, first, content)
             attempts.confirm(ADDRESS, first)
             if where == "after Airflow's answer":
                 here()
                 airflow.current.clear()
-            store.commit(ref)
+            store.commit(*staged)
 
         def meanwhile() -> Reference:
             if who == "a later try":
@@ -533,7 +526,7 @@ class TestFrozen:
         outcome, newer = self.frozen(store, sleeper, meanwhile)
         assert outcome.split(":")[0] in ("Superseded", "LeaseLost")
         assert bytes(store.fetch(newer)) == b"newer"
-        assert [entry.uri for entry in store.scan()] == [newer.uri]
+        assert list(committed(store)) == [newer.uri]
 
 
 class TestManyWriters:
@@ -570,7 +563,7 @@ class TestManyWriters:
             assert bytes(store.fetch(ref)) == f"{number} ".encode() * 300_000
 
         assert self.at_once(work) == []
-        assert len(list(store.scan())) == 64
+        assert len(committed(store)) == 64
         assert not keys_like(store, "*/lease")
 
     def test_on_one_task_only_one_try_is_left(self, store: RedisStore) -> None:
@@ -583,8 +576,8 @@ class TestManyWriters:
         (claim,) = keys_like(store, "*/claim")
         owner = store.server.client.get(claim).decode().split()[0]
         readable = []
-        for entry in store.scan():
-            name = entry.uri.rpartition("/")[2]
+        for uri in committed(store):
+            name = uri.rpartition("/")[2]
             readable += [name] if name.startswith(owner) else []
         assert len(readable) == 1
 
@@ -596,7 +589,7 @@ class TestManyWriters:
                 assert bytes(store.fetch(ref)) == f"{number} {turn}".encode()
 
         assert self.at_once(work) == []
-        assert len(list(store.scan())) == 320
+        assert len(committed(store)) == 320
 
 
 def test_threads_push_different_keys_of_one_task(store: RedisStore) -> None:

@@ -13,6 +13,8 @@ from exclusive_xcom.address import Attempt
 from exclusive_xcom.errors import LeaseLost, PayloadMissing, StaleXCom, Superseded
 from exclusive_xcom.redis import RedisStore
 from exclusive_xcom.reference import Reference, parse
+from exclusive_xcom.store import Stored
+from exclusive_xcom.testing.store_contract import ADDRESS, payload, stage
 from hypothesis import HealthCheck, Phase, settings, strategies
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -22,7 +24,6 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from redis_servers import Airflow, Valkey, connection, running
-from exclusive_xcom.testing.store_contract import ADDRESS, payload, stage
 
 KEYS = ("return_value", "a", "b")
 
@@ -35,6 +36,7 @@ class Try:
     store: RedisStore
     step: str = "between pushes"
     ref: Reference | None = None
+    stored: Stored | None = None
     pushed: dict[str, bytes] = field(default_factory=dict)
     values: int = 0
 
@@ -89,11 +91,16 @@ class Tries(RuleBasedStateMachine):
         key=strategies.sampled_from(KEYS),
         listener_works=strategies.booleans(),
         gives_up=strategies.sampled_from((False,) * 9 + (True,)),
+        dies=strategies.sampled_from((False,) * 19 + (True,)),
     )
-    def go_on(self, which: int, key: str, listener_works: bool, gives_up: bool) -> None:
+    def go_on(self, which: int, key: str, listener_works: bool, gives_up: bool, dies: bool) -> None:
         """One process, of the current try or of an old one, does the next thing that it has to do."""
         one = self.tries[which % len(self.tries)]
-        if one.step == "purging":
+        if one.step == "dead":
+            return
+        if dies:
+            one.step = "dead"  # what it staged is left behind, and its lease
+        elif one.step == "purging":
             if key in self.rows and not gives_up:
                 self.purge(one, key)
             else:
@@ -101,7 +108,7 @@ class Tries(RuleBasedStateMachine):
         elif one.step == "between pushes":
             self.put(one, key)
         elif gives_up:
-            one.step = "between pushes"  # an error on the way to Airflow, which the task survives
+            self.abandon(one)  # an error on the way to Airflow, which the task survives
         elif one.step == "put":
             self.ask_airflow(one)
         elif one.step == "confirmed":
@@ -141,7 +148,7 @@ class Tries(RuleBasedStateMachine):
         one.values += 1
         body = f"{key} by try {one.attempt.try_number}, {one.values}".encode()
         try:
-            one.ref = stage(one.store, replace(ADDRESS, key=key), one.attempt, payload([body]))
+            one.stored, one.ref = stage(one.store, replace(ADDRESS, key=key), one.attempt, payload([body]))
         except Superseded:
             assert one is not self.tries[-1]  # it found a later try's lease
             return
@@ -159,16 +166,24 @@ class Tries(RuleBasedStateMachine):
             one.step = "confirmed"
         except Superseded:
             assert one is not self.tries[-1]
-            one.step = "between pushes"
+            self.abandon(one)
+
+    def abandon(self, one: Try) -> None:
+        """What the backend does when a push fails after its put; also when it was committed already."""
+        assert one.stored is not None
+        one.store.abandon(one.stored)
+        left = list(one.store.server.client.scan_iter(match=f"*/{one.stored.upload.keys.name}*"))
+        assert left == [], "something was left behind"
+        one.step = "between pushes"
 
     def commit(self, one: Try) -> None:
         """By whoever was confirmed, however long ago."""
-        assert one.ref is not None
+        assert one.ref is not None and one.stored is not None
         try:
-            one.store.commit(one.ref)
+            one.store.commit(one.stored, one.ref)
         except (Superseded, LeaseLost):
             assert one is not self.tries[-1], "the current try was refused"
-            one.step = "between pushes"
+            self.abandon(one)
             return
         self.claimed(one, certainly=True)
         one.step = "committed"

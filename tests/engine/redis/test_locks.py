@@ -16,8 +16,8 @@ import pytest
 import redis
 from exclusive_xcom.db import DbXComBackend
 from exclusive_xcom.errors import LeaseLost, LeaseTimeout, StoreError, StoreMisconfigured
-from exclusive_xcom.locks import Lease, exclusive
-from exclusive_xcom.redis import RedisXComBackend, is_current_backend
+from exclusive_xcom.locks import Lease, lock
+from exclusive_xcom.redis import RedisXComBackend
 from redis.exceptions import LockNotOwnedError
 from redis_servers import Proxy, Valkey, connection, in_child
 
@@ -70,12 +70,12 @@ class TestHolding:
     """What a holder has."""
 
     def test_one_at_a_time(self) -> None:
-        with exclusive("report"):
-            with pytest.raises(LeaseTimeout), exclusive("report", wait=0.3):
+        with lock("report"):
+            with pytest.raises(LeaseTimeout), lock("report", wait=0.3):
                 pass
-            with exclusive("another"):
+            with lock("another"):
                 pass
-        with exclusive("report", wait=0):
+        with lock("report", wait=0):
             pass
 
     def test_who_waits_in_vain_is_told_who_holds_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,9 +83,9 @@ class TestHolding:
         monkeypatch.setenv("AIRFLOW_CTX_TASK_ID", "load")
         monkeypatch.setenv("AIRFLOW_CTX_DAG_RUN_ID", "manual__1")
         with (
-            exclusive("daily report"),
+            lock("daily report"),
             pytest.raises(LeaseTimeout) as caught,
-            exclusive("daily report", wait=0),
+            lock("daily report", wait=0),
         ):
             pass
         assert "'daily report'" in str(caught.value)
@@ -93,53 +93,53 @@ class TestHolding:
 
     def test_a_name_may_be_anything(self) -> None:
         for name in ("{", "}{", "a/b", "größe", "* ?", "x" * 500):
-            with exclusive(name) as lease:
+            with lock(name) as lease:
                 lease.check()
 
     def test_what_is_left_expires(self, backend: Any) -> None:
-        with exclusive("report"):
+        with lock("report"):
             assert all(backend.ttl(name) > 0 for name in backend.scan_iter())
         assert [0 < backend.ttl(name) <= 7 * 86400 for name in backend.scan_iter()] == [True]  # its number
 
     def test_it_is_renewed_while_it_is_held(self) -> None:
-        with exclusive("report", timeout=0.6) as lease:
+        with lock("report", timeout=0.6) as lease:
             for _ in range(4):
                 time.sleep(0.5)
-                with pytest.raises(LeaseTimeout), exclusive("report", wait=0):
+                with pytest.raises(LeaseTimeout), lock("report", wait=0):
                     pass
             lease.check()
 
     def test_the_number_grows_with_every_holder(self, backend: Any) -> None:
         fences = []
         for turn in range(20):
-            with exclusive("report") as lease:
+            with lock("report") as lease:
                 fences.append(lease.fence)
             if turn == 10:
                 backend.flushall()  # even when Redis has forgotten everything
         assert fences == sorted(set(fences))
 
     def test_the_number_grows_when_the_clock_goes_back(self, backend: Any) -> None:
-        with exclusive("report") as lease:
+        with lock("report") as lease:
             before = lease.fence
         (kept,) = backend.scan_iter(match="*/fence")
         backend.hset(kept, "fence", before + 10**15)
-        with exclusive("report") as lease:
+        with lock("report") as lease:
             assert lease.fence == before + 10**15 + 1
 
     def test_an_error_inside_is_not_hidden_and_gives_it_back(self) -> None:
-        with pytest.raises(ZeroDivisionError), exclusive("report"):
+        with pytest.raises(ZeroDivisionError), lock("report"):
             print(1 / 0)
-        with exclusive("report", wait=0):
+        with lock("report", wait=0):
             pass
 
     def test_not_even_by_the_loss_of_the_lease(self, backend: Any, caplog: pytest.LogCaptureFixture) -> None:
-        with pytest.raises(ZeroDivisionError), exclusive("report"):
+        with pytest.raises(ZeroDivisionError), lock("report"):
             backend.flushall()
             print(1 / 0)
         assert "'report' ran out" in caplog.text
 
     def test_one_that_is_in_use_can_not_be_used_again(self) -> None:
-        one = exclusive("report")
+        one = lock("report")
         with one, pytest.raises(RuntimeError, match="in use"), one:
             pass
         with one:
@@ -148,7 +148,7 @@ class TestHolding:
     @pytest.mark.parametrize("wrong", [{"name": ""}, {"name": "x", "timeout": 0}, {"name": "x", "wait": -1}])
     def test_nonsense_is_refused(self, wrong: dict[str, Any]) -> None:
         with pytest.raises(ValueError, match="lease"):
-            exclusive(**wrong)
+            lock(**wrong)
 
 
 class TestLosing:
@@ -156,7 +156,7 @@ class TestLosing:
 
     def test_after_sigstop_and_another_holder(self) -> None:
         def sleeper(here: Any) -> None:
-            with exclusive("report", timeout=0.4) as lease:
+            with lock("report", timeout=0.4) as lease:
                 lease.check()
                 here()
                 try:
@@ -169,14 +169,14 @@ class TestLosing:
             child.wait_until_it_calls()
             child.send(signal.SIGSTOP)
             child.let_go()
-            with exclusive("report", timeout=10, wait=10) as lease:
+            with lock("report", timeout=10, wait=10) as lease:
                 child.send(signal.SIGCONT)
                 assert child.outcome().startswith("LeaseLost")  # at the end of its block
                 lease.check()
 
     def test_its_number_is_the_smaller_one(self, tmp_path: Path) -> None:
         def sleeper(here: Any) -> None:
-            with exclusive("report", timeout=0.4) as lease:
+            with lock("report", timeout=0.4) as lease:
                 (tmp_path / "fence").write_text(str(lease.fence))
                 here()
 
@@ -184,34 +184,34 @@ class TestLosing:
             child.wait_until_it_calls()
             child.send(signal.SIGSTOP)
             child.let_go()
-            with exclusive("report", wait=10) as lease:
+            with lock("report", wait=10) as lease:
                 assert lease.fence > int((tmp_path / "fence").read_text())
                 child.send(signal.SIGCONT)
                 child.outcome()
 
     def test_without_another_holder_too(self, backend: Any) -> None:
-        with pytest.raises(LeaseLost, match="'report' ran out"), exclusive("report") as lease:
-            (lock,) = (name for name in backend.scan_iter() if not name.endswith(b"/fence"))
-            backend.delete(lock)
+        with pytest.raises(LeaseLost, match="'report' ran out"), lock("report") as lease:
+            (kept,) = (name for name in backend.scan_iter() if not name.endswith(b"/fence"))
+            backend.delete(kept)
             with pytest.raises(LeaseLost):
                 lease.check()
 
     def test_renewing_notices_and_check_remembers(
         self, backend: Any, caplog: pytest.LogCaptureFixture
     ) -> None:
-        with pytest.raises(LeaseLost), exclusive("report", timeout=0.3) as lease:
-            (lock,) = (name for name in backend.scan_iter() if not name.endswith(b"/fence"))
-            backend.set(lock, "somebody else's", px=100)
+        with pytest.raises(LeaseLost), lock("report", timeout=0.3) as lease:
+            (kept,) = (name for name in backend.scan_iter() if not name.endswith(b"/fence"))
+            backend.set(kept, "somebody else's", px=100)
             while "ran out" not in caplog.text:
                 time.sleep(0.02)
-            while backend.exists(lock):
+            while backend.exists(kept):
                 time.sleep(0.02)
             with pytest.raises(LeaseLost):
                 lease.check()
 
     def test_kill_9_leaves_an_expiry_and_no_more(self, backend: Any) -> None:
         def work(here: Any) -> None:
-            with exclusive("report", timeout=1):
+            with lock("report", timeout=1):
                 here()
 
         with in_child(work) as child:
@@ -219,14 +219,14 @@ class TestLosing:
             child.send(signal.SIGKILL)
             child.outcome()
         assert all(backend.ttl(name) > 0 for name in backend.scan_iter())
-        with exclusive("report", wait=10):
+        with lock("report", wait=10):
             pass
 
     def test_a_server_that_dies_is_an_error(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("exclusive_xcom.redis.client.PATIENCE", 0.2)
         with Valkey() as mortal, connection(mortal.port) as conn_id:
             monkeypatch.setenv("AIRFLOW__XCOM__CONN_ID", conn_id)
-            with pytest.raises(StoreError, match="does not answer"), exclusive("report") as lease:
+            with pytest.raises(StoreError, match="does not answer"), lock("report") as lease:
                 mortal.kill()
                 with pytest.raises(StoreError, match="does not answer"):
                     lease.check()
@@ -249,9 +249,9 @@ class TestLostReplies:
                 return number != step
 
             proxy.pass_reply = pass_reply
-            with exclusive("report", wait=0) as lease:
+            with lock("report", wait=0) as lease:
                 lease.check()
-            with exclusive("report", wait=0):
+            with lock("report", wait=0):
                 pass
             assert lost == [step]
 
@@ -265,7 +265,7 @@ class TestCounting:
 
         def work(number: int) -> None:
             for turn in range(5):
-                with exclusive("report", wait=120) as lease:
+                with lock("report", wait=120) as lease:
                     lines = json.loads(report.read_text())
                     time.sleep(0.002)
                     lease.check()
@@ -295,10 +295,10 @@ class TestDecorator:
     """As a decorator, also under @task."""
 
     def test_each_call_holds_it(self, backend: Any) -> None:
-        @exclusive("report")
+        @lock("report")
         def work(number: int, *, more: str = "") -> str:
             """What it does."""
-            with pytest.raises(LeaseTimeout), exclusive("report", wait=0):
+            with pytest.raises(LeaseTimeout), lock("report", wait=0):
                 pass
             return f"{number}{more}"
 
@@ -308,9 +308,9 @@ class TestDecorator:
         assert list(inspect.signature(work).parameters) == ["number", "more"]
 
     def test_of_a_coroutine_function(self) -> None:
-        @exclusive("report")
+        @lock("report")
         async def work() -> str:
-            with pytest.raises(LeaseTimeout), exclusive("report", wait=0):
+            with pytest.raises(LeaseTimeout), lock("report", wait=0):
                 pass
             return "done"
 
@@ -321,7 +321,7 @@ class TestDecorator:
         from airflow.sdk import task
 
         @task
-        @exclusive("report", timeout=5, wait=5)
+        @lock("report", timeout=5, wait=5)
         def update(line: str) -> str:
             return line.upper()
 
@@ -335,7 +335,7 @@ class TestAsynchronous:
         log: list[str] = []
 
         async def work(name: str) -> None:
-            async with exclusive("report") as lease:
+            async with lock("report") as lease:
                 assert isinstance(lease, Lease)
                 log.append(f"{name} in")
                 await asyncio.sleep(0.2)
@@ -349,7 +349,7 @@ class TestAsynchronous:
 
     def test_who_is_cancelled_while_waiting_leaves_nothing(self) -> None:
         async def wait() -> None:
-            async with exclusive("report"):
+            async with lock("report"):
                 raise AssertionError("it was held")
 
         async def cancel() -> None:
@@ -360,14 +360,14 @@ class TestAsynchronous:
                 with pytest.raises(asyncio.CancelledError):
                     await waiting
 
-        with exclusive("report"):
+        with lock("report"):
             asyncio.run(cancel())
-        with exclusive("report", wait=1):
+        with lock("report", wait=1):
             pass
 
     def test_who_is_cancelled_while_getting_it_gives_it_back(self) -> None:
         async def hold() -> None:
-            async with exclusive("report"):
+            async with lock("report"):
                 await asyncio.sleep(60)
 
         async def cancel() -> None:
@@ -380,7 +380,7 @@ class TestAsynchronous:
             await asyncio.sleep(0.2)
 
         asyncio.run(cancel())
-        with exclusive("report", wait=2):
+        with lock("report", wait=2):
             pass
 
 
@@ -389,22 +389,22 @@ class TestElsewhere:
 
     def test_using_it_says_how_to_get_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("airflow.sdk.execution_time.xcom.XCom", DbXComBackend)
-        assert not is_current_backend()
 
-        @exclusive("report")
+        @lock("report")
         def work() -> None:
             raise AssertionError("it ran")
 
         with pytest.raises(StoreMisconfigured, match="BACKEND=redis"):
             work()
-        with pytest.raises(StoreMisconfigured, match="BACKEND=redis"), exclusive("report"):
+        with pytest.raises(StoreMisconfigured, match="BACKEND=redis"), lock("report"):
             pass
 
     def test_importing_needs_no_library(self) -> None:
         import subprocess
         import sys
 
-        program = "import sys, airflow; sys.modules['redis'] = None; import exclusive_xcom.locks, exclusive_xcom.redis"
+        modules = "exclusive_xcom.locks, exclusive_xcom.redis"
+        program = f"import sys, airflow; sys.modules['redis'] = None; import {modules}"
         subprocess.run([sys.executable, "-c", program], check=True)
 
 

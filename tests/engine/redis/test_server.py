@@ -1,4 +1,4 @@
-"""The store contract, claims and leases on the Redis that config/airflow.env and the environment name."""
+"""The store contract, claims and leases on the Redis that Airflow is told of, below a prefix."""
 
 from __future__ import annotations
 
@@ -8,26 +8,35 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from redis.exceptions import LockNotOwnedError
-from exclusive_xcom.testing.store_contract import ADDRESS, StoreContract, attempt, keep
-
 from exclusive_xcom.errors import LeaseTimeout, StaleXCom
-from exclusive_xcom.locks import exclusive
+from exclusive_xcom.locks import lock
 from exclusive_xcom.redis import RedisStore, RedisXComBackend
+from exclusive_xcom.testing.store_contract import ADDRESS, attempt, keep
+from redis.exceptions import LockNotOwnedError
+from redis_servers import RedisContract, Valkey, connection
+
+
+@pytest.fixture(scope="module")
+def conn_id() -> Iterator[str]:
+    """The connection to a server."""
+    with Valkey() as server, connection(server.port) as conn_id:
+        yield conn_id
 
 
 @pytest.fixture
-def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[RedisStore]:
-    """A prefix of its own on Valkey, or on what AIRFLOW_CONN_XCOM_REDIS names; empty again afterwards."""
+def store(conn_id: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[RedisStore]:
+    """The backend's own, below a prefix that is empty again afterwards."""
     prefix = f"contract-{uuid.uuid4()}"
     monkeypatch.setenv("AIRFLOW__XCOM__PREFIX", prefix)
+    monkeypatch.setenv("AIRFLOW__XCOM__CONN_ID", conn_id)
+    monkeypatch.setattr("airflow.sdk.execution_time.xcom.XCom", RedisXComBackend)
     store = RedisXComBackend.store()
     yield store
     for name in store.server.client.scan_iter(match=f"{prefix}/*", count=1000):
         store.server.client.unlink(name)
 
 
-class TestServer(StoreContract):
+class TestServer(RedisContract):
     """What every store must do."""
 
     @pytest.fixture
@@ -49,14 +58,14 @@ class TestClaim:
 
 
 class TestLease:
-    """`exclusive` for task authors."""
+    """`lock` for task authors."""
 
     def test_one_holder_at_a_time_and_each_with_a_greater_number(self, store: RedisStore) -> None:
-        with exclusive("report") as first:
+        with lock("report") as first:
             first.check()
-            with pytest.raises(LeaseTimeout, match=f"process {os.getpid()}"), exclusive("report", wait=0):
+            with pytest.raises(LeaseTimeout, match=f"process {os.getpid()}"), lock("report", wait=0):
                 pass
-        with exclusive("report", wait=0) as second:
+        with lock("report", wait=0) as second:
             assert second.fence > first.fence
 
 

@@ -14,10 +14,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-import json
 import logging
-import os
-import secrets
 import threading
 import time
 from collections.abc import Callable
@@ -25,26 +22,27 @@ from typing import Any, TypeVar
 
 from . import attempt as attempts
 from .errors import LeaseLost, LeaseTimeout, StoreError, StoreMisconfigured
-from .redis.client import Call, Script, Server
-from .redis.keys import prefix, quoted
-from .redis.scripts import FENCE, RELEASE
+from .redis.client import Patience
+from .redis.keys import lock_key
+from .redis.leases import ServerLease, identity, in_words
+from .redis.store import RedisStore
+from .store import current_store
 
 log = logging.getLogger(__name__)
 
-_POLL = 0.1  # seconds between two tries to get a lease, about
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 class Lease:
     """A lease that is held. `fence` is greater than that of every holder before."""
 
-    def __init__(self, lock: _Lock, fence: int) -> None:
-        self.name = lock.name
+    def __init__(self, name: str, kept: ServerLease, fence: int) -> None:
+        self.name = name
         self.fence = fence
-        self._lock = lock
+        self._kept = kept
         self._lost = threading.Event()
         self._over = threading.Event()
-        self._renewer = threading.Thread(target=self._renew, name=f"lease {self.name}", daemon=True)
+        self._renewer = threading.Thread(target=self._renew, name=f"lease {name}", daemon=True)
         self._renewer.start()
 
     def check(self) -> None:
@@ -54,17 +52,17 @@ class Lease:
             LeaseLost: it ran out. Somebody else may be at work: stop.
             StoreError: the server can't be asked.
         """
-        if self._lost.is_set() or not self._lock.extend():
+        if self._lost.is_set() or not self._kept.ask("renew").held:
             self._lost.set()
             raise self._loss()
 
     def _renew(self) -> None:
-        while not self._over.wait(self._lock.timeout / 3):
+        while not self._over.wait(self._kept.length / 3):
             try:
-                if not self._lock.extend():
-                    self._lost.set()
-                    log.error("%s", self._loss())
-                    return
+                self.check()
+            except LeaseLost as error:
+                log.error("%s", error)
+                return
             except StoreError as error:
                 log.warning("The lease %r was not renewed, which is tried again: %s", self.name, error)
 
@@ -72,13 +70,13 @@ class Lease:
         """Stop renewing and give the lease back. Raises `LeaseLost` if it was not ours until now."""
         self._over.set()
         self._renewer.join()
-        if not self._lock.release() or self._lost.is_set():
+        if not self._kept.release() or self._lost.is_set():
             raise self._loss()
 
     def _loss(self) -> LeaseLost:
         return LeaseLost(
             f"The lease {self.name!r} ran out while it was held, so somebody else may have worked meanwhile",
-            f"This process, or Redis, stood still for more than {self._lock.timeout:g} s. Check what was "
+            f"This process, or Redis, stood still for more than {self._kept.length:g} s. Check what was "
             "done; a longer timeout= makes this rarer.",
         )
 
@@ -108,9 +106,9 @@ class lock:
         self._lease: Lease | None = None
 
     def __enter__(self) -> Lease:
-        lock, give_up = self._lock(), time.monotonic() + self.wait
-        while (lease := lock.take()) is None:
-            time.sleep(lock.pause(give_up))
+        turn = self._turn()
+        while (lease := turn.take()) is None:
+            time.sleep(turn.pause())
         self._lease = lease
         return lease
 
@@ -125,20 +123,19 @@ class lock:
             log.error("%s", trouble)  # the block's own error tells more
 
     async def __aenter__(self) -> Lease:
-        lock, give_up = self._lock(), time.monotonic() + self.wait
-        while True:
+        turn, lease = self._turn(), None
+        while lease is None:
             # The event loop goes on meanwhile. When we are cancelled, what the thread got is given back.
-            taking = asyncio.ensure_future(asyncio.to_thread(lock.take))
+            taking = asyncio.ensure_future(asyncio.to_thread(turn.take))
             try:
                 lease = await asyncio.shield(taking)
                 if lease is None:
-                    await asyncio.sleep(lock.pause(give_up))
+                    await asyncio.sleep(turn.pause())
             except asyncio.CancelledError:
                 taking.add_done_callback(_give_back)
                 raise
-            if lease is not None:
-                self._lease = lease
-                return lease
+        self._lease = lease
+        return lease
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: object
@@ -167,87 +164,42 @@ class lock:
 
         return held  # type: ignore[return-value]
 
-    def _lock(self) -> _Lock:
+    def _turn(self) -> _Turn:
         if self._lease is not None:
             raise RuntimeError(f"This lock({self.name!r}) is in use; make another one for another block")
-        from .redis import RedisXComBackend, is_current_backend
-
-        if not is_current_backend():
+        store = current_store()
+        if not isinstance(store, RedisStore):
             raise StoreMisconfigured(
                 f"lock({self.name!r}) needs Redis, and this project hands XComs over without it",
                 "Switch to Redis: `make switch BACKEND=redis`.",
             )
-        return _Lock(RedisXComBackend.store().server, self.name, self.timeout, self.wait)
+        key = lock_key(self.name)
+        who = identity(attempts.current())
+        return _Turn(self, ServerLease(store.server, key, who, self.timeout, number=f"{key}/fence"))
 
 
-class _Lock:
-    """The lease on the server, for one who wants it or holds it: redis-py's lock, numbered by our script."""
+class _Turn:
+    """One who waits for a lease."""
 
-    def __init__(self, server: Server, name: str, timeout: float, wait: float) -> None:
-        from .redis.store import retention_ms
-
-        self.name, self.timeout, self._wait = name, timeout, wait
-        self._server = server
-        self._keys = [f"{prefix()}/lock/{{{quoted(name)}}}", f"{prefix()}/lock/{{{quoted(name)}}}/fence"]
-        self._token = json.dumps(_who())
-        self._retention = retention_ms()
-        # Renewed by one thread and checked by others, which all have to know the token.
-        self._lock = server.ask(
-            lambda client: client.lock(self._keys[0], timeout=timeout, thread_local=False)
-        )
+    def __init__(self, wanted: lock, lease: ServerLease) -> None:
+        self._wanted, self._lease = wanted, lease
+        self._patience = Patience(wanted.wait)
+        self._holder = ""
 
     def take(self) -> Lease | None:
         """The lease if it is free, or ours already because only the server's reply was lost."""
-        if not self._server.ask(lambda client: self._lock.acquire(blocking=False, token=self._token)):
-            if self._holder() != self._token:
-                return None
-            self._lock.local.token = self._token.encode()
-        fence = self._run(FENCE)
-        return Lease(self, fence) if fence else None  # 0: it ran out between the two requests
+        fence, self._holder = self._lease.take_number()
+        return Lease(self._wanted.name, self._lease, fence) if fence else None
 
-    def pause(self, give_up: float) -> float:
+    def pause(self) -> float:
         """Seconds until the next try. Raises `LeaseTimeout` when there is no time for one."""
-        left = give_up - time.monotonic()
-        if left > 0:
-            return min(left, _POLL * (0.5 + secrets.randbelow(1000) / 1000))
-        from .redis.store import in_words
-
+        if pause := self._patience.pause():
+            return pause
         raise LeaseTimeout(
-            f"The lease {self.name!r} was not free for {self._wait:g} s: it is held by "
-            f"{in_words(self._holder())}",
+            f"The lease {self._wanted.name!r} was not free for {self._wanted.wait:g} s: it is held by "
+            f"{in_words(self._holder)}",
             "Wait longer (wait=), or let the holder do less while it holds it.",
         )
-
-    def extend(self) -> bool:
-        """Make it last `timeout` seconds from now; whether it was still ours."""
-        from redis.exceptions import LockNotOwnedError
-
-        def extend(client: Any) -> bool:
-            try:
-                return bool(self._lock.reacquire())
-            except LockNotOwnedError:
-                return False
-
-        return bool(self._server.ask(extend))
-
-    def release(self) -> bool:
-        """Give it back; whether it was still ours."""
-        return bool(self._run(RELEASE))
-
-    def _holder(self) -> str:
-        found = self._server.run(("GET", self._keys[0]))[0]
-        return found.decode() if found is not None else ""
-
-    def _run(self, script: Script) -> int:
-        return int(self._server.run(Call(script, self._keys, [self._token, self._retention]))[0])
-
-
-def _who() -> dict[str, Any]:
-    from .redis.store import identity
-
-    names = ("AIRFLOW_CTX_DAG_ID", "AIRFLOW_CTX_TASK_ID", "AIRFLOW_CTX_DAG_RUN_ID")
-    dag_id, task_id, run_id = (os.environ.get(name, "") for name in names)
-    return {"task": f"{dag_id}.{task_id}, run {run_id}" if dag_id else "", **identity(attempts.current())}
 
 
 def _give_back(taking: asyncio.Future[Lease | None]) -> None:

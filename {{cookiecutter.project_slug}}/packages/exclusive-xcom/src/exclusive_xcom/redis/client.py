@@ -8,13 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import os
-import threading
+import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import ForeignReference, StoreDenied, StoreError, StoreMisconfigured, StoreUnreachable
+from ..errors import (
+    Refusal,
+    StoreDenied,
+    StoreError,
+    StoreMisconfigured,
+    StoreUnreachable,
+    XComError,
+    refused,
+)
 
 Command = Sequence[Any]
 WAIT_TIMEOUT = 5.0  # seconds that WAIT and WAITAOF may take
@@ -44,48 +52,60 @@ class Call:
     arguments: Sequence[Any]
 
 
+class Patience:
+    """The pauses between tries, each about half as long again as the one before, until the time is over."""
+
+    def __init__(self, seconds: float, longest: float = 0.2) -> None:
+        self._end, self._pause, self._longest = time.monotonic() + seconds, 0.02, longest
+
+    def pause(self) -> float:
+        """Seconds until the next try, not the same for all who wait; 0 when there is no time for one."""
+        pause, self._pause = self._pause, min(self._pause * 1.5, self._longest)
+        return max(0.0, min(self._end - time.monotonic(), pause * (0.5 + secrets.randbelow(1000) / 1000)))
+
+
 class Server:
     """The server that an Airflow connection leads to. The client is made on first use, one per process."""
 
     def __init__(self, conn_id: str) -> None:
         self.conn_id = conn_id
-        self._lock = threading.Lock()
-        self._client: Any = None
-        self._pid = 0
+        self._clients: dict[int, Any] = {}
         self._known: set[Script] = set()
 
     @property
     def client(self) -> Any:
         """The library's client. Raises `StoreError`, and for a cluster what the library raises."""
         # A forked child (LocalExecutor) must not write to its parent's connections.
-        if self._client is None or self._pid != os.getpid():
-            with self._lock:
-                if self._client is None or self._pid != os.getpid():
-                    self._client, self._pid = _connect(self.conn_id), os.getpid()
-        return self._client
+        clients = self._clients
+        if (process := os.getpid()) not in clients:
+            self._clients = clients = {process: _connect(self.conn_id)}
+        return clients[process]
 
     @property
     def is_cluster(self) -> bool:
         """Whether the connection says that it leads to a cluster."""
         return bool(self.ask(lambda client: hasattr(client, "get_primaries")))
 
-    def run(self, *commands: Command | Call, last_may_fail: bool = False) -> list[Any]:
+    def run(
+        self, *commands: Command | Call, last_may_fail: bool = False, patience: float | None = None
+    ) -> list[Any]:
         """Send commands in one round trip; their raw replies in order.
 
         Args:
             commands: plain commands as the library takes them, and calls of scripts.
             last_may_fail: give the error of the last command as its reply instead of raising it.
+            patience: as in `ask`.
 
         Raises:
             StoreError: one failed, or the server can't be reached.
         """
         from redis.exceptions import NoScriptError
 
-        replies = self._send(commands)
+        replies = self._send(commands, patience)
         if any(isinstance(reply, NoScriptError) for reply in replies):
             # The server was restarted, or its scripts were flushed, since we sent them.
             self._known.clear()
-            replies = self._send(commands)
+            replies = self._send(commands, patience)
         for reply in replies[:-1] if last_may_fail else replies:
             if isinstance(reply, Exception):
                 raise failure(reply, self.conn_id) from reply
@@ -101,17 +121,16 @@ class Server:
         Raises:
             StoreError: the server refused, or never answered.
         """
-        give_up, pause = time.monotonic() + (PATIENCE if patience is None else patience), 0.05
+        left = Patience(PATIENCE if patience is None else patience, longest=2.0)
         while True:
             try:
                 return question(self.client)
             except Exception as error:
-                if not _is_passing(error) or time.monotonic() + pause > give_up:
+                if not (_is_passing(error) and (pause := left.pause())):
                     raise failure(error, self.conn_id) from error
                 time.sleep(pause)
-                pause = min(2 * pause, 2.0)
 
-    def _send(self, commands: Sequence[Command | Call]) -> list[Any]:
+    def _send(self, commands: Sequence[Command | Call], patience: float | None) -> list[Any]:
         def send(client: Any) -> list[Any]:
             pipeline = client.pipeline(transaction=False)
             for command in commands:
@@ -128,7 +147,7 @@ class Server:
                     pipeline.execute_command(*command)
             return list(pipeline.execute(raise_on_error=False))
 
-        replies: list[Any] = self.ask(send)
+        replies: list[Any] = self.ask(send, patience=patience)
         for command, reply in zip(commands, replies, strict=True):
             if isinstance(command, Call) and not isinstance(reply, Exception):
                 self._known.add(command.script)
@@ -201,64 +220,85 @@ def _by_sentinel(client: Any, extra: dict[str, Any]) -> Any:
 
 # -- failures ---------------------------------------------------------------------------------------
 
-# What the server's error says, and what that means. A script's error carries the text somewhere inside.
-_REFUSALS: tuple[tuple[str, type[StoreError], str, str], ...] = (
-    (
+# What the library and the server say, and what that means. A script's error carries it somewhere inside.
+_REFUSALS = (
+    Refusal(
+        "AuthenticationError|AuthorizationError",
+        StoreDenied,
+        "Redis refused the user or password{where}",
+        "Correct login and password of the connection; without a user's name, the password is that of "
+        "the user `default`.",
+    ),
+    Refusal(
         "OOM ",
         StoreMisconfigured,
-        "Redis is full: it has reached its maxmemory",
+        "Redis is full: it has reached its maxmemory{where}",
         "Nothing that was there is lost. Give it more memory, shorten AIRFLOW__XCOM__RETENTION, or keep "
         "large values in an object store: `make switch BACKEND=s3`.",
     ),
-    (
+    Refusal(
         "READONLY",
         StoreMisconfigured,
-        "Redis refuses to write: this is a read-only replica",
+        "Redis refuses to write: this is a read-only replica{where}",
         "Point the Airflow connection to the primary, or to a Sentinel (`sentinel_master` in its extra).",
     ),
-    (
+    Refusal(
         "WAITAOF",
         StoreMisconfigured,
-        "AIRFLOW__XCOM__WAIT_AOF demands an append-only file, and Redis has none or is older than 7.2",
-        "Turn on appendonly in the server, or set the option to 0. The value was written, but not its row.",
+        "AIRFLOW__XCOM__WAIT_AOF demands an append-only file, and Redis has none or is older than 7.2{where}",
+        "Turn on appendonly in the server, or set the option to 0. The value was not kept.",
     ),
-    (
+    Refusal(
         "NOREPLICAS",
         StoreMisconfigured,
-        "Redis refuses to write: too few of its replicas are there (min-replicas-to-write)",
+        "Redis refuses to write: too few of its replicas are there (min-replicas-to-write){where}",
         "Bring the replicas back, then run the task again.",
     ),
-    (
+    Refusal(
         "MISCONF",
         StoreMisconfigured,
-        "Redis refuses to write, because it can't save its data",
+        "Redis refuses to write, because it can't save its data{where}",
         "Look into its log and at its disk, then run the task again.",
     ),
-    (
+    Refusal(
         "MOVED ",
         StoreMisconfigured,
-        "Redis is a cluster, and the Airflow connection does not say so",
+        "Redis is a cluster, and the Airflow connection does not say so{where}",
         'Put {"cluster": true} into the connection\'s extra.',
     ),
-    (
+    Refusal(
         "unknown command",
         StoreMisconfigured,
-        "Redis does not know a command that is needed",
+        "Redis does not know a command that is needed{where}",
         "Use Redis 6.2 or newer, or Valkey, without renamed commands. `xcom probe` tells more.",
     ),
-    (
-        "NOPERM",
+    Refusal(
+        "NOPERM|NoPermissionError",
         StoreDenied,
-        "Redis does not allow this user an operation that is needed",
+        "Redis does not allow this user an operation that is needed{where}",
         "README, section Redis, lists what its ACL has to allow. `xcom probe` tells more.",
     ),
-    (
+    Refusal(
         "WRONGTYPE",
         StoreMisconfigured,
-        "A key of this project's holds something of another type",
+        "A key of this project's holds something of another type{where}",
         "Another program writes below the same prefix. Give this project one of its own "
         "(AIRFLOW__XCOM__PREFIX).",
     ),
+    Refusal(
+        "ClusterDownError",
+        StoreUnreachable,
+        "The Redis cluster is down: a part of its keys has no server{where}",
+        "Repair the cluster, then run the task again.",
+    ),
+    Refusal(
+        "ConnectionError|TimeoutError|OSError|RedisClusterException",
+        StoreUnreachable,
+        "Redis does not answer{where}",
+        "Check that it runs, and the connection's host, port and TLS settings (`ssl` in its extra). Run "
+        "the task again when Redis is back.",
+    ),
+    Refusal("", StoreError, "Redis failed{where}", "`xcom probe` may tell more."),
 )
 
 
@@ -271,34 +311,13 @@ def _is_passing(error: Exception) -> bool:
     return isinstance(error, lost) and not isinstance(error, refused)
 
 
-def failure(error: BaseException, conn_id: str) -> Exception:
+def failure(error: Exception, conn_id: str) -> XComError:
     """The error of ours for an error of the client library: what happened, and what to do about it."""
-    from redis import exceptions as redis
-
-    if isinstance(error, StoreError | ForeignReference):
+    if isinstance(error, XComError):
         return error
     said = f"{getattr(error, 'status_code', None) or ''} {error}".strip()
+    names = " ".join(kind.__name__ for kind in type(error).__mro__)
     where = f" (Airflow connection {conn_id!r}: {said})"
-    if isinstance(error, redis.NoPermissionError):
-        said = f"NOPERM {said}"
-    elif isinstance(error, redis.AuthenticationError | redis.AuthorizationError):
-        return StoreDenied(
-            f"Redis refused the user or password{where}",
-            "Correct login and password of the connection; without a user's name, the password is that of "
-            "the user `default`.",
-        )
-    for sign, kind, what, advice in _REFUSALS:
-        if sign in said:
-            return kind(f"{what}{where}", advice)
-    if isinstance(error, redis.ClusterDownError):
-        return StoreUnreachable(
-            f"The Redis cluster is down: a part of its keys has no server{where}",
-            "Repair the cluster, then run the task again.",
-        )
-    if isinstance(error, redis.ConnectionError | redis.TimeoutError | OSError | redis.RedisClusterException):
-        return StoreUnreachable(
-            f"Redis does not answer{where}",
-            "Check that it runs, and the connection's host, port and TLS settings (`ssl` in its extra). Run "
-            "the task again when Redis is back.",
-        )
-    return StoreError(f"Redis failed{where}", "`xcom probe` may tell more.")
+    meaning = refused(_REFUSALS, f"{names}: {said}", where=where)
+    assert meaning is not None  # the last one has them all
+    return meaning

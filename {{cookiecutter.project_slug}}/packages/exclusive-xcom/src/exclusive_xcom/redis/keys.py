@@ -5,6 +5,7 @@
 <prefix>/{<dag>/<run>/<task>/<map index>}/<key>/<task instance>-<nonce>    head: this payload is committed
 <prefix>/{<dag>/<run>/<task>/<map index>}/<key>/<task instance>-<nonce>/0  its first chunk
 <prefix>/lock/{<name>}                                                   a lease of locks.py
+<prefix>/lock/{<name>}/fence                                             the number of its last holder
 """
 
 from __future__ import annotations
@@ -22,8 +23,6 @@ from ..reference import Reference
 
 # Bytes in every chunk but a payload's last. A part of what a URI means, so it can't be changed later.
 CHUNK = 512 * 2**10
-# Heads, and nothing else, end in this: "-", 8 digits of time, 12 of chance.
-HEADS = f"/{{*}}/*-{'[0-9a-f]' * 20}"
 
 _UNCLAIMED = "unclaimed"  # stands for the try in the name of a payload that no claim covers
 _NAME = re.compile(r"([^/{}]+)-[0-9a-f]{20}")
@@ -58,9 +57,13 @@ class Keys:
         """What the reference says."""
         return f"redis:{self.head}"
 
+    def chunk(self, index: int) -> str:
+        """Bytes from `index` times CHUNK on."""
+        return f"{self.head}/{index}"
+
     def chunks(self, length: int) -> list[str]:
         """The bytes of a payload of this length."""
-        return [f"{self.head}/{index}" for index in range(-(-length // CHUNK))]
+        return [self.chunk(index) for index in range(-(-length // CHUNK))]
 
     @property
     def owner(self) -> str:
@@ -76,12 +79,17 @@ class Keys:
 
 def prefix() -> str:
     """What every key begins with."""
-    return quoted(config.text("prefix", "xcom"))
+    return quoted(config.PREFIX.read())
 
 
 def quoted(text: str) -> str:
     """Text as a part of a key: legible, without "/", and without the braces that mark a hash tag."""
     return quote(text, safe=":+@,= ")
+
+
+def lock_key(name: str) -> str:
+    """Where a lease of locks.py is kept. The braces let what is kept beside it share its server."""
+    return f"{prefix()}/lock/{{{quoted(name)}}}"
 
 
 def new_keys(address: Address, claimant: str) -> Keys:

@@ -2,41 +2,30 @@
 
 from __future__ import annotations
 
-import logging
 import re
+import secrets
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .. import config
-from ..errors import StoreError, StoreMisconfigured, StoreUnreachable
+from ..address import NOBODY, Address
+from ..codecs import Payload
+from ..errors import StoreError, StoreMisconfigured
 from ..handle import human_size
+from ..reference import Reference
 from ..store import Check
+from .durability import demands
+from .keys import CHUNK
 
-log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from .store import RedisStore
 
 
 def refuse_eviction(policy: str) -> None:
-    """Raise `StoreMisconfigured`, or only warn if so configured, if XComs may be thrown away."""
-    if policy == "noeviction":
-        return
-    what = f"Redis may evict XComs when its memory is full: its maxmemory-policy is {policy}"
-    advice = "Set it to noeviction, by CONFIG SET maxmemory-policy noeviction and in the server's own file."
-    if config.choice("eviction", "refuse", ("refuse", "warn")) == "refuse":
-        advice += " AIRFLOW__XCOM__EVICTION=warn accepts it: tasks then fail whose input was evicted."
-        raise StoreMisconfigured(what, advice)
-    log.warning("%s. %s", what, advice)
-
-
-def refuse_too_few(command: tuple[str, ...], wanted: tuple[int, ...], counted: Any) -> None:
-    """Raise `StoreUnreachable` if WAIT or WAITAOF counted fewer servers than demanded."""
-    counts = tuple(counted) if isinstance(counted, list | tuple) else (counted,)
-    if any(count < want for count, want in zip(counts, wanted, strict=True)):
-        found, demanded = (" + ".join(map(str, numbers)) for numbers in (counts, wanted))
-        raise StoreUnreachable(
-            f"The value was written, but only {found} of {demanded} demanded copies were confirmed within "
-            f"{int(command[-1]) / 1000:g} s ({command[0]})",
-            "Bring the replicas back, or demand fewer (AIRFLOW__XCOM__WAIT_REPLICAS, "
-            "AIRFLOW__XCOM__WAIT_AOF); then run the task again.",
+    """Raise `StoreMisconfigured` if XComs may be thrown away."""
+    if policy != "noeviction":
+        raise StoreMisconfigured(
+            f"Redis may evict XComs when its memory is full: its maxmemory-policy is {policy}",
+            "Set it to noeviction, by CONFIG SET maxmemory-policy noeviction and in the server's own file.",
         )
 
 
@@ -49,11 +38,10 @@ def judge(info: dict[str, Any]) -> Iterator[Check]:
     role = str(info.get("role", "unknown"))
     primary = role == "master"
     yield Check("role", primary, "primary" if primary else f"{role}: point the connection to the primary")
+    policy = str(info.get("maxmemory_policy", "unknown"))
     try:
-        policy = str(info.get("maxmemory_policy", "unknown"))
         refuse_eviction(policy)
-        accepted = "" if policy == "noeviction" else ", accepted by AIRFLOW__XCOM__EVICTION"
-        yield Check("eviction", True, f"maxmemory-policy {policy}{accepted}")
+        yield Check("eviction", True, f"maxmemory-policy {policy}")
     except StoreError as error:
         yield Check("eviction", False, str(error))
     used, limit = int(info.get("used_memory", 0)), int(info.get("maxmemory", 0))
@@ -65,6 +53,37 @@ def judge(info: dict[str, Any]) -> Iterator[Check]:
     works = all(info.get(f"{file}_status", "ok") == "ok" for file in ("aof_last_write", "rdb_last_bgsave"))
     yield Check("persistence", works, kept if works else "Redis can't save its data: look into its log")
     yield Check("cluster", True, "part of a cluster" if info.get("cluster_enabled") else "one server")
+
+
+def try_out(store: RedisStore) -> Iterator[Check]:
+    """Write, commit, read and delete a value of two chunks."""
+    address, body = Address("xcom-probe", secrets.token_hex(8), "probe"), secrets.token_bytes(CHUNK + 1)
+    payload = Payload("bytes", "bytes", "application/octet-stream", ".bin", [body])
+    step = "write"
+    try:
+        stored = store.put(address, NOBODY, payload)
+        yield Check(step, True, "a lease and two chunks were written")
+        step = "commit"
+        ref = Reference(
+            address,
+            payload.codec,
+            payload.kind,
+            payload.media_type,
+            stored.sha256,
+            stored.length,
+            uri=stored.uri,
+        )
+        store.commit(stored, ref)
+        waited = "".join(f", {' '.join(each.command[:-1])} was fulfilled" for each in demands(store.server))
+        yield Check(step, True, f"scripts are allowed{waited}")
+        step = "read"
+        same = store.fetch(ref) == body
+        yield Check(step, same, "it was read" if same else "what was read is not what was written")
+        step = "delete"
+        store.delete(ref)
+        yield Check(step, True, "it was deleted")
+    except StoreError as error:
+        yield Check(step, False, str(error))
 
 
 def how_lost(info: dict[str, Any], age: float) -> str:

@@ -9,29 +9,59 @@ from __future__ import annotations
 
 from .client import Script
 
-# Take a lease, renew it, or seize it from another try: {1, claim, lease} if it is held then, otherwise {0,
-# claim, whose lease it is}. Only the owner of the claim may seize, who has asked Airflow: so nobody has to
-# wait for a try that he replaces.
+# Take a lease (KEYS[1]), renew it, or seize it from another try: {1, claim, lease} if it is held then,
+# otherwise {0, claim, whose lease it is}. Only the owner of the claim (KEYS[2], if there is one) may seize,
+# who has asked Airflow: so nobody has to wait for a try that he replaces.
 LEASE = Script("""
-local claim, holder = redis.call('GET', KEYS[1]) or '', redis.call('GET', KEYS[2]) or ''
-local me, lease, length, grace, how = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
-local free = holder == '' or redis.call('PTTL', KEYS[2]) <= grace
+local holder, claim = redis.call('GET', KEYS[1]) or '', KEYS[2] and redis.call('GET', KEYS[2]) or ''
+local lease, length, grace, how, me = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5]
+local free = holder == '' or redis.call('PTTL', KEYS[1]) <= grace
 if not free and how == 'seize' and string.match(claim, '^%S+') == me then
   local known, other = pcall(cjson.decode, holder)
   free = known and other.ti_id ~= '' and other.ti_id ~= me
 end
 if holder == lease or (free and how ~= 'renew') then
-  redis.call('SET', KEYS[2], lease, 'PX', length + grace)
+  redis.call('SET', KEYS[1], lease, 'PX', length + grace)
   return {1, claim, lease}
 end
 return {0, claim, holder}
 """)
 
+# Number the holder of a lease; 0 if it does not hold it. The number is the server's time in microseconds, or
+# one more than the last (KEYS[2]): it grows even if what is kept has expired or Redis forgot it.
+NUMBER = Script("""
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then
+  return 0
+end
+local last = tonumber(redis.call('HGET', KEYS[2], 'fence') or '0')
+if redis.call('HGET', KEYS[2], 'holder') ~= ARGV[1] then
+  local now = redis.call('TIME')
+  last = math.max(now[1] * 1000000 + now[2], last + 1)
+  redis.call('HSET', KEYS[2], 'fence', string.format('%.0f', last), 'holder', ARGV[1])
+end
+redis.call('PEXPIRE', KEYS[2], ARGV[2])
+return last
+""")
+
+# Give a lease back; 0 if it was lost. Of a numbered one that is noted (KEYS[2]), so that a repeated release
+# is not taken for a loss.
+RELEASE = Script("""
+if redis.call('GET', KEYS[1]) == ARGV[1] then
+  if KEYS[2] then
+    redis.call('HSET', KEYS[2], 'released', ARGV[1])
+    redis.call('PEXPIRE', KEYS[2], ARGV[2])
+  end
+  redis.call('DEL', KEYS[1])
+  return 1
+end
+return KEYS[2] and redis.call('HGET', KEYS[2], 'released') == ARGV[1] and 1 or 0
+""")
+
 # Make a payload current: {'done', ''}, or what stands against it and what was found instead.
 COMMIT = Script("""
 local claim, lease = redis.call('GET', KEYS[1]) or '', redis.call('GET', KEYS[2]) or ''
-local me, claim_of_mine, claim_seen, lease_of_mine = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local head, retention = ARGV[5], tonumber(ARGV[6])
+local me, claim_of_mine, claim_seen, retention = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+local lease_of_mine, head = ARGV[5], ARGV[6]
 if me ~= '' and string.match(claim, '^%S+') ~= me and claim ~= claim_seen then
   return {'claim', claim}
 end
@@ -73,31 +103,4 @@ for i = 2, #KEYS do
   redis.call('UNLINK', KEYS[i])
 end
 return {'done', ''}
-""")
-
-# Number the holder of a named lease; 0 if it does not hold it any more. The number is the server's time in
-# microseconds, or one more than the last: it grows even if what is kept has expired or Redis forgot it.
-FENCE = Script("""
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then
-  return 0
-end
-local last = tonumber(redis.call('HGET', KEYS[2], 'fence') or '0')
-if redis.call('HGET', KEYS[2], 'holder') ~= ARGV[1] then
-  local now = redis.call('TIME')
-  last = math.max(now[1] * 1000000 + now[2], last + 1)
-  redis.call('HSET', KEYS[2], 'fence', string.format('%.0f', last), 'holder', ARGV[1])
-end
-redis.call('PEXPIRE', KEYS[2], ARGV[2])
-return last
-""")
-
-# Give a named lease back; 0 if it was lost. Noted, so that a repeated release is not taken for a loss.
-RELEASE = Script("""
-if redis.call('GET', KEYS[1]) == ARGV[1] then
-  redis.call('HSET', KEYS[2], 'released', ARGV[1])
-  redis.call('PEXPIRE', KEYS[2], ARGV[2])
-  redis.call('DEL', KEYS[1])
-  return 1
-end
-return redis.call('HGET', KEYS[2], 'released') == ARGV[1] and 1 or 0
 """)

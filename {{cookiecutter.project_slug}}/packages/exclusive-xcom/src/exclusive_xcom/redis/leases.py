@@ -1,0 +1,127 @@
+"""Leases in Redis: one holder at a time, of an XCom while it is written, and of a name in locks.py.
+
+A lease keeps writers apart, and protects nothing: a holder that is frozen beyond it goes on when it wakes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from .. import config
+from ..address import Attempt
+from .client import Call, Server
+from .scripts import LEASE, NUMBER, RELEASE
+
+
+class Answer(NamedTuple):
+    """Whether a lease is held, which claim was seen beside it ("" for none), and the text of who holds it."""
+
+    held: bool
+    claim: str
+    holder: str
+
+    @classmethod
+    def of(cls, reply: tuple[int, bytes, bytes]) -> Answer:
+        """What the script LEASE replied."""
+        held, claim, holder = reply
+        return cls(bool(held), claim.decode(), holder.decode())
+
+
+@dataclass(frozen=True)
+class ServerLease:
+    """A lease as the server keeps it, for one who wants it or holds it.
+
+    Attributes:
+        key: where it is kept.
+        holder: what stands there while it is ours: JSON that nobody else writes (`identity`).
+        length: seconds after which it may be taken over, unless it is renewed.
+        grace: seconds for which it is kept beyond that, as long as nobody takes it over.
+        claim: the key of the claim whose owner may seize it; "" if nobody may.
+        me: the owner that we would be.
+        number: the key of the last holder's number; "" if holders are not numbered.
+    """
+
+    server: Server
+    key: str
+    holder: str
+    length: float
+    grace: float = 0
+    claim: str = ""
+    me: str = ""
+    number: str = ""
+
+    def call(self, how: str) -> Call:
+        """The request to "take", "renew" or "seize" it, whose reply is an `Answer`."""
+        times = (int(self.length * 1000), int(self.grace * 1000))
+        return Call(LEASE, [self.key, *filter(None, [self.claim])], [self.holder, *times, how, self.me])
+
+    def ask(self, how: str) -> Answer:
+        """Take, renew or seize it. Raises `StoreError`."""
+        return Answer.of(self.server.run(self.call(how))[0])
+
+    def take_number(self) -> tuple[int, str]:
+        """Take it if it is free, or ours already because only a reply was lost: our number, or 0 and the
+        holder. Raises `StoreError`."""
+        number = Call(NUMBER, [self.key, self.number], [self.holder, retention_ms()])
+        reply, fence = self.server.run(self.call("take"), number)
+        return int(fence), Answer.of(reply).holder
+
+    def release(self) -> bool:
+        """Give it back; whether it was ours until now. Raises `StoreError`."""
+        return bool(self.server.run(self.give_back())[0])
+
+    def give_back(self) -> Call:
+        """The request to give it back; the reply is 0 if it was not ours any more."""
+        return Call(RELEASE, [self.key, *filter(None, [self.number])], [self.holder, retention_ms()])
+
+
+def identity(attempt: Attempt, ti_id: str = "") -> str:
+    """What is written into a lease: a token that nobody else has, and who we are, for people.
+
+    Args:
+        attempt: the try in which we run.
+        ti_id: the try in whose name the lease is taken, from which a later one may seize it.
+    """
+    names = ("AIRFLOW_CTX_DAG_ID", "AIRFLOW_CTX_TASK_ID", "AIRFLOW_CTX_DAG_RUN_ID")
+    dag_id, task_id, run_id = (os.environ.get(name, "") for name in names)
+    who = {
+        "token": secrets.token_hex(8),
+        "ti_id": ti_id,
+        "task": f"{dag_id}.{task_id}, run {run_id}" if dag_id else "",
+        "try_number": attempt.try_number,
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "since": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    return json.dumps(who)
+
+
+def in_words(holder: str) -> str:
+    """Who holds a lease, for people."""
+    who = facts(holder)
+    task = f"{who['task']}, " if who.get("task") else ""
+    number = f"try {who['try_number']}, " if who.get("try_number") else ""
+    return (
+        f"{task}{number}process {who.get('pid', '?')} on host {who.get('host', '?')}, since "
+        f"{who.get('since', 'an unknown time')}"
+    )
+
+
+def facts(text: str | bytes) -> dict[str, Any]:
+    """A JSON object that is kept in Redis; empty if it is none."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def retention_ms() -> int:
+    """Milliseconds that payloads, claims and numbers are kept. Raises `BadOption`."""
+    return int(config.RETENTION.read() * 1000)
