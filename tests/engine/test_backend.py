@@ -221,7 +221,7 @@ def test_a_plain_value_that_is_too_large() -> None:
     with pytest.raises(errors.ValueTooLarge) as caught:
         push(["x" * 99] * 12_000)
     assert str(caught.value) == (
-        "A list that takes 1.2 MB in Airflow's metadata database is over the limit of 1.0 MB for a row "
+        "A list of 1.2 MB does not fit into a row of Airflow's metadata database, whose limit is 1.0 MB "
         f"(AIRFLOW__XCOM__MAX_ROW_SIZE) (XCom 'value' of orders.extract, run run 1). {ADVICE}"
     )
 
@@ -275,7 +275,7 @@ def test_the_limit_of_a_payload(monkeypatch: pytest.MonkeyPatch) -> None:
         ("MAX_ROW_SIZE", "100", "a whole number of at least 1024"),
         ("MAX_SIZE", "0", "a whole number of at least 1"),
         ("INLINE_LIMIT", "-1", "a whole number of at least 0"),
-        ("FRAME_FORMAT", "csv", "arrow or parquet"),
+        ("FRAME_FORMAT", "csv", "arrow or parquet or packed"),
     ],
 )
 def test_a_wrong_option_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str, rule: str) -> None:

@@ -208,21 +208,7 @@ class XComBackend(BaseXCom):
             )
         stored = store.put(address, attempt, payload)
         try:
-            ref = Reference(
-                address=address,
-                attempt=attempt,
-                codec=payload.codec,
-                kind=payload.kind,
-                media_type=payload.media_type,
-                length=stored.length,
-                sha256=stored.sha256,
-                summary=payload.summary,
-                uri=stored.uri,
-                data=stored.data,
-                filename=payload.filename,
-                lazy=is_lazy,
-                meta=payload.meta,
-            )
+            ref = stored.reference(address, attempt, payload, lazy=is_lazy)
             row = ref.row()
             cls._check_row(row, ref.kind)
             attempts.confirm(address, attempt)

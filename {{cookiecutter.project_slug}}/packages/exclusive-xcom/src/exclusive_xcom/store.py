@@ -27,6 +27,26 @@ class Stored:
     data: str | None = None
     upload: Any = None
 
+    def reference(
+        self, address: Address, attempt: Attempt, payload: Payload, *, lazy: bool = False
+    ) -> Reference:
+        """What the row is to say of the payload that was put."""
+        return Reference(
+            address=address,
+            attempt=attempt,
+            codec=payload.codec,
+            kind=payload.kind,
+            media_type=payload.media_type,
+            length=self.length,
+            sha256=self.sha256,
+            summary=payload.summary,
+            uri=self.uri,
+            data=self.data,
+            filename=payload.filename,
+            lazy=lazy,
+            meta=payload.meta,
+        )
+
 
 @dataclass(frozen=True)
 class Check:

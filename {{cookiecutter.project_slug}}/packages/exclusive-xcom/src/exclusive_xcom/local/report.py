@@ -13,12 +13,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from .runner import Handover, PipelineEnd, TaskEnd
 from ..handle import human_size
+from .runner import Handover, PipelineEnd, TaskEnd
 
 if TYPE_CHECKING:
-    from .metadata import Row
     from ..store import Check
+    from .metadata import Row
 
 WIDE_ENOUGH = 120  # columns; below, an XCom takes two lines instead of a row of the table
 _SIGNS = {

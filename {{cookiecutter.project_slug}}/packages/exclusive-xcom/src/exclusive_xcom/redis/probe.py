@@ -11,7 +11,6 @@ from ..address import NOBODY, Address
 from ..codecs import Payload
 from ..errors import StoreError, StoreMisconfigured
 from ..handle import human_size
-from ..reference import Reference
 from ..store import Check
 from .durability import demands
 from .keys import CHUNK
@@ -64,15 +63,7 @@ def try_out(store: RedisStore) -> Iterator[Check]:
         stored = store.put(address, NOBODY, payload)
         yield Check(step, True, "a lease and two chunks were written")
         step = "commit"
-        ref = Reference(
-            address,
-            payload.codec,
-            payload.kind,
-            payload.media_type,
-            stored.sha256,
-            stored.length,
-            uri=stored.uri,
-        )
+        ref = stored.reference(address, NOBODY, payload)
         store.commit(stored, ref)
         waited = "".join(f", {' '.join(each.command[:-1])} was fulfilled" for each in demands(store.server))
         yield Check(step, True, f"scripts are allowed{waited}")
