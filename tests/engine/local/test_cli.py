@@ -18,7 +18,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-
 from exclusive_xcom.local import environment
 
 PROJECT = environment.project()

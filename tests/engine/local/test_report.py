@@ -6,10 +6,9 @@ import io
 from typing import Any
 
 import pytest
-from rich.console import Console
-
 from exclusive_xcom.local import report
 from exclusive_xcom.local.runner import Handover, PipelineEnd, TaskEnd
+from rich.console import Console
 
 
 def handover(direction: str = "push", **changes: Any) -> Handover:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
 from exclusive_xcom.local import services
 
 S3 = {"AIRFLOW__XCOM__URL": "s3://bucket/xcom", "AIRFLOW__XCOM__CONN_ID": "xcom_s3"}

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import ClassVar
 
 import redis
-from server_contract import ServerContract, port_of
-
 from exclusive_xcom.local import services
+from server_contract import ServerContract, port_of
 
 
 class TestValkey(ServerContract):

@@ -33,6 +33,7 @@ from .errors import UnsupportedValue, ValueTooLarge, XComError
 from .handle import Handle, Lazy, human_size
 from .reference import Reference
 from .store import Store, store_of
+from .transfer import Transfer
 
 log = logging.getLogger(__name__)
 
@@ -41,23 +42,6 @@ SCHEDULER_KEYS = frozenset({"skipmixin_key"})
 
 # What is fetched together when a sequence is pulled: payloads of so many bytes each and in all, and so many.
 _SMALL, _BATCH, _MANY = 8 * 2**20, 16 * 2**20, 256
-
-
-@dataclass(frozen=True)
-class Transfer:
-    """One push or pull, as it is logged (`record.xcom`): `xcom run` makes its table of these.
-
-    `length` counts the bytes of the payload, `seconds` the whole way including codec, store and the question
-    to Airflow, but not Airflow's own request for the row.
-    """
-
-    direction: str
-    address: Address
-    kind: str
-    summary: str
-    length: int
-    where: str
-    seconds: float
 
 
 class XComBackend(BaseXCom):

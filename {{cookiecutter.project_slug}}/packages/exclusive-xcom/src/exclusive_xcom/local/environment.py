@@ -1,8 +1,12 @@
 """What config/airflow.env, .env and the machine's own variables add up to: the environment of this project.
 
 Everything that starts Airflow here (the `xcom` command, and through it make; the tests) calls
-`activate()` first. In a deployment the package is installed without the project's folder around it,
-and the environment is what the container was given: then nothing is changed.
+`activate()` first; so can an IDE or a notebook, before it imports Airflow:
+
+    from exclusive_xcom.local import environment
+    environment.activate()
+
+In a deployment the environment is what the container was given: then nothing is changed.
 """
 
 from __future__ import annotations
@@ -10,11 +14,14 @@ from __future__ import annotations
 import base64
 import io
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from secrets import token_bytes, token_hex
 
 from dotenv import dotenv_values
+
+from ..console import Refused
 
 SETTINGS = Path("config/airflow.env")
 SECRETS = Path(".env")
@@ -31,22 +38,35 @@ MISLEADING = (
 )
 
 
-class NotInProject(RuntimeError):
-    """The command needs the project's folder, and this package is installed outside of it."""
+class NotInProject(Refused):
+    """The command needs the project's folder, and is called outside of one."""
 
 
 def project() -> Path:
-    """The project's folder.
+    """The project's folder: the nearest one with settings, from the current folder upwards; else the one that
+    holds this Python's virtual environment.
 
     Raises:
-        NotInProject: this package is installed somewhere else, as in a container.
+        NotInProject: there is none, or it is a deployment's.
     """
-    folder = Path(__file__).resolve().parents[2]
-    if not (folder / SETTINGS).is_file():
-        raise NotInProject(
-            f"There is no {SETTINGS} in {folder}. Run this in the project's folder: `uv run xcom …`."
-        )
-    return folder
+    here, environment = Path.cwd(), Path(sys.prefix).resolve()
+    for folder in (here, *here.parents, environment.parent):
+        if (folder / SETTINGS).is_file():
+            if _deployed(folder, environment):
+                raise NotInProject(
+                    f"{folder} is AIRFLOW_HOME: a deployment, whose environment is not read from {SETTINGS}. "
+                    "Run this on your own machine, in the project's folder: `uv run xcom …`."
+                )
+            return folder
+    raise NotInProject(
+        f"There is no {SETTINGS} in {here} or above it. Run this in the project's folder: `uv run xcom …`."
+    )
+
+
+def _deployed(folder: Path, environment: Path) -> bool:
+    """Whether a project's files lie in Airflow's own folder, and Python elsewhere: so it is in an image."""
+    home = os.environ.get("AIRFLOW_HOME")
+    return bool(home) and Path(home).resolve() == folder and not environment.is_relative_to(folder)
 
 
 def read(folder: Path, environ: Mapping[str, str], *, secrets: bool = True) -> dict[str, str]:
@@ -68,7 +88,7 @@ def activate() -> Path | None:
     """Make this process, and what it starts, part of the project. Call it before Airflow is imported.
 
     Returns:
-        The project's folder; None in a deployment, where nothing is changed.
+        The project's folder; None outside of one and in a deployment, where nothing is changed.
     """
     try:
         folder = project()

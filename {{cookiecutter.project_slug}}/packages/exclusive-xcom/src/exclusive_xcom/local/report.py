@@ -1,38 +1,21 @@
-"""What `xcom run` and `xcom show` print: progress line by line, errors, and the table of XComs."""
+"""What `xcom run` prints: progress line by line, errors, and the table of XComs."""
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from .runner import Handover, PipelineEnd, TaskEnd
+from ..console import SIGNS
 from ..handle import human_size
-
-if TYPE_CHECKING:
-    from .metadata import Row
-    from ..store import Check
+from ..transfer import Transfer
+from .runner import PipelineEnd, TaskEnd
 
 WIDE_ENOUGH = 120  # columns; below, an XCom takes two lines instead of a row of the table
-_SIGNS = {
-    "success": "[green]✓[/]",
-    "failed": "[red]✗[/]",
-    "skipped": "[yellow]-[/]",
-    "up_for_retry": "[yellow]↻[/]",
-}
-
-
-def console() -> Console:
-    """Standard output. Where it is no terminal, lines may be long: nothing wraps in a log file."""
-    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160
-    return Console(width=width, highlight=False)
 
 
 @dataclass
@@ -42,8 +25,8 @@ class Xcom:
     dag_id: str
     task_id: str
     key: str
-    pushes: dict[int, Handover] = field(default_factory=dict)
-    pulls: list[Handover] = field(default_factory=list)
+    pushes: dict[int, Transfer] = field(default_factory=dict)
+    pulls: list[Transfer] = field(default_factory=list)
 
     @property
     def task(self) -> str:
@@ -68,14 +51,15 @@ class Xcom:
         return next(iter(self.pushes.values())).where
 
 
-def gather(handovers: Iterable[Handover]) -> list[Xcom]:
+def gather(transfers: Iterable[Transfer]) -> list[Xcom]:
     """Put pushes and pulls of the same key together, pipeline by pipeline in the order of the pushes."""
     found: dict[tuple[str, str, str], Xcom] = {}
-    for event in handovers:
-        name = (event.dag_id, event.task_id, event.key)
+    for event in transfers:
+        address = event.address
+        name = (address.dag_id, address.task_id, address.key)
         entry = found.setdefault(name, Xcom(*name))
         if event.direction == "push":
-            entry.pushes[event.map_index] = event
+            entry.pushes[address.map_index] = event
         else:
             entry.pulls.append(event)
     return sorted((entry for entry in found.values() if entry.pushes), key=lambda entry: entry.dag_id)
@@ -113,7 +97,7 @@ def task_end(out: Console, event: TaskEnd) -> None:
     index = "" if event.map_index < 0 else f"[{event.map_index}]"
     note = {"up_for_retry": ", is tried again", "skipped": ", skipped"}.get(event.state, "")
     name = escape(f"{event.dag_id}.{event.task_id}{index}")
-    out.print(f"  {_SIGNS.get(event.state, '?')} {name} [dim]{event.seconds:.1f} s{note}[/]")
+    out.print(f"  {SIGNS.get(event.state, '?')} {name} [dim]{event.seconds:.1f} s{note}[/]")
 
 
 def failures(out: Console, tasks: Sequence[TaskEnd], pipelines: Sequence[PipelineEnd]) -> None:
@@ -141,31 +125,12 @@ def broken(out: Console, errors: Mapping[str, str]) -> None:
         _indented(out, error)
 
 
-def check(out: Console, result: Check) -> None:
-    """Print one line of `xcom probe`."""
-    sign = _SIGNS["success" if result.ok else "failed"]
-    out.print(f"{sign} {escape(result.name)}: {escape(result.detail)}", soft_wrap=True)
-
-
-def rows(out: Console, run_id: str, found: Sequence[Row]) -> None:
-    """Print the XComs of a run as Airflow's database has them."""
-    out.print(f"Run {escape(run_id)}", soft_wrap=True)
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for title in ("task", "key", "kind", "summary", "size", "kept in"):
-        table.add_column(title, overflow="fold", justify="right" if title == "size" else "left")
-    for row in found:
-        task = row.task_id if row.map_index < 0 else f"{row.task_id}[{row.map_index}]"
-        size = "" if row.length is None else human_size(row.length)
-        table.add_row(*map(escape, (task, row.key, row.kind, row.summary, size, row.where)))
-    out.print(table)
-
-
 def _indented(out: Console, text: str) -> None:
     for line in text.splitlines():
         out.print(f"  {escape(line)}", soft_wrap=True)
 
 
-def _time(transfers: Iterable[Handover]) -> str:
+def _time(transfers: Iterable[Transfer]) -> str:
     """One time as it is; of several the middle one, and how many."""
     seconds = [transfer.seconds for transfer in transfers]
     if not seconds:

@@ -2,7 +2,7 @@
 
 A server is started only for the connections `xcom_s3` and `xcom_redis`, and only while nothing else
 defines them: with AIRFLOW_CONN_XCOM_S3 in the environment or in .env, that store is used. Each server
-runs on a free port of 127.0.0.1, below a process of its own (`python -m <package>.services`) which ends it
+runs on a free port of 127.0.0.1, below a process of its own (`python -m exclusive_xcom.local.services`) which ends it
 as soon as its standard input is closed: so it never outlives who started it, however that one ends.
 """
 
@@ -19,14 +19,18 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
+
+from ..console import Failed
+from . import processes
 
 S3_CONNECTION = "xcom_s3"
 REDIS_CONNECTION = "xcom_redis"
 START_TIMEOUT = 60  # seconds; the first import of moto on a busy machine takes ten
 
 
-class ServiceError(RuntimeError):
+class ServiceError(Failed):
     """A development server did not start."""
 
 
@@ -103,16 +107,10 @@ def running(environ: Mapping[str, str], folder: Path) -> Iterator[dict[str, str]
 
 
 @contextlib.contextmanager
-def _process(service: Service, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    with _log(service, folder).open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", f"{__package__}.services", service.server, str(folder), service.bucket],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-        )
-    assert process.stdin and process.stdout
-    with process.stdin, process.stdout:
+def _process(service: Service, folder: Path) -> Iterator[subprocess.Popen[Any]]:
+    command = [sys.executable, "-m", f"{__package__}.services", service.server, str(folder), service.bucket]
+    log, pipe = _log(service, folder), subprocess.PIPE
+    with processes.start(command, log, stdin=pipe, stdout=pipe) as process:
         try:
             yield process
         finally:
@@ -121,19 +119,17 @@ def _process(service: Service, folder: Path) -> Iterator[subprocess.Popen[bytes]
                 process.wait(15)
             except subprocess.TimeoutExpired:
                 process.kill()
-                process.wait()
 
 
-def _port(service: Service, process: subprocess.Popen[bytes], folder: Path) -> int:
+def _port(service: Service, process: subprocess.Popen[Any], folder: Path) -> int:
     """The port that a server tells once it answers."""
     assert process.stdout is not None
     ready, _, _ = select.select([process.stdout], [], [], START_TIMEOUT)
     line = process.stdout.readline() if ready else b""
     if not line.strip().isdigit():
         log = _log(service, folder)
-        said = log.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
         raise ServiceError(
-            f"{service.server}, the server for development, did not start: {said[-1]}. "
+            f"{service.server}, the server for development, did not start: {processes.last_words(log)}. "
             f"All that it said is in {log}. To use a store of your own, set {service.variable} in .env."
         )
     return int(line)

@@ -1,9 +1,9 @@
 """One worker process of `xcom run`: runs pipelines by Airflow's own `dag.test()` and says what happens.
 
-    python -m <package>.worker FD
+    python -m exclusive_xcom.local.worker FD
 
 What to do comes in as lines of JSON on standard input, what happens goes out as lines of JSON on the
-file descriptor FD. The project's environment must be active.
+file descriptor FD: its kind, and its fields. The project's environment must be active.
 """
 
 from __future__ import annotations
@@ -12,58 +12,68 @@ import contextlib
 import json
 import logging
 import os
-import signal
+import queue
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from airflow.listeners import hookimpl
 from airflow.sdk.exceptions import AirflowFailException
 
-from .runner import Found, PipelineEnd, TaskEnd
+from . import metadata, processes
+from .runner import Event, Found, PipelineEnd, TaskEnd
+
+Say = Callable[[Event | Found], None]
 
 
 def _main(writing: int) -> None:
-    """Do what comes in as lines of JSON until there are no more."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who started us
-    with os.fdopen(writing, "w", encoding="utf-8") as out:
+    """Do what comes in until we are told to end."""
+    todo: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(todo,), daemon=True).start()
+    with os.fdopen(writing, "wb") as out:
 
-        def say(message: dict[str, Any]) -> None:
-            out.write(json.dumps(message) + "\n")
+        def say(event: Event | Found) -> None:
+            out.write(msgspec.json.encode([type(event).__name__, event]) + b"\n")
             out.flush()
 
-        for line in sys.stdin:
-            message = json.loads(line)
+        while "end" not in (message := todo.get()):
             if "prepare" in message:
-                say({"found": _prepare()})
+                say(_prepare())
             else:
                 _run_pipeline(message["run"], Path(message["log"]), say)
 
 
-def _prepare() -> dict[str, Any]:
+def _listen(todo: queue.SimpleQueue[dict[str, Any]]) -> None:
+    """Read what is to be done. If that stops before its end, who started us is dead: then all of our session
+    ends, in the middle of a task, too."""
+    for line in sys.stdin:
+        message = json.loads(line)
+        todo.put(message)
+        if "end" in message:
+            return
+    processes.end(processes.session(os.getpid()), 3)
+    os._exit(1)
+
+
+def _prepare() -> Found:
     from airflow.dag_processing.bundles.manager import DagBundlesManager
     from airflow.dag_processing.dagbag import sync_bag_to_db
 
-    from . import metadata
-
-    metadata.migrate()
-    if metadata.VARIABLES.is_file():
-        metadata.load_variables(metadata.VARIABLES)
+    metadata.prepare()
     bag = _dag_bag()
     # Each `dag.test()` writes all pipelines to the database. Once it has been done they only confirm it,
     # which several workers can do at the same time.
     DagBundlesManager().sync_bundles_to_db()
     sync_bag_to_db(bag, bag.bundle_name, None)
-    return asdict(
-        Found(
-            {dag_id: dag.fileloc for dag_id, dag in sorted(bag.dags.items())},
-            {str(file): error.strip().splitlines()[-1] for file, error in bag.import_errors.items()},
-        )
+    return Found(
+        {dag_id: dag.fileloc for dag_id, dag in sorted(bag.dags.items())},
+        {str(file): error.strip().splitlines()[-1] for file, error in bag.import_errors.items()},
     )
 
 
@@ -75,7 +85,7 @@ def _dag_bag() -> Any:
     return BundleDagBag(dag_folder=bundle.path, bundle_path=bundle.path, bundle_name=bundle.name)
 
 
-def _run_pipeline(dag_id: str, log: Path, say: Callable[[dict[str, Any]], None]) -> None:
+def _run_pipeline(dag_id: str, log: Path, say: Say) -> None:
     """Run one pipeline and say what happens; its `PipelineEnd` comes last, whatever happens."""
     _print_to(log)
     started = time.perf_counter()
@@ -87,7 +97,7 @@ def _run_pipeline(dag_id: str, log: Path, say: Callable[[dict[str, Any]], None])
     except Exception as error:
         traceback.print_exc()
         end = PipelineEnd(dag_id, "failed", time.perf_counter() - started, str(log), _in_short(error))
-    say({"event": "PipelineEnd", **asdict(end)})
+    say(end)
 
 
 def _dag(dag_id: str) -> Any:
@@ -103,14 +113,14 @@ def _not_run(run: Any) -> list[str]:
 
 
 @contextlib.contextmanager
-def _watching(say: Callable[[dict[str, Any]], None]) -> Iterator[None]:
+def _watching(say: Say) -> Iterator[None]:
     """Say every end of a try and every push and pull."""
     from airflow.sdk.listener import get_listener_manager
 
     listeners = get_listener_manager()
     listener = _Listener(say)
     listeners.pm.register(listener)
-    logger = logging.getLogger(f"{__package__}.xcom")
+    logger = logging.getLogger(__package__.partition(".")[0])  # the engine's
     handler = _TransferHandler(say)
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
@@ -124,20 +134,19 @@ def _watching(say: Callable[[dict[str, Any]], None]) -> Iterator[None]:
 class _TransferHandler(logging.Handler):
     """Says every Transfer that the engine logs."""
 
-    def __init__(self, say: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(self, say: Say) -> None:
         super().__init__()
         self._say = say
 
     def emit(self, record: logging.LogRecord) -> None:
         if transfer := getattr(record, "xcom", None):
-            whole = asdict(transfer)
-            self._say({"event": "Handover", **whole.pop("address"), **whole})
+            self._say(transfer)
 
 
 class _Listener:
     """Says how the tries of tasks come to their ends."""
 
-    def __init__(self, say: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(self, say: Say) -> None:
         self._say = say
         self._started = time.perf_counter()
 
@@ -163,8 +172,7 @@ class _Listener:
     def _end(self, task: Any, state: str, error: str = "") -> None:
         index = -1 if task.map_index is None else task.map_index
         seconds = time.perf_counter() - self._started
-        end = TaskEnd(task.dag_id, task.task_id, index, state, seconds, error)
-        self._say({"event": "TaskEnd", **asdict(end)})
+        self._say(TaskEnd(task.dag_id, task.task_id, index, state, seconds, error))
 
 
 def _in_short(error: BaseException | str | None) -> str:
