@@ -28,7 +28,7 @@ COMMANDS = "exclusive_xcom.commands"  # the entry point group
 
 
 class Commands(TyperGroup):
-    """The commands. What ends one is told in one text; the exit code is 1 failed, 2 refused, 130 interrupted."""
+    """The commands. What ends one is told in its own words: exit code 1 failed, 2 refused, 130 interrupted."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was given."""
@@ -54,6 +54,7 @@ def application() -> typer.Typer:
         help="What tasks hand to each other: look at it, and at the backend that keeps it.",
         no_args_is_help=True,
         add_completion=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
         pretty_exceptions_enable=False,  # it would print the values of variables, and some are secret
     )
     for command in (probe, show):

@@ -56,7 +56,10 @@ def xcoms(dag_id: str, run_id: str) -> list[Row]:
         .order_by(XComModel.timestamp, XComModel.map_index)
     )
     with create_session() as session:
-        return [Row(*found, *_describe(value)) for *found, value in session.execute(wanted)]
+        return [
+            Row(task_id, map_index, key, *_describe(value))
+            for task_id, map_index, key, value in session.execute(wanted)
+        ]
 
 
 def probe() -> list[Check]:

@@ -1,8 +1,8 @@
 """Airflow with its UI in the background of this machine, for development: start it, find it, end it.
 
 `start` leaves one process behind, the keeper (keeper.py), in a session of its own. It holds a lock on a file
-for as long as it lives: the lock, not the number in a pid file, tells whether it runs. All that it has started
-stays in its session: by that `stop` finds what must end.
+for as long as it lives: the lock, not the number in a pid file, tells whether it runs. All that it has
+started stays in its session: by that `stop` finds what must end.
 """
 
 from __future__ import annotations

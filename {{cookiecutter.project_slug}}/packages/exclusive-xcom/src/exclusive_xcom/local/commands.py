@@ -2,47 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Any
 
 import typer
 
 from ..console import Refused
 
+NAMES = ("run", "up", "down", "secrets", "airflow")
 PANEL = "Airflow on this machine"
+# Every argument is for the command itself, --help included.
+UNREAD: dict[str, Any] = {
+    "allow_extra_args": True,
+    "allow_interspersed_args": False,
+    "help_option_names": [],
+    "ignore_unknown_options": True,
+}
 
 
 def add(app: typer.Typer) -> None:
-    """Add `run`, `up`, `down`, `secrets` and `airflow`. Named by the entry point in `exclusive_xcom.commands`."""
+    """Add the commands to the app. The entry point `local` in `exclusive_xcom.commands` names this."""
     try:
         from . import development
     except ModuleNotFoundError as missing:
         _add_stand_ins(app, missing.name or str(missing))
-    else:
-        app.callback()(development.activate)
-        for command in (development.run, development.up, development.down, development.secrets):
-            app.command(rich_help_panel=PANEL)(command)
-        app.command(rich_help_panel=PANEL, **ANYTHING)(development.airflow)
-
-
-# Every option and argument is for the command itself, --help included.
-ANYTHING = {
-    "add_help_option": False,
-    "context_settings": {
-        "allow_extra_args": True,
-        "allow_interspersed_args": False,
-        "ignore_unknown_options": True,
-    },
-}
+        return
+    app.callback()(development.activate)
+    for name in NAMES:
+        settings = UNREAD if name == "airflow" else None
+        app.command(name, rich_help_panel=PANEL, context_settings=settings)(getattr(development, name))
 
 
 def _add_stand_ins(app: typer.Typer, missing: str) -> None:
-    def refuse(name: str) -> Callable[[], None]:
-        def command() -> None:
-            raise Refused(f"`xcom {name}` needs {missing}: install `exclusive-xcom[local]`.")
+    def refuse(context: typer.Context) -> None:
+        raise Refused(f"`xcom {context.info_name}` needs {missing}: install `exclusive-xcom[local]`.")
 
-        return command
-
-    for name in ("run", "up", "down", "secrets", "airflow"):
-        app.command(name, rich_help_panel=PANEL, help="Needs `exclusive-xcom[local]`.", **ANYTHING)(
-            refuse(name)
-        )
+    for name in NAMES:
+        about = "Needs `exclusive-xcom[local]`, which is not installed."
+        app.command(name, rich_help_panel=PANEL, help=about, context_settings=UNREAD)(refuse)

@@ -35,9 +35,7 @@ def activate(context: typer.Context) -> None:
 
 
 def run(
-    pipelines: Annotated[
-        list[str] | None, typer.Argument(metavar="[PIPELINE]...", help="Only these.")
-    ] = None,
+    pipelines: Annotated[list[str] | None, typer.Argument(metavar="PIPELINE", help="Only these.")] = None,
 ) -> None:
     """Run every pipeline once and show what was handed over."""
     folder, out = environment.project(), console()

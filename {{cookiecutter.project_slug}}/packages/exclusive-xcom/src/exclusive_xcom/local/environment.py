@@ -65,8 +65,8 @@ def project() -> Path:
 
 def _deployed(folder: Path, environment: Path) -> bool:
     """Whether a project's files lie in Airflow's own folder, and Python elsewhere: so it is in an image."""
-    home = os.environ.get("AIRFLOW_HOME")
-    return bool(home) and Path(home).resolve() == folder and not environment.is_relative_to(folder)
+    home = os.environ.get("AIRFLOW_HOME", "")
+    return home != "" and Path(home).resolve() == folder and not environment.is_relative_to(folder)
 
 
 def read(folder: Path, environ: Mapping[str, str], *, secrets: bool = True) -> dict[str, str]:

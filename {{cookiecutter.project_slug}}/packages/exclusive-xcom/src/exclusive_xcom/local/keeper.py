@@ -15,7 +15,6 @@ import sys
 import threading
 from pathlib import Path
 from subprocess import Popen
-from typing import Any
 
 from ..console import Failed
 from . import processes, services
@@ -64,7 +63,7 @@ def _environment(port: int) -> dict[str, str]:
     }
 
 
-def _start(logs: Path, environment: dict[str, str]) -> dict[str, Popen[Any]]:
+def _start(logs: Path, environment: dict[str, str]) -> dict[str, Popen[bytes]]:
     airflow = [sys.executable, "-m", "airflow"]
     return {
         name: processes.start([*airflow, *arguments], logs / f"{name}.log", env=environment)

@@ -17,11 +17,17 @@ import psutil
 _PATIENCE = 1  # seconds; who only looks whether a lock is held has it for a moment, too
 
 
-def start(command: Sequence[str | Path], log: Path, **options: Any) -> subprocess.Popen[Any]:
+def start(
+    command: Sequence[str],
+    log: Path,
+    *,
+    stdin: int = subprocess.DEVNULL,
+    stdout: int | None = None,
+    **options: Any,
+) -> subprocess.Popen[bytes]:
     """Start a process. What it says goes to a new file; `options` are those of `subprocess.Popen`."""
-    with log.open("wb") as output:
-        inherited = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": output}
-        return subprocess.Popen(command, **inherited | options)
+    with log.open("wb") as said:
+        return subprocess.Popen(command, stdin=stdin, stdout=stdout or said, stderr=said, **options)
 
 
 def last_words(log: Path, lines: int = 1, *, otherwise: str = "it said nothing") -> str:

@@ -126,6 +126,8 @@ class Runner:
             start_new_session=True,
         )
         os.close(writing)
+        assert self._process.stdin is not None
+        self._orders = self._process.stdin
         self._said = os.fdopen(reading, encoding="utf-8")
 
     def _end(self) -> None:
@@ -134,12 +136,12 @@ class Runner:
         self._process.wait()
         self._said.close()
         with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.close()
+            self._orders.close()
 
     def _tell(self, message: dict[str, Any]) -> None:
         with contextlib.suppress(BrokenPipeError):  # then it is dead, and `_events` comes to its end
-            self._process.stdin.write(json.dumps(message).encode() + b"\n")
-            self._process.stdin.flush()
+            self._orders.write(json.dumps(message).encode() + b"\n")
+            self._orders.flush()
 
     def _events(self) -> Iterator[Event | Found]:
         """What the worker says, until it dies."""

@@ -2,8 +2,9 @@
 
 A server is started only for the connections `xcom_s3` and `xcom_redis`, and only while nothing else
 defines them: with AIRFLOW_CONN_XCOM_S3 in the environment or in .env, that store is used. Each server
-runs on a free port of 127.0.0.1, below a process of its own (`python -m exclusive_xcom.local.services`) which ends it
-as soon as its standard input is closed: so it never outlives who started it, however that one ends.
+runs on a free port of 127.0.0.1, below a process of its own (`python -m exclusive_xcom.local.services`)
+which ends it as soon as its standard input is closed: so it never outlives who started it, however that
+one ends.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from ..console import Failed
@@ -107,10 +107,11 @@ def running(environ: Mapping[str, str], folder: Path) -> Iterator[dict[str, str]
 
 
 @contextlib.contextmanager
-def _process(service: Service, folder: Path) -> Iterator[subprocess.Popen[Any]]:
+def _process(service: Service, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     command = [sys.executable, "-m", f"{__package__}.services", service.server, str(folder), service.bucket]
     log, pipe = _log(service, folder), subprocess.PIPE
     with processes.start(command, log, stdin=pipe, stdout=pipe) as process:
+        assert process.stdin is not None
         try:
             yield process
         finally:
@@ -121,7 +122,7 @@ def _process(service: Service, folder: Path) -> Iterator[subprocess.Popen[Any]]:
                 process.kill()
 
 
-def _port(service: Service, process: subprocess.Popen[Any], folder: Path) -> int:
+def _port(service: Service, process: subprocess.Popen[bytes], folder: Path) -> int:
     """The port that a server tells once it answers."""
     assert process.stdout is not None
     ready, _, _ = select.select([process.stdout], [], [], START_TIMEOUT)
