@@ -17,13 +17,13 @@ class TestValkey(ServerContract):
 
     def test_it_never_evicts_and_finds_again_what_it_had(self, tmp_path: Path) -> None:
         with (
-            services.running(self.wanted, tmp_path) as variables,
+            services.running(self.wanted, tmp_path / "a blank") as variables,
             redis.Redis(port=port_of(variables)) as client,
         ):
             assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
             client.set("key", "value")
         with (
-            services.running(self.wanted, tmp_path) as variables,
+            services.running(self.wanted, tmp_path / "a blank") as variables,
             redis.Redis(port=port_of(variables)) as client,
         ):
             assert client.get("key") == b"value"

