@@ -53,7 +53,7 @@ def test_map_indexes_are_one_line_with_the_sum_of_their_sizes() -> None:
 
 def test_of_a_task_that_was_tried_twice_the_last_push_counts() -> None:
     (entry,) = report.gather([transfer(length=1), transfer(length=2)])
-    assert entry.task == "load" and entry.size == "2 B"
+    assert entry.cells()[0] == "load" and entry.cells()[3] == "2 B"
 
 
 def test_a_pull_of_what_an_earlier_run_pushed_is_no_line() -> None:

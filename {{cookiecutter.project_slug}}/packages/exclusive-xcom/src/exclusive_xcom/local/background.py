@@ -28,10 +28,6 @@ HEALTHY = ("metadatabase", "scheduler", "triggerer", "dag_processor")  # as the 
 END_TIMEOUT = 15  # seconds that components have to end by themselves
 
 
-class BackgroundError(Failed):
-    """Airflow could not be started or ended; the text says why."""
-
-
 @dataclass(frozen=True)
 class State:
     """What the keeper tells about itself.
@@ -61,6 +57,7 @@ class Background:
         self.home = home
         self.logs = home / "logs" / "up"
         self.lock = home / "up.lock"
+        self._log = self.logs / "keeper.log"
         self._state = home / "up.json"
 
     def find(self) -> State | None:
@@ -80,27 +77,27 @@ class Background:
             port: for the UI, see `free_port`.
 
         Raises:
-            BackgroundError: something did not start.
+            Failed: something did not start.
         """
         self._sweep()
         self.logs.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", f"{__package__}.keeper", str(self.home), str(port)]
-        keeper = processes.start(command, self._keeper_log, start_new_session=True)
+        keeper = processes.start(command, self._log, start_new_session=True)
         while keeper.poll() is None:
             state = self.find()
             if state and state.ready:
                 return state
             time.sleep(0.1)
-        raise BackgroundError(self._last_words())
+        raise Failed(self._last_words())
 
     def health(self, state: State) -> dict[str, bool]:
         """Which parts answer that they are well; all False while the api-server does not answer.
 
         Raises:
-            BackgroundError: a component has ended.
+            Failed: a component has ended.
         """
         if self.find() is None:
-            raise BackgroundError(self._last_words())
+            raise Failed(self._last_words())
         report: dict[str, dict[str, str]] = {}
         client = http.client.HTTPConnection("127.0.0.1", state.port, timeout=5)
         with contextlib.suppress(OSError, http.client.HTTPException, ValueError), contextlib.closing(client):
@@ -124,7 +121,7 @@ class Background:
             Whether there was anything to end.
 
         Raises:
-            BackgroundError: a process did not end.
+            Failed: a process did not end.
         """
         state = self.find()
         if state is None:
@@ -136,14 +133,14 @@ class Background:
             time.sleep(0.1)
         processes.end(processes.session(state.pid), 0)
         if processes.is_locked(self.lock) or processes.session(state.pid):
-            raise BackgroundError(f"Session {state.pid} could not be ended. See `ps -s {state.pid}`.")
+            raise Failed(f"Session {state.pid} could not be ended. See `ps -s {state.pid}`.")
         self._state.unlink(missing_ok=True)
         return True
 
     def _sweep(self) -> bool:
         """End what a killed keeper left behind. Returns whether there was anything."""
         if processes.is_locked(self.lock):
-            raise BackgroundError("Airflow is being started by another command.")
+            raise Failed("Airflow is being started by another command.")
         state = self._noted()
         if state is None:
             return False
@@ -161,22 +158,18 @@ class Background:
         except (FileNotFoundError, msgspec.DecodeError):
             return None
 
-    @property
-    def _keeper_log(self) -> Path:
-        return self.logs / "keeper.log"
-
     def _last_words(self) -> str:
-        return processes.last_words(self._keeper_log, otherwise="Airflow was ended from outside.")
+        return processes.last_words(self._log, otherwise="Airflow was ended from outside.")
 
 
 def free_port(port: int) -> int:
-    """The port, or one that is free for 0. Raises `BackgroundError` when somebody has it."""
+    """The port, or one that is free for 0. Raises `Failed` when somebody has it."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
-            raise BackgroundError(
+            raise Failed(
                 f"Port {port} of 127.0.0.1 can't be used ({error.strerror}). Choose another one: "
                 f"`make up PORT={port + 1}`, or `make up PORT=0` for any that is free."
             ) from error

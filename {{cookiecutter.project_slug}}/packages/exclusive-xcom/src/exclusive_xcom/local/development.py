@@ -16,12 +16,13 @@ from typing import Annotated
 
 import typer
 
-from ..console import Refused, console
+from ..console import Failed, Refused, console
 from ..transfer import Transfer
-from . import environment, processes, report, services
-from .background import Background, BackgroundError, State, free_port
+from . import environment, metadata, processes, report, services
+from .background import Background, State, free_port
 from .runner import PipelineEnd, Runner, TaskEnd
 
+ALONE = "Another `xcom run` is at work in this project. Wait until it is done."
 READY_TIMEOUT = 300  # seconds; two idle processors take twenty, busy ones many times that
 
 
@@ -46,30 +47,24 @@ def run(
             f"in its UI, {state.url}, or end it first: `make down`."
         )
     started = time.monotonic()
-    with _alone(home), _stores(), Runner(folder) as runner:
+    with processes.lock(home / "run.lock", ALONE), _stores(), Runner(folder) as runner:
         out.print("Starting Airflow")
         found = runner.prepare()
         names = _chosen(pipelines or [], found.pipelines)
         out.print(f"Running {len(names)} pipeline{'' if len(names) == 1 else 's'}")
-        transfers: list[Transfer] = []
-        tasks: list[TaskEnd] = []
-        ends: list[PipelineEnd] = []
+        events = []
         for event in runner.run(names):
-            match event:
-                case TaskEnd():
-                    tasks.append(event)
-                    report.task_end(out, event)
-                case Transfer():
-                    transfers.append(event)
-                case PipelineEnd():
-                    ends.append(event)
+            events.append(event)
+            if isinstance(event, TaskEnd):
+                report.task_end(out, event)
     out.print()
-    report.handed_over(out, report.gather(transfers))
+    report.handed_over(out, report.gather(event for event in events if isinstance(event, Transfer)))
+    ends = [event for event in events if isinstance(event, PipelineEnd)]
     failed = [end for end in ends if end.state != "success"]
     broken = {} if pipelines else found.errors
     if failed or broken:
         out.print()
-        report.failures(out, [end for end in tasks if end.state == "failed"], failed)
+        report.failures(out, [event for event in events if isinstance(event, TaskEnd)], failed)
         report.broken(out, broken)
     seconds = time.monotonic() - started
     out.print(f"\n{len(ends) - len(failed)} of {len(ends)} pipelines succeeded in {seconds:.0f} s.")
@@ -88,27 +83,16 @@ def _chosen(names: Sequence[str], pipelines: dict[str, str]) -> list[str]:
 
 
 @contextlib.contextmanager
-def _alone(home: Path) -> Iterator[None]:
-    """Keep a second run out: both would want the development servers' folder."""
-    with contextlib.ExitStack() as stack:
-        try:
-            stack.enter_context(processes.lock(home / "run.lock"))
-        except processes.AtWork:
-            raise Refused("Another `xcom run` is at work in this project. Wait until it is done.") from None
-        yield
-
-
-@contextlib.contextmanager
 def _stores() -> Iterator[None]:
-    """What the backend needs: that of the background Airflow while it runs, otherwise servers of our own."""
+    """What the backend needs: that of the background Airflow while it runs, otherwise a server of our own."""
     home = _home()
-    with contextlib.ExitStack() as stack:
-        if background := Background(home).find():
-            variables = background.variables
-        else:
-            for service in services.needed(os.environ):
-                print(f"Starting {service.server}, a server for development", flush=True)
-            variables = stack.enter_context(services.running(os.environ, home / "services"))
+    if up := Background(home).find():
+        os.environ.update(up.variables)
+        yield
+        return
+    if service := services.needed(os.environ):
+        print(f"Starting {service.server}, a server for development", flush=True)
+    with services.running(os.environ, home / "services") as variables:
         os.environ.update(variables)
         yield
 
@@ -127,10 +111,8 @@ def up(
         _tell(background, state)
         return
     port = free_port(port)
-    from . import metadata
-
     print("Preparing the database", flush=True)
-    with _alone(background.home):
+    with processes.lock(background.home / "run.lock", ALONE):
         metadata.prepare()
     print("Starting Airflow", flush=True)
     state = background.start(port)
@@ -156,7 +138,7 @@ def _await(background: Background, state: State) -> None:
             return
         time.sleep(0.5)
     missing = ", ".join(part for part, well in health.items() if not well)
-    raise BackgroundError(
+    raise Failed(
         f"After {READY_TIMEOUT} s Airflow still has no {missing}. The logs are in {background.logs}."
     )
 

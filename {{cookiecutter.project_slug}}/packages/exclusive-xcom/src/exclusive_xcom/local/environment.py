@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from secrets import token_bytes, token_hex
 
-from dotenv import dotenv_values
+from dotenv import dotenv_values, set_key
 
 from ..console import Refused
 
@@ -52,21 +52,13 @@ def project() -> Path:
     here, environment = Path.cwd(), Path(sys.prefix).resolve()
     for folder in (here, *here.parents, environment.parent):
         if (folder / SETTINGS).is_file():
-            if _deployed(folder, environment):
-                raise NotInProject(
-                    f"{folder} is AIRFLOW_HOME: a deployment, whose environment is not read from {SETTINGS}. "
-                    "Run this on your own machine, in the project's folder: `uv run xcom …`."
-                )
+            # In an image a project's files lie in Airflow's own folder, and Python elsewhere.
+            airflow = Path(os.environ.get("AIRFLOW_HOME", os.devnull)).resolve()
+            if airflow == folder.resolve() and not environment.is_relative_to(airflow):
+                raise NotInProject(f"{folder} is AIRFLOW_HOME of a deployment. This is for your own machine.")
             return folder
-    raise NotInProject(
-        f"There is no {SETTINGS} in {here} or above it. Run this in the project's folder: `uv run xcom …`."
-    )
-
-
-def _deployed(folder: Path, environment: Path) -> bool:
-    """Whether a project's files lie in Airflow's own folder, and Python elsewhere: so it is in an image."""
-    home = os.environ.get("AIRFLOW_HOME", "")
-    return home != "" and Path(home).resolve() == folder and not environment.is_relative_to(folder)
+    advice = "Run this in the project's folder: `uv run xcom …`."
+    raise NotInProject(f"There is no {SETTINGS} in {here} or above it. {advice}")
 
 
 def read(folder: Path, environ: Mapping[str, str], *, secrets: bool = True) -> dict[str, str]:
@@ -130,16 +122,11 @@ def write_secrets(folder: Path) -> list[str]:
     example = dotenv_values(folder / ".env.example")
     there = dotenv_values(path) if path.is_file() else {}
     missing = [name for name, value in example.items() if not value and not there.get(name)]
-    if missing:
-        # Nobody but its owner may read it, from its first moment on.
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        with os.fdopen(file, "a", encoding="utf-8") as out:
-            if not there:
-                out.write("# Secrets, made by `make .env`. What they are for is said in .env.example.\n")
-            elif not path.read_text(encoding="utf-8").endswith("\n"):
-                out.write("\n")
-            for name in missing:
-                out.write(f"{name}={_random(name)}\n")
+    if missing and not path.exists():
+        path.touch(mode=0o600)  # nobody but its owner may read it, from its first moment on
+        path.write_text("# Secrets, made by `make .env`. What they are for is said in .env.example.\n")
+    for name in missing:
+        set_key(path.resolve(), name, _random(name), quote_mode="never")
     return missing
 
 

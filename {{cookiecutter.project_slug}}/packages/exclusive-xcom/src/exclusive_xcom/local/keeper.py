@@ -18,7 +18,7 @@ from subprocess import Popen
 
 from ..console import Failed
 from . import processes, services
-from .background import END_TIMEOUT, Background, BackgroundError, State
+from .background import END_TIMEOUT, Background, State
 
 COMPONENTS = {
     "api-server": ("api-server",),
@@ -38,22 +38,25 @@ def keep(background: Background, port: int) -> None:
         with services.running(os.environ, background.home / "services") as variables:
             servers = processes.session(this)
             try:
-                components = _start(background.logs, _environment(port) | variables)
+                components = _start(background.logs, port, variables)
                 background.note(State(this, port, variables, ready=True))
                 while not told_to_end.wait(0.2):
                     for name, process in components.items():
                         if process.poll() is not None:
-                            raise BackgroundError(_obituary(name, process.returncode, background.logs))
+                            log = background.logs / f"{name}.log"
+                            how, said = processes.how(process.returncode), processes.last_words(log)
+                            raise Failed(f"Airflow's {name} ended {how}: {said}. Its log is {log}.")
             finally:  # the servers go last: a task may be writing its XCom
                 processes.end([each for each in processes.session(this) if each not in servers], END_TIMEOUT)
     finally:
         processes.end(processes.session(this), END_TIMEOUT)
 
 
-def _environment(port: int) -> dict[str, str]:
+def _start(logs: Path, port: int, variables: dict[str, str]) -> dict[str, Popen[bytes]]:
     url = f"http://127.0.0.1:{port}"
-    return {
+    environment = {
         **os.environ,
+        **variables,
         "AIRFLOW__API__HOST": "127.0.0.1",
         "AIRFLOW__API__PORT": str(port),
         "AIRFLOW__API__BASE_URL": url,
@@ -61,9 +64,6 @@ def _environment(port: int) -> dict[str, str]:
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
         "PYTHONUNBUFFERED": "1",
     }
-
-
-def _start(logs: Path, environment: dict[str, str]) -> dict[str, Popen[bytes]]:
     airflow = [sys.executable, "-m", "airflow"]
     return {
         name: processes.start([*airflow, *arguments], logs / f"{name}.log", env=environment)
@@ -71,20 +71,12 @@ def _start(logs: Path, environment: dict[str, str]) -> dict[str, Popen[bytes]]:
     }
 
 
-def _obituary(name: str, code: int, logs: Path) -> str:
-    log = logs / f"{name}.log"
-    said = processes.last_words(log)
-    return f"Airflow's {name} ended {processes.how(code)}: {said}. Its log is {log}."
-
-
 def _main(home: Path, port: int) -> None:
     os.umask(0o077)
     background = Background(home)
     try:
-        with processes.lock(background.lock):
+        with processes.lock(background.lock, "Airflow runs in this project already."):
             keep(background, port)
-    except processes.AtWork:
-        sys.exit("Airflow runs in this project already.")
     except Failed as error:
         sys.exit(str(error))
 

@@ -5,11 +5,9 @@ Imports Airflow, so `environment.activate()` comes first.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,25 +25,23 @@ def prepare() -> None:
 def migrate() -> None:
     """Make the database, or bring it to this version of Airflow; also the airflow.cfg beside it, which
     holds the keys that Airflow makes up for itself. Quick when there is nothing to do."""
-    with _quietly():
-        from airflow.configuration import write_default_airflow_configuration_if_needed
-        from airflow.utils import db
+    # Airflow and alembic say a line for each step, and libraries warn each other; here only errors count.
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            from airflow.configuration import write_default_airflow_configuration_if_needed
+            from airflow.utils import db
 
-        # Before anything is encrypted: all of Airflow's processes have to find the same keys.
-        write_default_airflow_configuration_if_needed()
-        db.upgradedb()
+            # Before anything is encrypted: all of Airflow's processes have to find the same keys.
+            write_default_airflow_configuration_if_needed()
+            db.upgradedb()
+    finally:
+        logging.disable(logging.NOTSET)
 
 
-def load_variables(file: Path) -> list[str]:
-    """Put the Variables of a file into the database, except those that are there: a person may have
-    changed them.
-
-    Args:
-        file: JSON as `airflow variables import` reads it.
-
-    Returns:
-        The names of those that were new.
-    """
+def load_variables(file: Path) -> None:
+    """Put the Variables of a file (JSON as `airflow variables import` reads it) into the database, except
+    those that are there: a person may have changed them."""
     from airflow.models import Variable
     from airflow.utils.session import create_session
     from sqlalchemy import select
@@ -53,21 +49,8 @@ def load_variables(file: Path) -> list[str]:
     wanted: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     with create_session() as session:
         there = set(session.scalars(select(Variable.key)))
-        missing = {name: entry for name, entry in wanted.items() if name not in there}
-        for name, entry in missing.items():
+        for name in wanted.keys() - there:
+            entry = wanted[name]
             described = isinstance(entry, dict) and "value" in entry
             value, about = (entry["value"], entry.get("description")) if described else (entry, None)
-            plain = isinstance(value, str)
-            Variable.set(name, value, about, serialize_json=not plain, session=session)
-    return list(missing)
-
-
-@contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    """Airflow and alembic say a line for each step, and libraries warn each other; here only errors count."""
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            yield
-    finally:
-        logging.disable(logging.NOTSET)
+            Variable.set(name, value, about, serialize_json=not isinstance(value, str), session=session)

@@ -14,6 +14,8 @@ from typing import Any
 
 import psutil
 
+from ..console import Refused
+
 _PATIENCE = 1  # seconds; who only looks whether a lock is held has it for a moment, too
 
 
@@ -40,9 +42,6 @@ def last_words(log: Path, lines: int = 1, *, otherwise: str = "it said nothing")
 def how(code: int) -> str:
     """In words how a process ended: "by SIGKILL" or "with exit code 1"."""
     return f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
-
-
-# -- ending ------------------------------------------------------------------------------------------
 
 
 def lives(pid: int) -> bool:
@@ -77,22 +76,16 @@ def end(processes: Sequence[psutil.Process], seconds: float) -> None:
     psutil.wait_procs(left, timeout=5)
 
 
-# -- who is at work ----------------------------------------------------------------------------------
-
-
-class AtWork(RuntimeError):
-    """Another process holds the lock."""
-
-
 @contextlib.contextmanager
-def lock(path: Path) -> Iterator[None]:
-    """Hold a lock that goes with this process, however it ends. Raises `AtWork` while another holds it."""
+def lock(path: Path, refusal: str) -> Iterator[None]:
+    """Hold a lock that goes with this process, however it ends. Raises `Refused`, in these words, while
+    another holds it."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with path.open("ab") as file:
         deadline = time.monotonic() + _PATIENCE
         while not _locks(file.fileno(), fcntl.LOCK_EX):
             if time.monotonic() > deadline:
-                raise AtWork(path)
+                raise Refused(refusal)
             time.sleep(0.02)
         yield
 

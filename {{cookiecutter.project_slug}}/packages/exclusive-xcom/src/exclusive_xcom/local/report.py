@@ -28,27 +28,15 @@ class Xcom:
     pushes: dict[int, Transfer] = field(default_factory=dict)
     pulls: list[Transfer] = field(default_factory=list)
 
-    @property
-    def task(self) -> str:
-        """The task's id, and how many of its map indexes pushed."""
-        return f"{self.task_id} ×{len(self.pushes)}" if len(self.pushes) > 1 else self.task_id
-
-    @property
-    def kind(self) -> str:
-        """What the value is; of a single one also its size in its own terms."""
-        kinds = dict.fromkeys(push.kind for push in self.pushes.values())
-        only = next(iter(self.pushes.values())) if len(self.pushes) == 1 else None
-        return f"{only.kind}, {only.summary}" if only and only.summary else ", ".join(kinds)
-
-    @property
-    def size(self) -> str:
-        """The size of all payloads together."""
-        return human_size(sum(push.length for push in self.pushes.values()))
-
-    @property
-    def where(self) -> str:
-        """Where the payloads are; of several the first."""
-        return next(iter(self.pushes.values())).where
+    def cells(self) -> tuple[str, str, str, str, str]:
+        """Task, key, kind, size and place; of map indexes together, their number beside the task."""
+        first, *more = self.pushes.values()
+        size = human_size(sum(push.length for push in self.pushes.values()))
+        if more:
+            kinds = ", ".join(dict.fromkeys(push.kind for push in self.pushes.values()))
+            return f"{self.task_id} ×{1 + len(more)}", self.key, kinds, size, first.where
+        kind = f"{first.kind}, {first.summary}" if first.summary else first.kind
+        return self.task_id, self.key, kind, size, first.where
 
 
 def gather(transfers: Iterable[Transfer]) -> list[Xcom]:
@@ -71,8 +59,9 @@ def handed_over(out: Console, xcoms: Sequence[Xcom]) -> None:
         out.print("No task pushed an XCom through this project's backend.")
     elif out.width < WIDE_ENOUGH:
         for entry in xcoms:
-            out.print(f"[bold]{escape(entry.dag_id)}[/] {escape(entry.task)} [cyan]{escape(entry.key)}[/]")
-            out.print(f"  {escape(entry.kind)}, {entry.size}, {escape(entry.where)}", style="dim")
+            task, key, kind, size, where = map(escape, entry.cells())
+            out.print(f"[bold]{escape(entry.dag_id)}[/] {task} [cyan]{key}[/]")
+            out.print(f"  {kind}, {size}, {where}", style="dim")
             out.print(f"  push {_time(entry.pushes.values())}, pull {_time(entry.pulls)}", style="dim")
     else:
         table = Table(box=None, header_style="bold", pad_edge=False)
@@ -87,8 +76,8 @@ def handed_over(out: Console, xcoms: Sequence[Xcom]) -> None:
         for entry in xcoms:
             first = entry.dag_id if entry.dag_id != last else ""
             last = entry.dag_id
-            texts = (first, entry.task, entry.key, entry.kind, entry.size, entry.where)
-            table.add_row(*map(escape, texts), _time(entry.pushes.values()), _time(entry.pulls))
+            cells = map(escape, (first, *entry.cells()))
+            table.add_row(*cells, _time(entry.pushes.values()), _time(entry.pulls))
         out.print(table)
 
 
@@ -101,9 +90,9 @@ def task_end(out: Console, event: TaskEnd) -> None:
 
 
 def failures(out: Console, tasks: Sequence[TaskEnd], pipelines: Sequence[PipelineEnd]) -> None:
-    """Print why tasks and pipelines failed, and where their logs are."""
+    """Print why tasks and pipelines failed, and where their logs are. `tasks` may hold others, too."""
     alike: dict[tuple[str, str, str], list[int]] = {}
-    for task in tasks:
+    for task in (task for task in tasks if task.state == "failed"):
         alike.setdefault((task.dag_id, task.task_id, task.error), []).append(task.map_index)
     for (dag_id, task_id, error), indexes in alike.items():
         which = "" if indexes[0] < 0 else f"[{', '.join(map(str, sorted(indexes)))}]"

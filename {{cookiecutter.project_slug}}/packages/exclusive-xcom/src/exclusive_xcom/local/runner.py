@@ -18,7 +18,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -27,6 +26,7 @@ from ..transfer import Transfer
 from . import processes
 
 LOGS = Path("logs/run")  # below AIRFLOW_HOME
+START = "start.log"  # what the worker says before its first pipeline
 
 
 @dataclass(frozen=True)
@@ -61,14 +61,8 @@ class PipelineEnd:
     not_run: list[str] = field(default_factory=list)
 
 
-Event = TaskEnd | Transfer | PipelineEnd
-_SAID: dict[str, type[Event | Found]] = {
-    kind.__name__: kind for kind in (Found, TaskEnd, Transfer, PipelineEnd)
-}
-
-
-class WorkerError(Failed):
-    """The worker process ended before it was told to."""
+Event = Found | TaskEnd | Transfer | PipelineEnd
+_EVENTS: dict[str, type[Event]] = {kind.__name__: kind for kind in (Found, TaskEnd, Transfer, PipelineEnd)}
 
 
 class Runner:
@@ -78,7 +72,6 @@ class Runner:
         """`folder` is the project's; its environment must be active."""
         self._folder = folder
         self._logs = Path(os.environ["AIRFLOW_HOME"]) / LOGS
-        self._log = self._logs / "start.log"
         self._logs.mkdir(parents=True, exist_ok=True)
         self._start()
 
@@ -87,30 +80,28 @@ class Runner:
 
     def __exit__(self, problem: type[BaseException] | None, *_: object) -> None:
         if not problem:
-            self._tell({"end": True})
+            self._tell("")
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(15)
         self._end()
 
     def prepare(self) -> Found:
-        """Bring database and Variables up to date and look for pipelines. Raises `WorkerError`."""
-        self._tell({"prepare": True})
-        for said in self._events():
-            if isinstance(said, Found):
-                return said
-        raise WorkerError(self._obituary("made the database ready", self._log))
+        """Bring database and Variables up to date and look for pipelines. Raises `Failed`."""
+        found = next(self._events(), None)
+        if isinstance(found, Found):
+            return found
+        raise Failed(self._obituary("made the database ready", self._logs / START))
 
     def run(self, dag_ids: Sequence[str]) -> Iterator[Event]:
         """Run pipelines and give what happens. The last event of each is its `PipelineEnd`."""
         for dag_id in dag_ids:
-            log = self._logs / f"{dag_id}.log"
-            self._tell({"run": dag_id, "log": str(log)})
+            self._tell(dag_id)
             for event in self._events():
-                if not isinstance(event, Found):
-                    yield event
+                yield event
                 if isinstance(event, PipelineEnd):
                     break
             else:
+                log = self._logs / f"{dag_id}.log"
                 yield PipelineEnd(dag_id, "failed", 0.0, str(log), self._obituary(f"ran {dag_id}", log))
                 self._end()
                 self._start()
@@ -118,8 +109,8 @@ class Runner:
     def _start(self) -> None:
         reading, writing = os.pipe()
         self._process = processes.start(
-            [sys.executable, "-m", f"{__package__}.worker", str(writing)],
-            self._log,
+            [sys.executable, "-m", f"{__package__}.worker", str(writing), str(self._logs)],
+            self._logs / START,
             stdin=subprocess.PIPE,
             pass_fds=(writing,),
             cwd=self._folder,
@@ -135,19 +126,17 @@ class Runner:
         processes.end(processes.session(self._process.pid), 3)
         self._process.wait()
         self._said.close()
-        with contextlib.suppress(BrokenPipeError):
-            self._orders.close()
+        self._orders.close()
 
-    def _tell(self, message: dict[str, Any]) -> None:
+    def _tell(self, dag_id: str) -> None:
         with contextlib.suppress(BrokenPipeError):  # then it is dead, and `_events` comes to its end
-            self._orders.write(json.dumps(message).encode() + b"\n")
-            self._orders.flush()
+            os.write(self._orders.fileno(), f"{dag_id}\n".encode())
 
-    def _events(self) -> Iterator[Event | Found]:
+    def _events(self) -> Iterator[Event]:
         """What the worker says, until it dies."""
         for line in self._said:
             kind, said = json.loads(line)
-            yield msgspec.convert(said, _SAID[kind])
+            yield msgspec.convert(said, _EVENTS[kind])
 
     def _obituary(self, doing: str, log: Path) -> str:
         """How the worker came to its end while `doing` what, and its last words."""

@@ -25,13 +25,7 @@ from urllib.parse import urlsplit
 from ..console import Failed
 from . import processes
 
-S3_CONNECTION = "xcom_s3"
-REDIS_CONNECTION = "xcom_redis"
 START_TIMEOUT = 60  # seconds; the first import of moto on a busy machine takes ten
-
-
-class ServiceError(Failed):
-    """A development server did not start."""
 
 
 @dataclass(frozen=True)
@@ -67,77 +61,50 @@ class Service:
         return json.dumps({"conn_type": "redis", "host": "127.0.0.1", "port": port, "extra": {"db": 0}})
 
 
-def needed(environ: Mapping[str, str]) -> list[Service]:
-    """The servers that the backend in `environ` needs and nobody provides. None for the one before it: what
+def needed(environ: Mapping[str, str]) -> Service | None:
+    """The server that the backend in `environ` needs and nobody provides. None for the one before it: what
     that kept for development is gone."""
     connection = environ.get("AIRFLOW__XCOM__CONN_ID", "")
     url = urlsplit(environ.get("AIRFLOW__XCOM__URL", ""))
-    if connection == S3_CONNECTION and url.scheme == "s3":
+    service = None
+    if connection == "xcom_s3" and url.scheme == "s3":
         service = Service("moto", connection, url.netloc)
-    elif connection == REDIS_CONNECTION:
+    elif connection == "xcom_redis":
         service = Service("valkey", connection)
-    else:
-        return []
-    return [] if environ.get(service.variable) else [service]
+    return service if service and not environ.get(service.variable) else None
 
 
 @contextlib.contextmanager
 def running(environ: Mapping[str, str], folder: Path) -> Iterator[dict[str, str]]:
-    """Run the servers that `environ` needs.
+    """Run the server that `environ` needs, and give the environment variables that lead Airflow to it.
 
-    Args:
-        environ: tells the backend, see `needed`.
-        folder: for the servers' logs, and for what Valkey keeps from one start to the next.
-
-    Yields:
-        The environment variables that lead Airflow to them.
-
-    Raises:
-        ServiceError: one did not start; the text says why.
+    The folder is for its log, and for what Valkey keeps from one start to the next. Raises `Failed`.
     """
-    services = needed(environ)
+    service = needed(environ)
+    if service is None:
+        yield {}
+        return
     folder.mkdir(parents=True, exist_ok=True)
-    with contextlib.ExitStack() as stack:
-        # All are started before the first is waited for: moto alone takes seconds.
-        started = [(service, stack.enter_context(_process(service, folder))) for service in services]
-        yield {
-            service.variable: service.connection_to(_port(service, process, folder))
-            for service, process in started
-        }
-
-
-@contextlib.contextmanager
-def _process(service: Service, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    log, pipe = folder / f"{service.server}.log", subprocess.PIPE
     command = [sys.executable, "-m", f"{__package__}.services", service.server, str(folder), service.bucket]
-    log, pipe = _log(service, folder), subprocess.PIPE
     with processes.start(command, log, stdin=pipe, stdout=pipe) as process:
         assert process.stdin is not None
+        assert process.stdout is not None
         try:
-            yield process
+            ready, _, _ = select.select([process.stdout], [], [], START_TIMEOUT)
+            port = process.stdout.readline().strip() if ready else b""
+            if not port.isdigit():
+                raise Failed(
+                    f"{service.server}, the server for development, did not start: "
+                    f"{processes.last_words(log)}. All that it said is in {log}. "
+                    f"To use a store of your own, set {service.variable} in .env."
+                )
+            yield {service.variable: service.connection_to(int(port))}
         finally:
             process.stdin.close()
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(15)
-            except subprocess.TimeoutExpired:
-                process.kill()
-
-
-def _port(service: Service, process: subprocess.Popen[bytes], folder: Path) -> int:
-    """The port that a server tells once it answers."""
-    assert process.stdout is not None
-    ready, _, _ = select.select([process.stdout], [], [], START_TIMEOUT)
-    line = process.stdout.readline() if ready else b""
-    if not line.strip().isdigit():
-        log = _log(service, folder)
-        raise ServiceError(
-            f"{service.server}, the server for development, did not start: {processes.last_words(log)}. "
-            f"All that it said is in {log}. To use a store of your own, set {service.variable} in .env."
-        )
-    return int(line)
-
-
-def _log(service: Service, folder: Path) -> Path:
-    return folder / f"{service.server}.log"
+            process.kill()
 
 
 # -- inside the server's own process ------------------------------------------------------------------
@@ -156,7 +123,7 @@ def _moto(folder: Path, bucket: str) -> Iterator[int]:
         client.request("PUT", f"/{bucket}")
         answer = client.getresponse()
         if answer.status != 200:
-            raise ServiceError(f"bucket {bucket!r} could not be made: {answer.read().decode()}")
+            raise Failed(f"bucket {bucket!r} could not be made: {answer.read().decode()}")
         client.close()
         yield port
     finally:

@@ -1,15 +1,14 @@
 """One worker process of `xcom run`: runs pipelines by Airflow's own `dag.test()` and says what happens.
 
-    python -m exclusive_xcom.local.worker FD
+    python -m exclusive_xcom.local.worker FD LOGS
 
-What to do comes in as lines of JSON on standard input, what happens goes out as lines of JSON on the
-file descriptor FD: its kind, and its fields. The project's environment must be active.
+It says first what it has `Found` in dags/. Then it runs the pipelines whose ids come in as lines on standard
+input, until an empty line. What happens goes out as lines of JSON on the file descriptor FD: its kind, and
+its fields. The project's environment must be active.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
 import logging
 import os
 import queue
@@ -17,138 +16,96 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from airflow.dag_processing.bundles.manager import DagBundlesManager
+from airflow.dag_processing.dagbag import BundleDagBag, sync_bag_to_db
 from airflow.listeners import hookimpl
 from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.listener import get_listener_manager
 
 from . import metadata, processes
 from .runner import Event, Found, PipelineEnd, TaskEnd
 
-Say = Callable[[Event | Found], None]
+Say = Callable[[Event], None]
 
 
-def _main(writing: int) -> None:
-    """Do what comes in until we are told to end."""
-    todo: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(todo,), daemon=True).start()
+def _main(writing: int, logs: Path) -> None:
+    pipelines: queue.SimpleQueue[str] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(pipelines,), daemon=True).start()
     with os.fdopen(writing, "wb") as out:
 
-        def say(event: Event | Found) -> None:
+        def say(event: Event) -> None:
             out.write(msgspec.json.encode([type(event).__name__, event]) + b"\n")
             out.flush()
 
-        while "end" not in (message := todo.get()):
-            if "prepare" in message:
-                say(_prepare())
-            else:
-                _run_pipeline(message["run"], Path(message["log"]), say)
+        dags = _prepare(say)
+        _Watcher(say)
+        for dag_id in iter(pipelines.get, ""):
+            say(_run(dags[dag_id], logs / f"{dag_id}.log"))
 
 
-def _listen(todo: queue.SimpleQueue[dict[str, Any]]) -> None:
-    """Read what is to be done. If that stops before its end, who started us is dead: then all of our session
-    ends, in the middle of a task, too."""
+def _listen(pipelines: queue.SimpleQueue[str]) -> None:
+    """Take in what is to be run. If that ends without an empty line, who started us is dead: then all of our
+    session ends, in the middle of a task, too."""
     for line in sys.stdin:
-        message = json.loads(line)
-        todo.put(message)
-        if "end" in message:
+        pipelines.put(line.strip())
+        if not line.strip():
             return
     processes.end(processes.session(os.getpid()), 3)
     os._exit(1)
 
 
-def _prepare() -> Found:
-    from airflow.dag_processing.bundles.manager import DagBundlesManager
-    from airflow.dag_processing.dagbag import sync_bag_to_db
-
+def _prepare(say: Say) -> dict[str, Any]:
+    """Bring database and Variables up to date. Returns the pipelines by their ids."""
     metadata.prepare()
-    bag = _dag_bag()
-    # Each `dag.test()` writes all pipelines to the database. Once it has been done they only confirm it,
-    # which several workers can do at the same time.
-    DagBundlesManager().sync_bundles_to_db()
-    sync_bag_to_db(bag, bag.bundle_name, None)
-    return Found(
-        {dag_id: dag.fileloc for dag_id, dag in sorted(bag.dags.items())},
-        {str(file): error.strip().splitlines()[-1] for file, error in bag.import_errors.items()},
-    )
-
-
-def _dag_bag() -> Any:
-    from airflow.dag_processing.bundles.manager import DagBundlesManager
-    from airflow.dag_processing.dagbag import BundleDagBag
-
     (bundle,) = DagBundlesManager().get_all_dag_bundles()
-    return BundleDagBag(dag_folder=bundle.path, bundle_path=bundle.path, bundle_name=bundle.name)
+    bag = BundleDagBag(dag_folder=bundle.path, bundle_path=bundle.path, bundle_name=bundle.name)
+    # Each `dag.test()` writes all pipelines to the database. Once it has been done they only confirm it.
+    DagBundlesManager().sync_bundles_to_db()
+    sync_bag_to_db(bag, bundle.name, None)
+    pipelines = {dag_id: dag.fileloc for dag_id, dag in sorted(bag.dags.items())}
+    errors = {str(file): error.strip().splitlines()[-1] for file, error in bag.import_errors.items()}
+    say(Found(pipelines, errors))
+    return dict(bag.dags)
 
 
-def _run_pipeline(dag_id: str, log: Path, say: Say) -> None:
-    """Run one pipeline and say what happens; its `PipelineEnd` comes last, whatever happens."""
+def _run(dag: Any, log: Path) -> PipelineEnd:
+    """Run a pipeline, with nobody waiting before a second try."""
     _print_to(log)
-    started = time.perf_counter()
-    try:
-        with _watching(say):
-            run = _dag(dag_id).test()
-        state, not_run = str(run.state), _not_run(run)
-        end = PipelineEnd(dag_id, state, time.perf_counter() - started, str(log), not_run=not_run)
-    except Exception as error:
-        traceback.print_exc()
-        end = PipelineEnd(dag_id, "failed", time.perf_counter() - started, str(log), _in_short(error))
-    say(end)
-
-
-def _dag(dag_id: str) -> Any:
-    """The pipeline, with nobody waiting before a second try."""
-    dag = _dag_bag().dags[dag_id]
     for task in dag.tasks:
         task.retry_delay = timedelta(0)
-    return dag
-
-
-def _not_run(run: Any) -> list[str]:
-    return sorted({task.task_id for task in run.get_task_instances() if task.state == "upstream_failed"})
-
-
-@contextlib.contextmanager
-def _watching(say: Say) -> Iterator[None]:
-    """Say every end of a try and every push and pull."""
-    from airflow.sdk.listener import get_listener_manager
-
-    listeners = get_listener_manager()
-    listener = _Listener(say)
-    listeners.pm.register(listener)
-    logger = logging.getLogger(__package__.partition(".")[0])  # the engine's
-    handler = _TransferHandler(say)
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
+    started = time.perf_counter()
+    state, error, not_run = "failed", "", set()
     try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        listeners.pm.unregister(listener)
+        run = dag.test()
+        state = str(run.state)
+        not_run = {task.task_id for task in run.get_task_instances() if task.state == "upstream_failed"}
+    except Exception as problem:
+        traceback.print_exc()
+        error = _in_short(problem)
+    return PipelineEnd(dag.dag_id, state, time.perf_counter() - started, str(log), error, sorted(not_run))
 
 
-class _TransferHandler(logging.Handler):
-    """Says every Transfer that the engine logs."""
+class _Watcher(logging.Handler):
+    """From now on says every Transfer that the engine logs, and how the tries of tasks come to their ends."""
 
     def __init__(self, say: Say) -> None:
         super().__init__()
         self._say = say
+        self._started = time.perf_counter()
+        get_listener_manager().pm.register(self)
+        engine = logging.getLogger(__package__.partition(".")[0])
+        engine.addHandler(self)
+        engine.setLevel(logging.INFO)
 
     def emit(self, record: logging.LogRecord) -> None:
         if transfer := getattr(record, "xcom", None):
             self._say(transfer)
-
-
-class _Listener:
-    """Says how the tries of tasks come to their ends."""
-
-    def __init__(self, say: Say) -> None:
-        self._say = say
-        self._started = time.perf_counter()
 
     @hookimpl
     def on_task_instance_running(self, previous_state: Any, task_instance: Any) -> None:
@@ -198,4 +155,4 @@ def _print_to(log: Path) -> None:
 
 
 if __name__ == "__main__":
-    _main(int(sys.argv[1]))
+    _main(int(sys.argv[1]), Path(sys.argv[2]))
