@@ -135,6 +135,11 @@ class TestLookingAtThings:
         shown = project.xcom("show", "never")
         assert shown.returncode == 2 and "no run of 'never'" in shown.stdout
 
+    def test_show_says_that_there_is_no_database(self, tmp_path: Path) -> None:
+        shown = Project(tmp_path / "fresh").xcom("show", "good")
+        assert shown.returncode == 1
+        assert "database can't be read" in shown.stdout and "Traceback" not in shown.stdout
+
     @pytest.mark.parametrize("backend", BACKENDS)
     def test_probe_says_that_all_is_well(self, project: Project, backend: str) -> None:
         done = project.xcom("probe", **BACKENDS[backend])
@@ -163,7 +168,7 @@ class TestLookingAtThings:
             assert process.stdout is not None
             process.stdout.close()
             assert process.wait() == 1
-        for command in ("probe", "--help", "secrets"):
+        for command in ("--help", "secrets"):
             line = f"'{XCOM}' {command} | true"
             done = subprocess.run(["sh", "-c", line], cwd=project.folder, capture_output=True, text=True)
             assert done.stderr == ""

@@ -88,12 +88,19 @@ def show(
     ] = None,
 ) -> None:
     """List the XComs of a run: kind, size, where they are kept."""
+    from sqlalchemy.exc import SQLAlchemyError
+
     from . import inspection
 
-    run_id = run or inspection.latest_run(pipeline)
-    if run_id is None:
-        raise Refused(f"Airflow's database has no run of {pipeline!r}.")
-    _print_rows(run_id, inspection.xcoms(pipeline, run_id))
+    try:
+        run_id = run or inspection.latest_run(pipeline)
+        if run_id is None:
+            raise Refused(f"Airflow's database has no run of {pipeline!r}.")
+        _print_rows(run_id, inspection.xcoms(pipeline, run_id))
+    except SQLAlchemyError as error:
+        reason = str(error).strip().splitlines()[0]
+        advice = "`airflow db migrate` makes it, and in a project `xcom run`."
+        raise Failed(f"Airflow's database can't be read: {reason}. {advice}") from error
 
 
 def _print_rows(run_id: str, rows: Sequence[Row]) -> None:
