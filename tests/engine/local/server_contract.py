@@ -42,12 +42,14 @@ class ServerContract:
     wanted: ClassVar[dict[str, str]]
 
     def test_it_listens_on_this_machine_until_it_is_no_longer_wanted(self, tmp_path: Path) -> None:
+        """Nobody listens any more when the context is left."""
         with services.running(self.wanted, tmp_path) as variables:
             port = port_of(variables)
             assert answers(port)
         assert not answers(port)
 
     def test_two_are_no_trouble(self, tmp_path: Path) -> None:
+        """Each has a port of its own."""
         with (
             services.running(self.wanted, tmp_path / "one") as one,
             services.running(self.wanted, tmp_path / "two") as two,
@@ -56,6 +58,7 @@ class ServerContract:
             assert answers(port_of(one)) and answers(port_of(two))
 
     def test_it_ends_with_who_started_it_even_if_that_one_is_killed(self, tmp_path: Path) -> None:
+        """It notices by the end of its standard input."""
         starter = subprocess.Popen(
             [
                 sys.executable,

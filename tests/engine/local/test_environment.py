@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from cryptography.fernet import Fernet
-
 from exclusive_xcom.local import environment
 
 
@@ -95,8 +96,61 @@ class TestSecrets:
         assert lines[:2] == ["PASSWORD=mine", "OTHER=1"] and lines[2].startswith("FERNET_KEY=")
 
 
-def test_the_tests_have_an_airflow_of_their_own() -> None:
-    from airflow.configuration import conf
+class TestProject:
+    """Which folder is the project's."""
 
-    assert Path(os.environ["AIRFLOW_HOME"]) != environment.project() / ".airflow"
-    assert os.environ["AIRFLOW_HOME"] in conf.get("database", "sql_alchemy_conn")
+    @pytest.fixture(autouse=True)
+    def nothing_of_this_shell(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        """A Python that is installed elsewhere, and no Airflow in the environment."""
+        monkeypatch.delenv("AIRFLOW_HOME")
+        monkeypatch.setattr(sys, "prefix", str(tmp_path / "python"))
+
+    def test_is_the_nearest_one_above(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        inner = folder / "teams" / "one"
+        (inner / "config").mkdir(parents=True)
+        (inner / "config/airflow.env").touch()
+        (inner / "dags").mkdir()
+        monkeypatch.chdir(inner / "dags")
+        assert environment.project() == inner
+        monkeypatch.chdir(folder / "teams")
+        assert environment.project() == folder
+
+    def test_is_the_one_of_the_virtual_environment_elsewhere(
+        self, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "prefix", str(folder / ".venv"))
+        assert environment.project() == folder
+
+    def test_is_missed_in_words(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(environment.NotInProject, match=r"no config/airflow\.env in .*uv run xcom"):
+            environment.project()
+        before = dict(os.environ)
+        assert environment.activate() is None
+        assert dict(os.environ) == before
+
+    def test_a_deployment_is_none_and_stays_as_it_is(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(folder)
+        monkeypatch.setenv("AIRFLOW_HOME", str(folder))
+        before = dict(os.environ)
+        assert environment.activate() is None
+        assert dict(os.environ) == before
+        with pytest.raises(environment.NotInProject, match="a deployment"):
+            environment.project()
+        monkeypatch.setattr(sys, "prefix", str(folder / ".venv"))
+        assert environment.project() == folder, "a person's shell may say so, too"
+
+    def test_an_ide_or_a_notebook_becomes_part_of_it(self, folder: Path, tmp_path: Path) -> None:
+        (folder / "notebooks").mkdir()
+        code = (
+            "import os\n"
+            "from exclusive_xcom.local import environment\n"
+            "environment.activate()\n"
+            "print(os.getcwd(), os.environ['AIRFLOW_HOME'], sep='\\n')"
+        )
+        cwd = folder / "notebooks"
+        done = subprocess.run([sys.executable, "-c", code], cwd=cwd, stdout=subprocess.PIPE, text=True)
+        assert done.stdout.splitlines() == [str(folder), f"{folder}/.airflow"]

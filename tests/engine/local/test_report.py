@@ -6,31 +6,34 @@ import io
 from typing import Any
 
 import pytest
+from exclusive_xcom.address import Address
+from exclusive_xcom.local import report
+from exclusive_xcom.local.runner import PipelineEnd, TaskEnd
+from exclusive_xcom.transfer import Transfer
 from rich.console import Console
 
-from exclusive_xcom.local import report
-from exclusive_xcom.local.runner import Handover, PipelineEnd, TaskEnd
 
-
-def handover(direction: str = "push", **changes: Any) -> Handover:
+def transfer(direction: str = "push", **changes: Any) -> Transfer:
     """A push of a frame, or something that differs from it."""
-    fields: dict[str, Any] = {
-        "direction": direction,
+    address: dict[str, Any] = {
         "dag_id": "sales",
         "run_id": "r",
         "task_id": "load",
         "map_index": -1,
         "key": "return_value",
+    }
+    fields: dict[str, Any] = {
         "kind": "pandas DataFrame",
         "summary": "1,000 rows × 4 columns",
         "length": 2500,
         "where": "s3://bucket/xcom/sales/r/load/-1/return_value/a-very-long-name.arrow",
         "seconds": 0.01,
     }
-    return Handover(**fields | changes)
+    whose = {name: changes.pop(name, value) for name, value in address.items()}
+    return Transfer(direction, Address(**whose), **fields | changes)
 
 
-def printed(width: int, *events: Handover) -> str:
+def printed(width: int, *events: Transfer) -> str:
     """The table for a window of that width."""
     out = io.StringIO()
     report.handed_over(Console(file=out, width=width, highlight=False), report.gather(events))
@@ -38,28 +41,28 @@ def printed(width: int, *events: Handover) -> str:
 
 
 def test_the_pulls_of_all_consumers_count_for_the_push() -> None:
-    (entry,) = report.gather([handover(), handover("pull", seconds=0.2), handover("pull", seconds=0.4)])
+    (entry,) = report.gather([transfer(), transfer("pull", seconds=0.2), transfer("pull", seconds=0.4)])
     assert [pull.seconds for pull in entry.pulls] == [0.2, 0.4]
     assert "2 × 300.0 ms" in printed(160, *entry.pushes.values(), *entry.pulls)
 
 
 def test_map_indexes_are_one_line_with_the_sum_of_their_sizes() -> None:
-    text = printed(160, *(handover(map_index=index) for index in range(8)))
+    text = printed(160, *(transfer(map_index=index) for index in range(8)))
     assert "load ×8" in text and "20.0 kB" in text and len(text.splitlines()) == 2
 
 
 def test_of_a_task_that_was_tried_twice_the_last_push_counts() -> None:
-    (entry,) = report.gather([handover(length=1), handover(length=2)])
-    assert entry.task == "load" and entry.size == "2 B"
+    (entry,) = report.gather([transfer(length=1), transfer(length=2)])
+    assert entry.cells()[0] == "load" and entry.cells()[3] == "2 B"
 
 
 def test_a_pull_of_what_an_earlier_run_pushed_is_no_line() -> None:
-    assert report.gather([handover("pull")]) == []
+    assert report.gather([transfer("pull")]) == []
 
 
 @pytest.mark.parametrize("width", [40, 80, 120, 160])
 def test_nothing_is_wider_than_the_window_and_nothing_is_left_out(width: int) -> None:
-    text = printed(width, handover(), handover("pull"), handover(dag_id="taxes", task_id="t[0]"))
+    text = printed(width, transfer(), transfer("pull"), transfer(dag_id="taxes", task_id="t[0]"))
     assert max(map(len, text.splitlines())) <= width
     flat = "".join(text.split())
     for part in ("sales", "load", "return_value", "pandasDataFrame", "2.5kB", "s3://", "10.0ms", "t[0]"):

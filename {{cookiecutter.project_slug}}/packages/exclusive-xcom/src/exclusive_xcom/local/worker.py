@@ -1,145 +1,111 @@
 """One worker process of `xcom run`: runs pipelines by Airflow's own `dag.test()` and says what happens.
 
-    python -m <package>.worker FD
+    python -m exclusive_xcom.local.worker FD LOGS
 
-What to do comes in as lines of JSON on standard input, what happens goes out as lines of JSON on the
-file descriptor FD. The project's environment must be active.
+It says first what it has `Found` in dags/. Then it runs the pipelines whose ids come in as lines on standard
+input, until an empty line. What happens goes out as lines of JSON on the file descriptor FD: its kind, and
+its fields. The project's environment must be active.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
 import logging
 import os
-import signal
+import queue
 import sys
+import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
+from airflow.dag_processing.bundles.manager import DagBundlesManager
+from airflow.dag_processing.dagbag import BundleDagBag, sync_bag_to_db
 from airflow.listeners import hookimpl
 from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.listener import get_listener_manager
 
-from .runner import Found, PipelineEnd, TaskEnd
+from . import metadata, processes
+from .runner import Event, Found, PipelineEnd, TaskEnd
+
+Say = Callable[[Event], None]
 
 
-def _main(writing: int) -> None:
-    """Do what comes in as lines of JSON until there are no more."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who started us
-    with os.fdopen(writing, "w", encoding="utf-8") as out:
+def _main(writing: int, logs: Path) -> None:
+    pipelines: queue.SimpleQueue[str] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(pipelines,), daemon=True).start()
+    with os.fdopen(writing, "wb") as out:
 
-        def say(message: dict[str, Any]) -> None:
-            out.write(json.dumps(message) + "\n")
+        def say(event: Event) -> None:
+            out.write(msgspec.json.encode([type(event).__name__, event]) + b"\n")
             out.flush()
 
-        for line in sys.stdin:
-            message = json.loads(line)
-            if "prepare" in message:
-                say({"found": _prepare()})
-            else:
-                _run_pipeline(message["run"], Path(message["log"]), say)
+        dags = _prepare(say)
+        _Watcher(say)
+        for dag_id in iter(pipelines.get, ""):
+            say(_run(dags[dag_id], logs / f"{dag_id}.log"))
 
 
-def _prepare() -> dict[str, Any]:
-    from airflow.dag_processing.bundles.manager import DagBundlesManager
-    from airflow.dag_processing.dagbag import sync_bag_to_db
-
-    from . import metadata
-
-    metadata.migrate()
-    if metadata.VARIABLES.is_file():
-        metadata.load_variables(metadata.VARIABLES)
-    bag = _dag_bag()
-    # Each `dag.test()` writes all pipelines to the database. Once it has been done they only confirm it,
-    # which several workers can do at the same time.
-    DagBundlesManager().sync_bundles_to_db()
-    sync_bag_to_db(bag, bag.bundle_name, None)
-    return asdict(
-        Found(
-            {dag_id: dag.fileloc for dag_id, dag in sorted(bag.dags.items())},
-            {str(file): error.strip().splitlines()[-1] for file, error in bag.import_errors.items()},
-        )
-    )
+def _listen(pipelines: queue.SimpleQueue[str]) -> None:
+    """Take in what is to be run. If that ends without an empty line, who started us is dead: then all of our
+    session ends, in the middle of a task, too."""
+    for line in sys.stdin:
+        pipelines.put(line.strip())
+        if not line.strip():
+            return
+    processes.end(processes.session(os.getpid()), 3)
+    os._exit(1)
 
 
-def _dag_bag() -> Any:
-    from airflow.dag_processing.bundles.manager import DagBundlesManager
-    from airflow.dag_processing.dagbag import BundleDagBag
-
+def _prepare(say: Say) -> dict[str, Any]:
+    """Bring database and Variables up to date. Returns the pipelines by their ids."""
+    metadata.prepare()
     (bundle,) = DagBundlesManager().get_all_dag_bundles()
-    return BundleDagBag(dag_folder=bundle.path, bundle_path=bundle.path, bundle_name=bundle.name)
+    bag = BundleDagBag(dag_folder=bundle.path, bundle_path=bundle.path, bundle_name=bundle.name)
+    # Each `dag.test()` writes all pipelines to the database. Once it has been done they only confirm it.
+    DagBundlesManager().sync_bundles_to_db()
+    sync_bag_to_db(bag, bundle.name, None)
+    pipelines = {dag_id: dag.fileloc for dag_id, dag in sorted(bag.dags.items())}
+    errors = {str(file): error.strip().splitlines()[-1] for file, error in bag.import_errors.items()}
+    say(Found(pipelines, errors))
+    return dict(bag.dags)
 
 
-def _run_pipeline(dag_id: str, log: Path, say: Callable[[dict[str, Any]], None]) -> None:
-    """Run one pipeline and say what happens; its `PipelineEnd` comes last, whatever happens."""
+def _run(dag: Any, log: Path) -> PipelineEnd:
+    """Run a pipeline, with nobody waiting before a second try."""
     _print_to(log)
-    started = time.perf_counter()
-    try:
-        with _watching(say):
-            run = _dag(dag_id).test()
-        state, not_run = str(run.state), _not_run(run)
-        end = PipelineEnd(dag_id, state, time.perf_counter() - started, str(log), not_run=not_run)
-    except Exception as error:
-        traceback.print_exc()
-        end = PipelineEnd(dag_id, "failed", time.perf_counter() - started, str(log), _in_short(error))
-    say({"event": "PipelineEnd", **asdict(end)})
-
-
-def _dag(dag_id: str) -> Any:
-    """The pipeline, with nobody waiting before a second try."""
-    dag = _dag_bag().dags[dag_id]
     for task in dag.tasks:
         task.retry_delay = timedelta(0)
-    return dag
-
-
-def _not_run(run: Any) -> list[str]:
-    return sorted({task.task_id for task in run.get_task_instances() if task.state == "upstream_failed"})
-
-
-@contextlib.contextmanager
-def _watching(say: Callable[[dict[str, Any]], None]) -> Iterator[None]:
-    """Say every end of a try and every push and pull."""
-    from airflow.sdk.listener import get_listener_manager
-
-    listeners = get_listener_manager()
-    listener = _Listener(say)
-    listeners.pm.register(listener)
-    logger = logging.getLogger(f"{__package__}.xcom")
-    handler = _TransferHandler(say)
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
+    started = time.perf_counter()
+    state, error, not_run = "failed", "", set()
     try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        listeners.pm.unregister(listener)
+        run = dag.test()
+        state = str(run.state)
+        not_run = {task.task_id for task in run.get_task_instances() if task.state == "upstream_failed"}
+    except Exception as problem:
+        traceback.print_exc()
+        error = _in_short(problem)
+    return PipelineEnd(dag.dag_id, state, time.perf_counter() - started, str(log), error, sorted(not_run))
 
 
-class _TransferHandler(logging.Handler):
-    """Says every Transfer that the engine logs."""
+class _Watcher(logging.Handler):
+    """From now on says every Transfer that the engine logs, and how the tries of tasks come to their ends."""
 
-    def __init__(self, say: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(self, say: Say) -> None:
         super().__init__()
         self._say = say
+        self._started = time.perf_counter()
+        get_listener_manager().pm.register(self)
+        engine = logging.getLogger(__package__.partition(".")[0])
+        engine.addHandler(self)
+        engine.setLevel(logging.INFO)
 
     def emit(self, record: logging.LogRecord) -> None:
         if transfer := getattr(record, "xcom", None):
-            whole = asdict(transfer)
-            self._say({"event": "Handover", **whole.pop("address"), **whole})
-
-
-class _Listener:
-    """Says how the tries of tasks come to their ends."""
-
-    def __init__(self, say: Callable[[dict[str, Any]], None]) -> None:
-        self._say = say
-        self._started = time.perf_counter()
+            self._say(transfer)
 
     @hookimpl
     def on_task_instance_running(self, previous_state: Any, task_instance: Any) -> None:
@@ -163,8 +129,7 @@ class _Listener:
     def _end(self, task: Any, state: str, error: str = "") -> None:
         index = -1 if task.map_index is None else task.map_index
         seconds = time.perf_counter() - self._started
-        end = TaskEnd(task.dag_id, task.task_id, index, state, seconds, error)
-        self._say({"event": "TaskEnd", **asdict(end)})
+        self._say(TaskEnd(task.dag_id, task.task_id, index, state, seconds, error))
 
 
 def _in_short(error: BaseException | str | None) -> str:
@@ -190,4 +155,4 @@ def _print_to(log: Path) -> None:
 
 
 if __name__ == "__main__":
-    _main(int(sys.argv[1]))
+    _main(int(sys.argv[1]), Path(sys.argv[2]))

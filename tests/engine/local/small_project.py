@@ -1,0 +1,129 @@
+"""A project with little in it, and the `xcom` command in it as a person calls it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sysconfig
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+XCOM = Path(sysconfig.get_path("scripts")) / "xcom"
+
+SETTINGS = """\
+AIRFLOW_HOME=${PWD}/.airflow
+AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=sqlite:///${PWD}/.airflow/airflow.db?timeout=30
+AIRFLOW__CORE__DAGS_FOLDER=${PWD}/dags
+AIRFLOW__CORE__LOAD_EXAMPLES=False
+AIRFLOW__CORE__EXECUTOR=LocalExecutor
+AIRFLOW__CORE__PARALLELISM=2
+AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION=False
+"""
+BACKENDS = {
+    "db": {"AIRFLOW__CORE__XCOM_BACKEND": "exclusive_xcom.db.DbXComBackend"},
+    "s3": {
+        "AIRFLOW__CORE__XCOM_BACKEND": "exclusive_xcom.s3.S3XComBackend",
+        "AIRFLOW__XCOM__URL": "s3://bucket/xcom",
+        "AIRFLOW__XCOM__CONN_ID": "xcom_s3",
+    },
+    "redis": {
+        "AIRFLOW__CORE__XCOM_BACKEND": "exclusive_xcom.redis.RedisXComBackend",
+        "AIRFLOW__XCOM__CONN_ID": "xcom_redis",
+    },
+}
+
+# A pipeline that waits for a program that it has started.
+SLEEPS = """
+import subprocess, time
+from airflow.sdk import dag, task
+
+@dag(schedule=None)
+def sleeps():
+    @task
+    def long():
+        subprocess.run(["sleep", "600"])
+
+    long()
+
+sleeps()
+"""
+
+
+@dataclass
+class Project:
+    """A project's folder with settings, one Variable and no pipelines. Its backend is the database."""
+
+    folder: Path
+
+    def __post_init__(self) -> None:
+        (self.folder / "dags").mkdir(parents=True)
+        (self.folder / "config").mkdir()
+        backend = "".join(f"{name}={value}\n" for name, value in BACKENDS["db"].items())
+        (self.folder / "config" / "airflow.env").write_text(SETTINGS + backend)
+        variables = {"greeting": {"value": "hello from variables.json", "description": "For a pipeline."}}
+        (self.folder / "config" / "variables.json").write_text(json.dumps(variables))
+        (self.folder / ".env.example").write_text("# For compose.\nFERNET_KEY=\nPASSWORD=\n")
+        self.home = self.folder / ".airflow"
+
+    def pipelines(self, **files: str) -> None:
+        """Write files into dags/."""
+        for name, text in files.items():
+            (self.folder / "dags" / f"{name}.py").write_text(text)
+
+    def start(self, *arguments: str, **more: str) -> subprocess.Popen[str]:
+        """Start the command from a folder in the project; its output is text, standard error included.
+
+        Its environment is that of a person's shell who has exported the folder of another Airflow.
+        """
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+        another = {
+            "AIRFLOW_HOME": str(self.folder.parent / "another"),
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "sqlite:////nowhere/another.db",
+        }
+        return subprocess.Popen(
+            [XCOM, *arguments],
+            cwd=self.folder / "dags",
+            env=clean | another | more,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def xcom(self, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+        """Run the command to its end."""
+        with self.start(*arguments, **more) as process:
+            said, _ = process.communicate()
+        return subprocess.CompletedProcess(arguments, process.returncode, said)
+
+    def processes(self) -> list[psutil.Process]:
+        """The living processes that work in its folder."""
+        return [process for process in psutil.process_iter() if self._has(process)]
+
+    def _has(self, process: psutil.Process) -> bool:
+        try:
+            return Path(process.cwd()).is_relative_to(self.folder) and lives(process)
+        except psutil.Error:
+            return False
+
+
+def lives(process: psutil.Process) -> bool:
+    """Whether a process runs, and is not only the entry of one that nobody has waited for."""
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 120) -> bool:
+    """Whether a condition comes true in time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.2)
+    return False

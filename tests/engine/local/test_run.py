@@ -1,0 +1,182 @@
+"""`xcom run` from outside, in a small project that has a blank in its path."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from small_project import BACKENDS, SLEEPS, Project, eventually
+
+GOOD = """
+import pandas as pd
+from airflow.sdk import Variable, dag, task
+
+@dag(schedule=None)
+def good():
+    @task
+    def load():
+        return pd.DataFrame({"a": range(1000)})
+
+    @task
+    def count(frame):
+        return f"{len(frame)} rows, {Variable.get('greeting')}"
+
+    count(load())
+
+good()
+"""
+
+BAD = """
+from datetime import timedelta
+from airflow.sdk import dag, task
+
+@dag(schedule=None, default_args={"retries": 1, "retry_delay": timedelta(hours=1)})
+def bad():
+    @task
+    def fails(number):
+        raise ValueError(f"[no] luck with {number}")
+
+    @task
+    def after(numbers):
+        pass
+
+    after(fails.expand(number=[1, 1]))
+
+bad()
+"""
+
+DIES = """
+import os, signal
+from airflow.sdk import dag, task
+
+@dag(schedule=None)
+def dies():
+    @task
+    def killed():
+        print("my last words", flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    killed()
+
+dies()
+"""
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project for tests that only run pipelines."""
+    made = Project(tmp_path_factory.mktemp("run") / "my project")
+    made.pipelines(good=GOOD, bad=BAD, dies=DIES, broken="from airflow.sdk import dag, nothing_of_the_kind\n")
+    return made
+
+
+@pytest.fixture(scope="module")
+def done(project: Project) -> subprocess.CompletedProcess[str]:
+    """A run of all pipelines: one is good, the others are not."""
+    return project.xcom("run", COLUMNS="160")
+
+
+class TestRun:
+    """`xcom run`."""
+
+    def test_shows_what_was_handed_over(self, done: subprocess.CompletedProcess[str]) -> None:
+        (load,) = (line for line in done.stdout.splitlines() if line.startswith("good "))
+        assert "load" in load and "return_value" in load and "pandas DataFrame, 1,000 rows × 1 column" in load
+        assert load.split()[-1] in ("ms", "s") and load.split()[-3] in ("ms", "s"), "pushed and pulled"
+
+    def test_shows_why_something_failed_and_goes_on(self, done: subprocess.CompletedProcess[str]) -> None:
+        assert done.returncode == 1
+        assert "1 of 3 pipelines succeeded" in done.stdout
+        # Both map indexes failed twice in the same way: that is one error.
+        assert done.stdout.count("ValueError: [no] luck with 1") == 1
+        assert "bad.fails[0, 1]" in done.stdout and "in dags/bad.py, line 9, fails" in done.stdout
+        assert "bad did not come to: after" in done.stdout
+        assert "ended by SIGKILL while it ran dies" in done.stdout and "my last words" in done.stdout
+        assert "broken.py can't be imported" in done.stdout and "nothing_of_the_kind" in done.stdout
+
+    def test_shows_errors_and_not_logs(
+        self, project: Project, done: subprocess.CompletedProcess[str]
+    ) -> None:
+        assert len(done.stdout.splitlines()) < 40
+        assert "Traceback" not in done.stdout
+        assert "Traceback" in (project.home / "logs/run/bad.log").read_text()
+
+    def test_touches_no_other_airflow_and_leaves_no_process(
+        self, project: Project, done: subprocess.CompletedProcess[str]
+    ) -> None:
+        assert (project.home / "airflow.db").is_file()
+        assert not (project.folder.parent / "another").exists()
+        assert project.processes() == []
+
+    def test_left_xcoms_that_can_be_looked_at(
+        self, project: Project, done: subprocess.CompletedProcess[str]
+    ) -> None:
+        shown = project.xcom("show", "good", COLUMNS="200")
+        assert shown.returncode == 0, shown.stdout
+        assert "pandas DataFrame" in shown.stdout and "1,000 rows × 1 column" in shown.stdout
+        assert "count" in shown.stdout and "hello from variables.json" in shown.stdout
+
+    def test_refuses_an_unknown_name(self, project: Project) -> None:
+        done = project.xcom("run", "god")
+        assert done.returncode == 2
+        assert "no pipeline 'god' in dags/. There are: bad, dies, good." in done.stdout
+
+    def test_refuses_to_run_twice_at_once(self, project: Project) -> None:
+        project.home.mkdir(exist_ok=True)
+        with (project.home / "run.lock").open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            done = project.xcom("run")
+        assert done.returncode == 2 and "Another `xcom run`" in done.stdout
+
+    def test_refuses_while_airflow_is_up(self, project: Project) -> None:
+        with (project.home / "up.lock").open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            state = {"pid": 1, "port": 8080, "variables": {}, "ready": True}
+            (project.home / "up.json").write_text(json.dumps(state))
+            done = project.xcom("run")
+        (project.home / "up.json").unlink()
+        assert done.returncode == 2
+        assert "Airflow is up" in done.stdout and "http://127.0.0.1:8080" in done.stdout
+
+
+@pytest.mark.parametrize(("backend", "kept"), [("s3", "s3://bucket/xcom"), ("redis", "redis:")])
+def test_starts_what_the_backend_needs(project: Project, backend: str, kept: str) -> None:
+    done = project.xcom("run", "dags/good.py", COLUMNS="160", **BACKENDS[backend])
+    assert done.returncode == 0, done.stdout
+    assert "a server for development" in done.stdout and "1 of 1 pipelines succeeded" in done.stdout
+    (load,) = (line for line in done.stdout.splitlines() if line.startswith("good "))
+    assert kept in load
+    assert project.processes() == []
+
+
+class TestInterrupted:
+    """What is left of a run that does not come to its end: nothing."""
+
+    @pytest.fixture
+    def running(self, tmp_path: Path) -> Iterator[tuple[Project, subprocess.Popen[str]]]:
+        """A run in the middle of a task, which waits for a program that it has started."""
+        project = Project(tmp_path / "my project")
+        project.pipelines(sleeps=SLEEPS)
+        with project.start("run", **BACKENDS["redis"]) as process:
+            assert eventually(lambda: any(each.name() == "sleep" for each in project.processes()))
+            yield project, process
+            process.kill()
+
+    def test_by_ctrl_c(self, running: tuple[Project, subprocess.Popen[str]]) -> None:
+        project, process = running
+        process.send_signal(signal.SIGINT)
+        said, _ = process.communicate()
+        assert process.returncode == 130
+        assert said.splitlines()[-1] == "Interrupted." and "Traceback" not in said
+        assert project.processes() == []
+
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+    def test_by_force(self, running: tuple[Project, subprocess.Popen[str]], number: signal.Signals) -> None:
+        project, process = running
+        process.send_signal(number)
+        assert eventually(lambda: project.processes() == [])

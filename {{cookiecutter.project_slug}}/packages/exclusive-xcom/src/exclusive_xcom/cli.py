@@ -1,0 +1,129 @@
+"""The `xcom` command: looks at XComs, and takes in the commands that other parts of the package offer.
+
+`probe` and `show` need only the engine and Airflow. Any installed distribution can add commands: by an entry
+point in the group `exclusive_xcom.commands` that names a function `add(app)`. A wing that has to set the
+environment up first does it in the app's callback; if it puts a function into `context.obj` that gives a
+context, `probe` runs inside of that.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import nullcontext
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from .console import SIGNS, Failed, Refused, console
+from .handle import human_size
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .inspection import Row
+
+COMMANDS = "exclusive_xcom.commands"  # the entry point group
+
+
+class Commands(TyperGroup):
+    """The commands. An error is told in its own words. Exit codes: 1 failed, 2 refused, 130 interrupted."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was given."""
+        try:
+            return super().invoke(ctx)
+        except Failed as error:
+            print(error, file=sys.stderr)
+            raise typer.Exit(error.exit_code) from None
+        except KeyboardInterrupt:
+            print("Interrupted.", file=sys.stderr)
+            raise typer.Exit(130) from None
+
+
+def main() -> None:
+    """Run a command, and end this process with its exit code."""
+    application()(prog_name="xcom")
+
+
+def application() -> typer.Typer:
+    """The app with all commands that are installed."""
+    app = typer.Typer(
+        cls=Commands,
+        help="What tasks hand to each other: look at it, and at the backend that keeps it.",
+        no_args_is_help=True,
+        add_completion=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        pretty_exceptions_enable=False,  # it would print the values of variables, and some are secret
+    )
+    for command in (probe, show):
+        app.command(rich_help_panel="XComs")(command)
+    for entry in entry_points(group=COMMANDS):
+        try:
+            entry.load()(app)
+        except ImportError as error:
+            print(f"The commands of {entry.value} are not there: {error}.", file=sys.stderr)
+    return app
+
+
+def probe(context: typer.Context) -> None:
+    """Try everything that a task will need of the XCom backend."""
+    out = console()
+    with (context.obj or nullcontext)():
+        from . import inspection
+
+        checks = inspection.probe()
+    for check in checks:
+        sign = SIGNS["success" if check.ok else "failed"]
+        out.print(f"{sign} {_plain(check.name)}: {_plain(check.detail)}", soft_wrap=True)
+    if not all(check.ok for check in checks):
+        raise typer.Exit(1)
+
+
+def show(
+    pipeline: Annotated[str, typer.Argument(metavar="PIPELINE", help="Its id.")],
+    run: Annotated[
+        str | None, typer.Argument(metavar="RUN", help="The run's id; the latest if left out.")
+    ] = None,
+) -> None:
+    """List the XComs of a run: kind, size, where they are kept."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from . import inspection
+
+    try:
+        run_id = run or inspection.latest_run(pipeline)
+        if run_id is None:
+            raise Refused(f"Airflow's database has no run of {pipeline!r}.")
+        _print_rows(run_id, inspection.xcoms(pipeline, run_id))
+    except SQLAlchemyError as error:
+        reason = str(error).strip().splitlines()[0]
+        advice = "`airflow db migrate` makes it, and in a project `xcom run`."
+        raise Failed(f"Airflow's database can't be read: {reason}. {advice}") from error
+
+
+def _print_rows(run_id: str, rows: Sequence[Row]) -> None:
+    from rich.table import Table
+
+    out = console()
+    out.print(f"Run {_plain(run_id)}", soft_wrap=True)
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for title in ("task", "key", "kind", "summary", "size", "kept in"):
+        table.add_column(title, overflow="fold", justify="right" if title == "size" else "left")
+    for row in rows:
+        task = row.task_id if row.map_index < 0 else f"{row.task_id}[{row.map_index}]"
+        size = "" if row.length is None else human_size(row.length)
+        table.add_row(*map(_plain, (task, row.key, row.kind, row.summary, size, row.where)))
+    out.print(table)
+
+
+def _plain(text: str) -> str:
+    """A text that rich prints as it is."""
+    from rich.markup import escape
+
+    return escape(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,181 @@
+"""The commands for Airflow on this machine: run the pipelines, start and end Airflow with its UI.
+
+Each command is a function below; what they do is in environment.py, services.py, runner.py, background.py
+and metadata.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..console import Failed, Refused, console
+from ..transfer import Transfer
+from . import environment, metadata, processes, report, services
+from .background import Background, State, free_port
+from .runner import PipelineEnd, Runner, TaskEnd
+
+ALONE = "Another `xcom run` is at work in this project. Wait until it is done."
+READY_TIMEOUT = 300  # seconds; two idle processors take twenty, busy ones many times that
+
+
+def activate(context: typer.Context) -> None:
+    """What comes before every command: in a project, its environment, and servers for who asks for them."""
+    if environment.activate():
+        context.obj = _stores
+
+
+# -- run ----------------------------------------------------------------------------------------------
+
+
+def run(
+    pipelines: Annotated[list[str] | None, typer.Argument(metavar="PIPELINE", help="Only these.")] = None,
+) -> None:
+    """Run every pipeline once and show what was handed over."""
+    folder, out = environment.project(), console()
+    home = _home()
+    if state := Background(home).find():
+        raise Refused(
+            "Airflow is up, and its scheduler would run the same tasks at the same time. Trigger pipelines "
+            f"in its UI, {state.url}, or end it first: `make down`."
+        )
+    started = time.monotonic()
+    with processes.lock(home / "run.lock", ALONE), _stores(), Runner(folder) as runner:
+        out.print("Starting Airflow")
+        found = runner.prepare()
+        names = _chosen(pipelines or [], found.pipelines)
+        out.print(f"Running {len(names)} pipeline{'' if len(names) == 1 else 's'}")
+        events = []
+        for event in runner.run(names):
+            events.append(event)
+            if isinstance(event, TaskEnd):
+                report.task_end(out, event)
+    out.print()
+    report.handed_over(out, report.gather(event for event in events if isinstance(event, Transfer)))
+    ends = [event for event in events if isinstance(event, PipelineEnd)]
+    failed = [end for end in ends if end.state != "success"]
+    broken = {} if pipelines else found.errors
+    if failed or broken:
+        out.print()
+        report.failures(out, [event for event in events if isinstance(event, TaskEnd)], failed)
+        report.broken(out, broken)
+    seconds = time.monotonic() - started
+    out.print(f"\n{len(ends) - len(failed)} of {len(ends)} pipelines succeeded in {seconds:.0f} s.")
+    if failed or broken:
+        raise typer.Exit(1)
+
+
+def _chosen(names: Sequence[str], pipelines: dict[str, str]) -> list[str]:
+    """The ids of the pipelines that were named, by id or by file; all of them, if none was."""
+    by_file = {Path(file).stem: dag_id for dag_id, file in pipelines.items()}
+    chosen = [name if name in pipelines else by_file.get(Path(name).stem, "") for name in names]
+    if "" in chosen:
+        unknown = names[chosen.index("")]
+        raise Refused(f"There is no pipeline {unknown!r} in dags/. There are: {', '.join(pipelines)}.")
+    return list(dict.fromkeys(chosen)) or list(pipelines)
+
+
+@contextlib.contextmanager
+def _stores() -> Iterator[None]:
+    """What the backend needs: that of the background Airflow while it runs, otherwise a server of our own."""
+    home = _home()
+    if up := Background(home).find():
+        os.environ.update(up.variables)
+        yield
+        return
+    if service := services.needed(os.environ):
+        print(f"Starting {service.server}, a server for development", flush=True)
+    with services.running(os.environ, home / "services") as variables:
+        os.environ.update(variables)
+        yield
+
+
+# -- up and down --------------------------------------------------------------------------------------
+
+
+def up(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Of the UI. 0: any that is free.")] = 8080,
+) -> None:
+    """Start Airflow with its UI in the background, on this machine only."""
+    environment.project()
+    background = Background(_home())
+    if state := background.find():
+        print("Airflow is up already.")
+        _tell(background, state)
+        return
+    port = free_port(port)
+    print("Preparing the database", flush=True)
+    with processes.lock(background.home / "run.lock", ALONE):
+        metadata.prepare()
+    print("Starting Airflow", flush=True)
+    state = background.start(port)
+    try:
+        _await(background, state)
+    except BaseException:
+        background.stop()
+        raise
+    _tell(background, state)
+
+
+def _await(background: Background, state: State) -> None:
+    """Wait until all parts of Airflow are well, and say so one by one."""
+    said: set[str] = set()
+    deadline = time.monotonic() + READY_TIMEOUT
+    while time.monotonic() < deadline:
+        health = background.health(state)
+        for part, well in health.items():
+            if well and part not in said:
+                said.add(part)
+                print(f"  ✓ {part.replace('_', ' ')}", flush=True)
+        if all(health.values()):
+            return
+        time.sleep(0.5)
+    missing = ", ".join(part for part, well in health.items() if not well)
+    raise Failed(
+        f"After {READY_TIMEOUT} s Airflow still has no {missing}. The logs are in {background.logs}."
+    )
+
+
+def _tell(background: Background, state: State) -> None:
+    print(f"\nAirflow: {state.url}  (from this machine only)")
+    if login := background.login():
+        print(f"User:    {login[0]}\nPassword: {login[1]}")
+    print("\nPipelines are switched on: they run when you trigger them, and by their schedules.")
+    print("`make down` ends everything.")
+
+
+def down() -> None:
+    """End what `up` started."""
+    environment.project()
+    ended = Background(_home()).stop()
+    print("Airflow has ended." if ended else "Airflow was not running.")
+
+
+# -- the rest -----------------------------------------------------------------------------------------
+
+
+def secrets() -> None:
+    """Write .env with fresh random secrets where they are missing."""
+    added = environment.write_secrets(environment.project())
+    print(f"Added to .env: {', '.join(added)}." if added else "All secrets are in .env already.")
+
+
+def airflow(context: typer.Context) -> None:
+    """Run Airflow's own command in this project's environment."""
+    with contextlib.suppress(environment.NotInProject):
+        environment.project()
+        if state := Background(_home()).find():
+            os.environ.update(state.variables)
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-m", "airflow", *context.args])
+
+
+def _home() -> Path:
+    return Path(os.environ["AIRFLOW_HOME"])

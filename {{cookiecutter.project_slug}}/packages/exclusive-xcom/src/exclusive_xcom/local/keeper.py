@@ -1,0 +1,85 @@
+"""The process that keeps Airflow running in the background, until it is told to end or a component ends.
+
+    python -m exclusive_xcom.local.keeper AIRFLOW_HOME PORT
+
+It leads a session of its own, in which it runs what the backend needs (services.py) and Airflow's four
+components. These are those of `airflow standalone`, which offers the logs of all tasks to the whole network
+(ports 8793 and 8794) and leaves processes behind when it is told to end.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from subprocess import Popen
+
+from ..console import Failed
+from . import processes, services
+from .background import END_TIMEOUT, Background, State
+
+COMPONENTS = {
+    "api-server": ("api-server",),
+    "scheduler": ("scheduler", "--skip-serve-logs"),
+    "dag-processor": ("dag-processor",),
+    "triggerer": ("triggerer", "--skip-serve-logs"),
+}
+
+
+def keep(background: Background, port: int) -> None:
+    """Run Airflow until SIGTERM. Raises `Failed` when something does not start, or a component ends."""
+    told_to_end = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: told_to_end.set())
+    this = os.getpid()
+    background.note(State(this, port))
+    try:
+        with services.running(os.environ, background.home / "services") as variables:
+            servers = processes.session(this)
+            try:
+                components = _start(background.logs, port, variables)
+                background.note(State(this, port, variables, ready=True))
+                while not told_to_end.wait(0.2):
+                    for name, process in components.items():
+                        if process.poll() is not None:
+                            log = background.logs / f"{name}.log"
+                            how, said = processes.how(process.returncode), processes.last_words(log)
+                            raise Failed(f"Airflow's {name} ended {how}: {said}. Its log is {log}.")
+            finally:  # the servers go last: a task may be writing its XCom
+                processes.end([each for each in processes.session(this) if each not in servers], END_TIMEOUT)
+    finally:
+        processes.end(processes.session(this), END_TIMEOUT)
+
+
+def _start(logs: Path, port: int, variables: dict[str, str]) -> dict[str, Popen[bytes]]:
+    url = f"http://127.0.0.1:{port}"
+    environment = {
+        **os.environ,
+        **variables,
+        "AIRFLOW__API__HOST": "127.0.0.1",
+        "AIRFLOW__API__PORT": str(port),
+        "AIRFLOW__API__BASE_URL": url,
+        "AIRFLOW__API__WORKERS": "1",
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
+        "PYTHONUNBUFFERED": "1",
+    }
+    airflow = [sys.executable, "-m", "airflow"]
+    return {
+        name: processes.start([*airflow, *arguments], logs / f"{name}.log", env=environment)
+        for name, arguments in COMPONENTS.items()
+    }
+
+
+def _main(home: Path, port: int) -> None:
+    os.umask(0o077)
+    background = Background(home)
+    try:
+        with processes.lock(background.lock, "Airflow runs in this project already."):
+            keep(background, port)
+    except Failed as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    _main(Path(sys.argv[1]), int(sys.argv[2]))
