@@ -1,0 +1,1 @@
+"""What tests need: contracts that codecs and stores have to keep, and fixtures to run pipelines."""
