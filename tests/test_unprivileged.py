@@ -1,4 +1,4 @@
-"""A project in the hands of somebody who is not root: everything else here may run as root, as CI often does."""
+"""A project in the hands of somebody who is not root: all other tests may run as root, as CI often does."""
 
 from __future__ import annotations
 
