@@ -95,7 +95,7 @@ class TestContainers(CodecContract):
     def test_arrays_are_used_in_place(self) -> None:
         payload = encode({"a": np.arange(1000), "b": "x", "c": np.arange(5, dtype="i1")})
         data = bytearray(data_of(payload))
-        found = codec_named("structured").decode(Stored(data), payload.meta, OPTIONS)
+        found = codec_named("structured", OPTIONS).decode(Stored(data), payload.meta, OPTIONS)
         assert np.shares_memory(found["a"], np.frombuffer(data, np.uint8))
 
     def test_the_temporary_file_goes_with_the_payload(self) -> None:

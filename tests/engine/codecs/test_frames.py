@@ -40,7 +40,7 @@ def _narrow_small_ones_too() -> Iterator[None]:
 
 def select(payload: Any, columns: list[str], stored: Stored | None = None) -> Any:
     """Some columns of a payload."""
-    codec: Any = codec_named(payload.codec)
+    codec: Any = codec_named(payload.codec, OPTIONS)
     return codec.select(stored or Stored(data_of(payload)), payload.meta, OPTIONS, columns)
 
 

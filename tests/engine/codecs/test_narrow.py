@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exclusive_xcom import errors
-from exclusive_xcom.codecs import _narrow, _tables
+from exclusive_xcom.codecs import _arrow_types, _ipc, _narrow
 
 ROWS = 16  # in a batch, of a column of floats
 
@@ -27,7 +27,7 @@ def _small_batches() -> Iterator[None]:
     """Batches of a few rows, narrowed however small they are."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_narrow, "WORTH", (0, 0))
-        patch.setattr(_tables, "_BATCH", 8 * ROWS)
+        patch.setattr(_arrow_types, "_BATCH", 8 * ROWS)
         yield
 
 
@@ -47,7 +47,7 @@ def comes_back(values: Any) -> bool:
 
 def test_what_is_narrowed(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = 100
-    monkeypatch.setattr(_tables, "_BATCH", 2**20)
+    monkeypatch.setattr(_arrow_types, "_BATCH", 2**20)
     value = {
         "bytes": np.arange(rows) - 50,
         "shorts": np.arange(rows) * 300,
@@ -130,18 +130,18 @@ def test_negative_zeros_come_back() -> None:
 
 
 def test_negative_zeros_of_chosen_columns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_tables, "_BATCH", 2**20)
+    monkeypatch.setattr(_arrow_types, "_BATCH", 2**20)
     value = pd.DataFrame({name: np.arange(4.0 * ROWS) for name in "abc"})
     value.iloc[ROWS, 2] = -0.0
     payload = encode(value)
-    found = _tables.Ipc(memoryview(data_of(payload)), OPTIONS).batches([2])
+    found = _ipc.Ipc(memoryview(data_of(payload)), OPTIONS).batches([2])
     column = np.concatenate([batch.column(0).to_numpy() for batch in found])
     assert column.tobytes() == value["c"].to_numpy().tobytes()
 
 
 @pytest.mark.parametrize("batch", [2**16, 2**20])
 def test_too_many_texts_come_late(batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_tables, "_BATCH", batch)
+    monkeypatch.setattr(_arrow_types, "_BATCH", batch)
     texts = ["a", "b"] * 2**14 + [str(n) for n in range(2**15)]
     table = pa.table({"a": texts, "b": ["x"] * len(texts)})
     assert decode(encode(table)).equals(table)
@@ -153,7 +153,7 @@ def test_numbers_that_grow_with_the_rows_get_room() -> None:
 
 
 def test_a_bomb_of_one_long_text_is_not_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_tables, "_BATCH", 2**27)
+    monkeypatch.setattr(_arrow_types, "_BATCH", 2**27)
     payload = encode(pa.table({"a": ["x" * 100_000] * 1000}))
     assert payload.length < 100_000
     with pytest.raises(errors.PayloadUnreadable, match="would take"):

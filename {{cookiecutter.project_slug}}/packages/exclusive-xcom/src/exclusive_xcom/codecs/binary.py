@@ -6,7 +6,7 @@ from typing import Any
 
 from ..errors import UnsupportedValue
 from . import Content, Options, Payload
-from ._common import check_decoded, check_encoded, count, readable
+from .common import check_decoded, check_encoded, count, readable
 
 
 class BinaryCodec:
@@ -23,7 +23,7 @@ class BinaryCodec:
         kind = type(value).__name__
         if type(value) not in (bytes, bytearray):
             raise UnsupportedValue(f"A {kind} would come back as bytes", "Return bytes(value).")
-        check_encoded(kind, len(value), options)
+        check_encoded(f"A {kind}", len(value), options)
         return Payload(
             codec=self.name,
             kind=kind,

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import UnsupportedValue
 from . import Content, Options, Payload
-from ._common import readable
+from .common import readable
 
 
 class FileCodec:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from ..errors import UnsupportedValue
-from . import Options, Payload, is_of
-from ._common import extent
-from ._tables import TableCodec, rows_per_batch, write
+from . import Options, is_of
+from .common import extent
+from ._tables import Table, TableCodec
 
 
 class PolarsCodec(TableCodec):
@@ -25,9 +26,11 @@ class PolarsCodec(TableCodec):
         """DataFrame and Series; LazyFrame and subclasses, which `encode` refuses."""
         return is_of(value, "polars", "DataFrame", "Series", "LazyFrame")
 
-    def encode(self, value: Any, options: Options) -> Payload:
-        """An IPC file or parquet. Raises `UnsupportedValue` for a dtype that would not come back exactly."""
+    def table(self, value: Any, options: Options) -> Table:
+        """As polars hands it over."""
         import polars as pl
+
+        from ._arrow_types import rows_per_batch
 
         shape = type(value).__name__
         if isinstance(value, pl.LazyFrame):
@@ -37,18 +40,17 @@ class PolarsCodec(TableCodec):
                 f"A {shape} would come back as polars' own class", "Return polars.DataFrame(value)."
             )
         frame = value if shape == "DataFrame" else value.to_frame()
-        size = int(frame.estimated_size())
         for name, dtype in frame.schema.items():
             if not _comes_back(frame.select(name).head(2)):
                 raise UnsupportedValue(
                     f"Column {name!r} has dtype {dtype}, which Arrow does not hold", "Cast it, or drop it."
                 )
         summary = extent(frame.height, frame.width if shape == "DataFrame" else None)
-        payload = Payload(self.name, f"polars {shape}", "", "", [], summary, meta={"shape": shape})
-        schema, step = _to_arrow(frame.clear()).schema, rows_per_batch(frame.height, size)
-        return write(payload, schema, frame.height, lambda: _batches(frame, schema, step), options)
+        schema, step = _to_arrow(frame.clear()).schema, rows_per_batch(frame.height, frame.estimated_size())
+        batches = partial(_batches, frame, schema, int(step))
+        return Table(f"polars {shape}", summary, shape, schema, frame.height, batches)
 
-    def value(self, schema: Any, batches: Iterator[Any], shape: str) -> Any:
+    def value(self, schema: Any, batches: Iterator[Any], shape: str, options: Options) -> Any:
         """The frame or series."""
         import polars as pl
         import pyarrow as pa

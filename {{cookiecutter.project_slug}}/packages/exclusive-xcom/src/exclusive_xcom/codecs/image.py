@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import PayloadUnreadable, UnsupportedValue
 from . import Content, Options, Payload, is_of
-from ._common import View, check_decoded, check_encoded, readable
+from .common import check_decoded, check_encoded, readable
 from ._tagged import tag, untag
 
 _PNG = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
@@ -80,11 +80,12 @@ class ImageCodec:
 
     def decode(self, content: Content, meta: dict[str, Any], options: Options) -> Any:
         """The image, loaded. Its size is checked before a pixel is decoded."""
+        import pyarrow as pa
         from PIL import Image
 
         with readable("image"):
             mode, size = meta["mode"], tuple(meta["size"])
-            found: Any = Image.open(View(content.buffer()), formats=["PNG", "TIFF"])  # type: ignore[arg-type]
+            found: Any = Image.open(pa.BufferReader(content.buffer()), formats=["PNG", "TIFF"])
             if found.mode != mode or found.size != size or found.info.get("compression", "raw") != "raw":
                 raise PayloadUnreadable(f"A {mode} image of {size} was pushed; the payload is another one")
             check_decoded(4 * math.prod(size), options)
@@ -126,7 +127,7 @@ def _check(image: Any, icc: bytes, options: Options) -> None:
         raise UnsupportedValue(
             "A colour profile of more than 1 MiB", "Take it out: image.info.pop('icc_profile')."
         )
-    check_encoded("image", 4 * math.prod(image.size), options)
+    check_encoded("An image", 4 * math.prod(image.size), options)
 
 
 def _is_worth_packing(image: Any) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import PayloadUnreadable, UnsupportedValue
 from . import Content, Options, Payload, is_of
-from ._common import check_decoded, check_encoded, readable
+from .common import check_decoded, check_encoded, readable
 
 _HEADER_LIMIT = 10_000  # bytes: numpy reads no longer ones
 
@@ -48,7 +48,7 @@ class NumpyCodec:
                 f"An array of dtype {dtype} holds Python objects, which would need pickle",
                 "Return value.tolist(), a data frame, or an array of numbers or fixed-width text.",
             )
-        check_encoded("numpy array", value.nbytes, options)
+        check_encoded("A numpy array", value.nbytes, options)
         if not (value.flags.c_contiguous or value.flags.f_contiguous):
             value = np.ascontiguousarray(value)
         # In Fortran order the transposed array is the memory as it lies; through uint8, since memoryview does
