@@ -21,8 +21,8 @@ from pyarrow import compute
 
 from ..errors import UnsupportedValue
 from ._arrow_types import memory
-from .common import THREADS
 from ._json import dumps, loads
+from .common import THREADS
 
 _WAS = b"xcom:was"  # in the metadata of a narrowed field: the type that its values had
 _NEGATIVE_ZEROS = b"xcom:negative zeros"  # beside a batch: the rows of -0.0, which decimals don't have

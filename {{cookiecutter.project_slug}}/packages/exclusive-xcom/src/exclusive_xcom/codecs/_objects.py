@@ -125,7 +125,8 @@ class _Dataclass:
 
     @staticmethod
     def take(value: Any, fields: Fields) -> Json:
-        cls, state = type(value), object.__getstate__(value) or {}
+        cls = type(value)
+        state: Any = object.__getstate__(value) or {}
         if isinstance(state, tuple):  # of a dict, and slots
             state = {**(state[0] or {}), **state[1]}
         held = _without_cached(cls, state)

@@ -212,8 +212,9 @@ def _plan_codes(categories: Any, options: Options, *, ordered: bool = False) -> 
     kept: Note = {"index": note, "ordered": ordered}
     if pa.types.is_dictionary(dictionary.type) or pa.types.is_nested(dictionary.type):
         kept["data"], dictionary = alone([dictionary]), pa.array(list(map(str, categories)))
+    # polars looks at the codes of missing values, too.
     return kept, lambda codes: pa.DictionaryArray.from_arrays(
-        pa.array(codes, mask=codes < 0), dictionary, ordered=ordered
+        pa.array(np.maximum(codes, 0), mask=codes < 0), dictionary, ordered=ordered
     )
 
 

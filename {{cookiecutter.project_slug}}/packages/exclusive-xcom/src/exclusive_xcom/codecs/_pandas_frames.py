@@ -12,7 +12,6 @@ import pyarrow as pa
 from ..errors import UnsupportedValue
 from . import Options
 from ._arrow_types import rows_per_batch
-from .common import check_decoded, check_encoded, extent, within
 from ._json import dumps, loads
 from ._pandas_columns import (
     Cut,
@@ -28,6 +27,7 @@ from ._pandas_columns import (
 )
 from ._tables import Table, check_columns
 from ._tagged import tag, untag
+from .common import check_decoded, check_encoded, extent, within
 
 _NOTES = b"xcom:pandas"  # where the file says how pandas had what it holds
 

@@ -16,9 +16,9 @@ from pyarrow import parquet
 from ..errors import PayloadUnreadable
 from . import Options
 from ._arrow_types import check_rows, memory, not_held, read_schema
-from .common import check_decoded
 from ._ipc import alone, from_alone
 from ._json import dumps, loads
+from .common import check_decoded
 
 _ROWS = 2**17  # rows decoded at a time: a group may repeat a long text any number of times
 _COLUMNS = b"xcom:columns"  # where the file keeps the exact Arrow schema, and categories in their order

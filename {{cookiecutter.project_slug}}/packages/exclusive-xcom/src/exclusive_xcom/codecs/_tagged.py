@@ -18,10 +18,10 @@ from typing import Any
 
 from ..errors import PayloadUnreadable, UnsupportedValue
 from . import OURS, Options, registry
-from .common import check_encoded
 from ._json import MAX_DEPTH, is_unicode, paused_gc
 from ._kinds import FACTORIES, kind_of, make
 from ._objects import OBJECTS, class_name, class_named
+from .common import check_encoded
 
 TAG = "$t"
 INLINE = 4096  # bytes that stay in the text, as base64; more become a part of a container
@@ -152,8 +152,8 @@ class Tagger:
         """An object of a class that the consumer may build."""
         for name, kind in OBJECTS.items():
             if kind.takes(value):
-                found = {TAG: name, "class": class_name(type(value), self._options)}
-                return found | kind.take(value, self._dict)
+                made = {TAG: name, "class": class_name(type(value), self._options)}
+                return {**made, **kind.take(value, self._dict)}
         raise unknown(value)
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from . import Options, is_of
-from .common import extent
 from ._tables import Table, TableCodec
+from .common import extent
 
 
 class ArrowCodec(TableCodec):

@@ -1,4 +1,4 @@
-"""What codecs share, a project's own too: one error for whatever hostile bytes provoke, the size limit, words."""
+"""What codecs share, a project's own too: one error for what can't be decoded, the size limit, words."""
 
 from __future__ import annotations
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from ..errors import UnsupportedValue
 from . import Options, is_of
-from .common import extent
 from ._tables import Table, TableCodec
+from .common import extent
 
 
 class PolarsCodec(TableCodec):

@@ -10,8 +10,8 @@ from typing import Any
 
 from ..errors import PayloadUnreadable, UnsupportedValue
 from . import Content, Options, Payload, is_of
-from .common import check_decoded, check_encoded, readable
 from ._tagged import tag, untag
+from .common import check_decoded, check_encoded, readable
 
 _PNG = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
 _TIFF = (*_PNG, "I", "F", "CMYK", "YCbCr", "LAB", "PA", "I;16B")

@@ -12,10 +12,10 @@ from typing import Any
 
 from ..errors import PayloadUnreadable, UnsupportedValue
 from . import Content, Options, Payload, codec_for, codec_named, kind_word
-from .common import THREADS, check_decoded, check_encoded, count, readable, within
 from ._container import pack, unpack
 from ._json import dumps, exact, loads, plain
 from ._tagged import Tagger, Untagger, untag
+from .common import THREADS, check_decoded, check_encoded, count, readable, within
 
 __all__ = ["CODEC", "plain"]
 
@@ -52,9 +52,10 @@ class StructuredCodec:
         check_encoded(f"A {kind}", len(text), options)
         sized = isinstance(value, (str, dict, list, tuple, set, frozenset))
         summary = count(len(value), "character" if isinstance(value, str) else "item") if sized else ""
-        packed, *written = _packed(text, options)
-        meta = {"form": form, "size": len(text), "zstd": packed}
-        payload = Payload(self.name, kind, *written, summary, meta)
+        body = _packed(text, options)
+        meta = {"form": form, "size": len(text), "zstd": body is not None}
+        suffix, media_type = (".json", "json") if body is None else (".json.zst", "zstd")
+        payload = Payload(self.name, kind, f"application/{media_type}", suffix, body or [text], summary, meta)
         if not parts:
             return payload
         files = any(isinstance(part.body, Path) for part in entries.values())
@@ -110,17 +111,16 @@ def _write(value: Any, options: Options) -> tuple[str, bytes, list[tuple[str, An
     return "container" if tagger.parts else "tagged", text, tagger.parts
 
 
-def _packed(text: bytes, options: Options) -> tuple[bool, str, str, list[bytes | memoryview]]:
-    """Whether text is compressed, and its media type, suffix and body."""
+def _packed(text: bytes, options: Options) -> list[memoryview] | None:
+    """The text compressed with zstd; None if it is to stay as it is."""
     if not options.compress or len(text) < _WORTH_PACKING:
-        return False, "application/json", ".json", [text]
+        return None
     import pyarrow as pa
 
     codec = pa.Codec("zstd", compression_level=1)
     pieces = [memoryview(text)[start : start + _PIECE] for start in range(0, len(text), _PIECE)]
     with ThreadPoolExecutor(THREADS, "xcom-zstd") as pool:  # a frame of zstd each; several are one file
-        packed = [memoryview(piece) for piece in pool.map(codec.compress, pieces)]
-    return True, "application/zstd", ".json.zst", packed
+        return [memoryview(piece) for piece in pool.map(codec.compress, pieces)]
 
 
 def _parse(content: Content, meta: dict[str, Any], options: Options) -> Any:

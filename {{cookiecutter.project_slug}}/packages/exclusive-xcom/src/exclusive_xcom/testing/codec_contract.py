@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
 import pytest
-from exclusive_xcom.testing.identical import identical
 
 from exclusive_xcom import errors, scratch
 from exclusive_xcom.codecs import Codec, Options, Payload, codec_for, codec_named
+from exclusive_xcom.testing.identical import identical
 
 OPTIONS = Options(class_allowed=lambda name: True, max_size=2**28)
 
