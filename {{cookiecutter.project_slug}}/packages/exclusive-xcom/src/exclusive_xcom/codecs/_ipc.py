@@ -10,6 +10,7 @@ import base64
 import io
 import struct
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from typing import Any
 
@@ -18,7 +19,7 @@ import pyarrow as pa
 from ..errors import BadOption, PayloadUnreadable
 from . import Options
 from ._arrow_types import check_rows, memory, read_schema
-from .common import check_decoded
+from .common import THREADS, check_decoded
 
 _MAGIC = b"ARROW1\0\0"
 
@@ -53,16 +54,16 @@ def write_packed(schema: Any, rows: int, batches: Callable[[], Iterator[Any]]) -
         ) from error
     found = batches()
     first = next(found)
-    found = chain([first], found)
-    with Narrowing(first, rows) as narrowing:
-        while narrowing:
+    found, narrowing = chain([first], found), Narrowing(first, rows)
+    with ThreadPoolExecutor(THREADS, "xcom-narrow") as pool:
+        while narrowing:  # at most twice: each column is tried with each batch
             out, narrowing.fits = io.BytesIO(), True
             with _writer(out, narrowing.schema(schema)) as writer:
                 for batch in found:
-                    narrowed, notes = narrowing.batch(batch)
+                    narrowed, notes = narrowing.batch(batch, pool)
                     if narrowing.fits:
                         writer.write_batch(narrowed, notes)
-            if narrowing.fits:  # at the second time at the latest: each column was tried with each batch
+            if narrowing.fits:
                 return out
             found = batches()
     return None

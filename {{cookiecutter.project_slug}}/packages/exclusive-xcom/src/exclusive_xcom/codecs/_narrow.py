@@ -12,8 +12,8 @@ sample is lost.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Self
+from concurrent.futures import Executor
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +22,6 @@ from pyarrow import compute
 from ..errors import UnsupportedValue
 from ._arrow_types import memory
 from ._json import dumps, loads
-from .common import THREADS
 
 _WAS = b"xcom:was"  # in the metadata of a narrowed field: the type that its values had
 _NEGATIVE_ZEROS = b"xcom:negative zeros"  # beside a batch: the rows of -0.0, which decimals don't have
@@ -47,7 +46,6 @@ class Narrowing:
     def __init__(self, first: Any, rows: int) -> None:
         self.fits = True
         self._kinds: dict[int, Any] = {}
-        self._pool = ThreadPoolExecutor(THREADS, "xcom-narrow")
         worth = len(first) >= max(1, WORTH[0]) and first.nbytes >= WORTH[1]
         for i, (field, column) in enumerate(zip(first.schema, first.columns, strict=True)):
             if _WAS in (field.metadata or {}):
@@ -63,12 +61,6 @@ class Narrowing:
     def __bool__(self) -> bool:
         return bool(self._kinds)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._pool.shutdown()
-
     def schema(self, schema: Any) -> Any:
         """The schema of the narrowed table."""
         fields = list(schema)
@@ -76,11 +68,11 @@ class Narrowing:
             fields[i] = fields[i].with_type(kind.stored).with_metadata({_WAS: str(fields[i].type)})
         return pa.schema(fields, schema.metadata)
 
-    def batch(self, batch: Any) -> tuple[Any, dict[bytes, bytes]]:
+    def batch(self, batch: Any, pool: Executor) -> tuple[Any, dict[bytes, bytes]]:
         """A batch, narrowed (see `fits`), and the notes that are to be written beside it."""
         columns, notes = list(batch.columns), {}
         kinds = dict(self._kinds)
-        narrowed = self._pool.map(lambda i: kinds[i].narrow(columns[i]), kinds)
+        narrowed = pool.map(lambda i: kinds[i].narrow(columns[i]), kinds)
         for i, found in zip(kinds, narrowed, strict=True):
             if found is None:
                 del self._kinds[i]

@@ -57,17 +57,14 @@ def _look_up(module: Any, qualified_name: str) -> Any:
 class _Enum:
     """By name; by value if it is a combination that has none."""
 
-    @staticmethod
-    def takes(value: Any) -> bool:
+    def takes(self, value: Any) -> bool:
         return isinstance(value, enum.Enum)
 
-    @staticmethod
-    def take(value: Any, fields: Fields) -> Json:
+    def take(self, value: Any, fields: Fields) -> Json:
         by_name = type(value).__members__.get(value.name) is value
         return {"v": value.name if by_name else value.value}
 
-    @staticmethod
-    def make(cls: Any, found: Json) -> Any:
+    def make(self, cls: Any, found: Json) -> Any:
         _expect(issubclass(cls, enum.Enum), cls)
         return cls.__members__[found["v"]] if found["v"] in cls.__members__ else cls(found["v"])
 
@@ -75,18 +72,15 @@ class _Enum:
 class _NamedTuple:
     """By its items."""
 
-    @staticmethod
-    def takes(value: Any) -> bool:
+    def takes(self, value: Any) -> bool:
         cls = type(value)
         is_one = isinstance(value, tuple) and cls.__bases__ == (tuple,) and hasattr(cls, "_fields")
         return is_one and object.__getstate__(value) is None
 
-    @staticmethod
-    def take(value: Any, fields: Fields) -> Json:
+    def take(self, value: Any, fields: Fields) -> Json:
         return {"v": list(fields(dict(zip(value._fields, value, strict=True))).values())}
 
-    @staticmethod
-    def make(cls: Any, found: Json) -> Any:
+    def make(self, cls: Any, found: Json) -> Any:
         _expect(issubclass(cls, tuple) and len(found["v"]) == len(cls._fields), cls)
         return tuple.__new__(cls, found["v"])
 
@@ -94,12 +88,10 @@ class _NamedTuple:
 class _Pydantic:
     """By its fields, which of them were set, and what it keeps beside them."""
 
-    @staticmethod
-    def takes(value: Any) -> bool:
+    def takes(self, value: Any) -> bool:
         return _is_pydantic(type(value))
 
-    @staticmethod
-    def take(value: Any, fields: Fields) -> Json:
+    def take(self, value: Any, fields: Fields) -> Json:
         made: Json = {"v": fields(_without_cached(type(value), vars(value)))}
         made["set"] = sorted(value.__pydantic_fields_set__)
         for name in ("extra", "private"):
@@ -107,8 +99,7 @@ class _Pydantic:
                 made[name] = fields(more)
         return made
 
-    @staticmethod
-    def make(cls: Any, found: Json) -> Any:
+    def make(self, cls: Any, found: Json) -> Any:
         _expect(_is_pydantic(cls), cls)
         parts = {f"__pydantic_{name}__": found.get(name) for name in ("extra", "private")}
         parts |= {"__dict__": found["v"], "__pydantic_fields_set__": set(found["set"])}
@@ -118,13 +109,11 @@ class _Pydantic:
 class _Dataclass:
     """By its fields, if these are all that it has."""
 
-    @staticmethod
-    def takes(value: Any) -> bool:
+    def takes(self, value: Any) -> bool:
         cls = type(value)  # not a dict, an exception, ...
         return dataclasses.is_dataclass(cls) and cls.__new__ is object.__new__
 
-    @staticmethod
-    def take(value: Any, fields: Fields) -> Json:
+    def take(self, value: Any, fields: Fields) -> Json:
         cls = type(value)
         state: Any = object.__getstate__(value) or {}
         if isinstance(state, tuple):  # of a dict, and slots
@@ -139,16 +128,15 @@ class _Dataclass:
             )
         return {"v": fields(held)}
 
-    @staticmethod
-    def make(cls: Any, found: Json) -> Any:
+    def make(self, cls: Any, found: Json) -> Any:
         return _assembled(cls, found["v"], {field.name for field in dataclasses.fields(cls)})
 
 
 OBJECTS: dict[str, Any] = {
-    "enum": _Enum,
-    "namedtuple": _NamedTuple,
-    "pydantic": _Pydantic,
-    "dataclass": _Dataclass,
+    "enum": _Enum(),
+    "namedtuple": _NamedTuple(),
+    "pydantic": _Pydantic(),
+    "dataclass": _Dataclass(),
 }
 
 

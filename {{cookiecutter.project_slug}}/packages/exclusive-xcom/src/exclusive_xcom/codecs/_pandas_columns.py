@@ -79,8 +79,7 @@ _OBJECTS = {str: pa.large_string(), bytes: pa.large_binary(), dt.date: pa.date32
 class _Dense:
     """Numbers, booleans and moments of numpy's dtypes, and moments in a time zone."""
 
-    @staticmethod
-    def plan(values: Any, options: Options) -> Plan | None:
+    def plan(self, values: Any, options: Options) -> Plan | None:
         dtype = values.dtype
         if isinstance(dtype, pd.DatetimeTZDtype):
             name = getattr(dtype.tz, "key", None) or getattr(dtype.tz, "zone", None) or "UTC"
@@ -92,8 +91,7 @@ class _Dense:
         native = dtype.newbyteorder("=")
         return {"dense": dtype.str}, lambda v: pa.array(v.astype(native, copy=False))
 
-    @staticmethod
-    def restore(note: Note, found: Any, options: Options) -> Any:
+    def restore(self, note: Note, found: Any, options: Options) -> Any:
         if "tz" not in note:
             return found
         tz = untag(note["tz"], options)
@@ -103,15 +101,13 @@ class _Dense:
 class _Categories:
     """Categories, as Arrow's dictionaries."""
 
-    @staticmethod
-    def plan(values: Any, options: Options) -> Plan | None:
+    def plan(self, values: Any, options: Options) -> Plan | None:
         if not isinstance(values.dtype, pd.CategoricalDtype):
             return None
         note, cut = _plan_codes(values.categories, options, ordered=bool(values.ordered))
         return note, lambda v: cut(v.codes)
 
-    @staticmethod
-    def restore(note: Note, found: Any, options: Options) -> Any:
+    def restore(self, note: Note, found: Any, options: Options) -> Any:
         codes, categories = _restore_codes(note, found, options)
         return pd.Categorical.from_codes(codes, categories=categories, ordered=note["ordered"])
 
@@ -119,15 +115,13 @@ class _Categories:
 class _Extension:
     """pandas' own dtypes."""
 
-    @staticmethod
-    def plan(values: Any, options: Options) -> Plan | None:
+    def plan(self, values: Any, options: Options) -> Plan | None:
         name = type(values.dtype).__name__
         if name not in _DTYPES:
             return None
         return {"dtype": name, "args": tag(_DTYPES[name](values.dtype), options)}, _to_arrow
 
-    @staticmethod
-    def restore(note: Note, found: Any, options: Options) -> Any:
+    def restore(self, note: Note, found: Any, options: Options) -> Any:
         whole, name = pa.chunked_array(found), note["dtype"]
         if name not in _DTYPES:
             raise ValueError(f"no dtype {name!r}")
@@ -145,8 +139,7 @@ def _to_arrow(values: Any) -> Any:
 class _Objects:
     """Objects that are all text, bytes, dates or booleans, with one kind of missing value."""
 
-    @staticmethod
-    def plan(values: Any, options: Options) -> Plan | None:
+    def plan(self, values: Any, options: Options) -> Plan | None:
         if values.dtype != object:
             return None
         kinds = set(map(type, values))
@@ -160,8 +153,7 @@ class _Objects:
         note = {"missing": absent[missing[0]] if missing else "None"}
         return note, lambda v: pa.array(v, kind, from_pandas=True)
 
-    @staticmethod
-    def restore(note: Note, found: Any, options: Options) -> Any:
+    def restore(self, note: Note, found: Any, options: Options) -> Any:
         cells = [cell for array in found for cell in array.to_pylist()]
         made = np.fromiter(cells, object, len(cells))
         if note["missing"] != "None":
@@ -172,8 +164,7 @@ class _Objects:
 class _Json:
     """What Arrow has no type for, mixed objects and complex numbers: each cell as JSON text."""
 
-    @staticmethod
-    def plan(values: Any, options: Options) -> Plan | None:
+    def plan(self, values: Any, options: Options) -> Plan | None:
         dtype = values.dtype
         if not isinstance(dtype, np.dtype) or dtype.kind not in "Oc" or dtype.itemsize > 16:
             return None
@@ -181,19 +172,18 @@ class _Json:
             list(map(dumps, tag(v.tolist(), options))), pa.large_string()
         )
 
-    @staticmethod
-    def restore(note: Note, found: Any, options: Options) -> Any:
+    def restore(self, note: Note, found: Any, options: Options) -> Any:
         cells = [cell for array in found for cell in array.to_pylist()]
         made = untag(loads(f"[{','.join(cells)}]".encode()), options)
         return np.fromiter(made, object, len(cells)).astype(note["dtype"], copy=False)
 
 
 _KINDS: dict[str, Any] = {  # in the order in which they are asked
-    "dense": _Dense,
-    "category": _Categories,
-    "extension": _Extension,
-    "objects": _Objects,
-    "json": _Json,
+    "dense": _Dense(),
+    "category": _Categories(),
+    "extension": _Extension(),
+    "objects": _Objects(),
+    "json": _Json(),
 }
 
 
