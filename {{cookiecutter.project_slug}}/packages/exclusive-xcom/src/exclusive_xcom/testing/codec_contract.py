@@ -1,7 +1,14 @@
 """What every codec must do: a test class that each codec's tests inherit from.
 
 A subclass names its codec, values that must come back exactly, and values that must be refused. Nothing
-here knows which codec it tests.
+here knows which codec it tests: it may be one of a project's own.
+
+    class TestTrack(CodecContract):
+        codec = "track"
+        modules = ("my_project.tracks",)  # as in AIRFLOW__XCOM__CODECS
+        values = {"melody": lambda: Track(["c", "d", "e"]), "silence": lambda: Track([])}
+        refused = {"two lines": (lambda: Track(["a\\nb"]), "two notes")}
+        fuzz = "melody"
 """
 
 from __future__ import annotations
@@ -120,21 +127,26 @@ class CodecContract:
             metafunc.parametrize("options", choices, ids=self.formats)
 
     def test_a_value_comes_back_exactly(self, value: Callable[[], Any], options: Options) -> None:
+        """In everything that a consumer could notice."""
         payload = encode(value(), options)
         assert payload.codec == self.codec
         assert identical(decode(payload, options=options), value())
 
     def test_a_payload_says_what_it_is(self, value: Callable[[], Any], options: Options) -> None:
+        """To people, to other programs and to the store; its notes are short JSON."""
         payload = encode(value(), options)
-        assert payload.kind and "/" in payload.media_type
+        assert payload.kind
+        assert "/" in payload.media_type
         assert payload.suffix[:1] in ("", ".")
         assert payload.length == len(data_of(payload))
         assert len(json.dumps(payload.meta)) < 4096
 
     def test_the_same_value_gives_the_same_bytes(self, value: Callable[[], Any], options: Options) -> None:
+        """No clock and no chance is in them."""
         assert data_of(encode(value(), options)) == data_of(encode(value(), options))
 
     def test_what_would_change_is_refused(self, refusal: tuple[Callable[[], Any], str]) -> None:
+        """With advice, when it is pushed."""
         make, word = refusal
         with pytest.raises(errors.UnsupportedValue) as caught:
             encode(make(), replace(OPTIONS, codecs=self.modules))
@@ -142,6 +154,7 @@ class CodecContract:
         assert caught.value.advice.endswith(".")
 
     def test_damaged_bytes_are_an_error_or_a_value(self, options: Options) -> None:
+        """Never another exception, a crash or a hang."""
         payload = encode(self.values[self.fuzz](), options)
         for data in damaged(data_of(payload), 150):
             try:
@@ -150,6 +163,7 @@ class CodecContract:
                 continue
 
     def test_forged_notes_are_an_error_or_a_value(self, options: Options) -> None:
+        """The same of what stands in the row."""
         payload = encode(self.values[self.fuzz](), options)
         data = data_of(payload)
         for name in payload.meta:
@@ -163,6 +177,7 @@ class CodecContract:
                 decode(replace(payload, meta=rest), data, options)
 
     def test_what_is_too_large_is_refused_on_both_sides(self, options: Options) -> None:
+        """With the setting that is the limit."""
         value = self.values[self.fuzz]()
         payload = encode(value, options)
         with pytest.raises(errors.ValueTooLarge, match="MAX_DECODED_SIZE"):
@@ -171,5 +186,7 @@ class CodecContract:
             decode(payload, options=replace(options, max_size=10))
 
     def test_the_codec_is_found_by_its_name(self) -> None:
+        """As a reference has it."""
         codec = codec_named(self.codec, replace(OPTIONS, codecs=self.modules))
-        assert codec.name == self.codec and isinstance(codec, Codec)
+        assert codec.name == self.codec
+        assert isinstance(codec, Codec)
