@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterable
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pydantic import BaseModel
 
@@ -27,7 +27,7 @@ def identical(one: Any, other: Any) -> bool:
 def _same(one: Any, other: Any, where: str) -> None:
     cls: Any = type(one)
     assert cls is type(other), f"{where}: {cls} is not {type(other)}"
-    kind = f"{cls.__module__}.{cls.__name__}"
+    kind, own = f"{cls.__module__}.{cls.__name__}", cast("Any", cls.__repr__)
     if is_of(one, "numpy", "generic"):
         _equal((one.dtype, one.tobytes()), (other.dtype, other.tobytes()), where)
     elif isinstance(one, float):
@@ -80,7 +80,7 @@ def _same(one: Any, other: Any, where: str) -> None:
         _all(one, other, where)
     elif cls is int:
         assert one == other, f"{where}: other number"  # which may have too many digits for a text
-    elif cls.__repr__ is object.__repr__:
+    elif own is object.__repr__:
         _equal(one, other, where)
     else:
         _equal(repr(one), repr(other), where)
