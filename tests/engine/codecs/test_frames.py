@@ -617,6 +617,22 @@ def test_a_bomb_of_repeated_rows_is_not_unpacked() -> None:
         decode(payload, options=replace(OPTIONS, max_size=20 * 2**20))
 
 
+def test_many_long_categories_come_back_from_parquet() -> None:
+    words = [f"{n:x}" * 9 for n in range(60_000)]
+    value = pd.Series(pd.Categorical(words[::-1] * 2, words + ["unused"], ordered=True))
+    options = replace(OPTIONS, frame_format="parquet")
+    assert identical(decode(encode(value, options)), value)
+
+
+def test_a_bomb_of_one_category_is_not_unpacked() -> None:
+    table = pa.table({"a": pa.array(["x" * 100_000]).dictionary_encode().take(pa.array([0] * 100_000))})
+    for form in ALL:
+        found = decode(
+            encode(table, replace(OPTIONS, frame_format=form)), options=replace(OPTIONS, max_size=2**21)
+        )
+        assert found.equals(table)
+
+
 def test_text_that_hides_the_schema_of_parquet_is_refused() -> None:
     value = pa.table({"a": ["ARROW:schema"]})
     assert decode(encode(value)).equals(value)

@@ -29,8 +29,8 @@ def write_parquet(schema: Any, batches: Iterator[Any]) -> tuple[io.BytesIO, str]
     """A file of record batches, and the digest of its footer.
 
     What parquet has no type for is written as something that other tools read, with a note of how it was.
-    Categories become their values; the categories themselves, in order and with those that are not used, go
-    into the file's metadata, where each value must be found again.
+    Categories that are no text become their values. The categories themselves, in order and with those that
+    are not used, go into the file's metadata, where each value must be found again.
     """
     if len(set(schema.names)) < len(schema):
         raise not_held("parquet", "two columns have the same name")
@@ -42,7 +42,8 @@ def write_parquet(schema: Any, batches: Iterator[Any]) -> tuple[io.BytesIO, str]
             found = pa.compute.index_in(values, value_set=values).to_pylist()
             if values.null_count or found != list(range(len(values))):
                 raise pa.ArrowInvalid(f"the categories of column {field.name!r} are not distinct")
-            fields[i] = field.with_type(values.type)
+            if not _is_text(values.type):
+                fields[i] = field.with_type(values.type)
     kept = {str(i): alone([values]) for i, values in dictionaries.items()}
     notes = {"schema": base64.b64encode(schema.serialize()).decode(), "dictionaries": kept}
     with parquet.ParquetWriter(
@@ -51,10 +52,11 @@ def write_parquet(schema: Any, batches: Iterator[Any]) -> tuple[io.BytesIO, str]
         compression="zstd",
         compression_level=1,
         write_page_checksum=True,
-        use_dictionary=[name for name in schema.names if _repeats(first.column(name))],
+        use_dictionary=[f.name for f in fields if pa.types.is_dictionary(f.type) or _repeats(first[f.name])],
     ) as writer:
         for batch in chain([first], batches):
-            columns = [c.dictionary_decode() if i in dictionaries else c for i, c in enumerate(batch.columns)]
+            pairs = zip(fields, batch.columns, strict=True)
+            columns = [c if c.type == field.type else c.dictionary_decode() for field, c in pairs]
             # write_table, because write_batch would keep up to a million rows in memory.
             group = pa.Table.from_arrays(columns, schema=writer.schema)
             writer.write_table(group, row_group_size=max(1, group.num_rows))
@@ -63,6 +65,10 @@ def write_parquet(schema: Any, batches: Iterator[Any]) -> tuple[io.BytesIO, str]
     if footer.count(_SCHEMA) != 1:  # the reader could not tell which one it is
         raise not_held("parquet", f"a label or value in it is {_SCHEMA.decode()!r}")
     return out, hashlib.sha256(footer).hexdigest()
+
+
+def _is_text(kind: Any) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _repeats(column: Any) -> bool:
@@ -123,7 +129,10 @@ class Parquet:
             column = column.combine_chunks()
         if dictionary is None:
             return column if column.type == kind else column.cast(kind)
+        if coded := pa.types.is_dictionary(column.type):  # not decoded: a long text may repeat
+            indices, column = column.indices, column.dictionary
         codes = pa.compute.index_in(column.cast(dictionary.type), value_set=dictionary).cast(kind.index_type)
+        codes = codes.take(indices) if coded else codes
         return pa.DictionaryArray.from_arrays(codes, dictionary, ordered=kind.ordered)
 
 
