@@ -619,7 +619,7 @@ def test_a_bomb_of_repeated_rows_is_not_unpacked() -> None:
 
 def test_many_long_categories_come_back_from_parquet() -> None:
     words = [f"{n:x}" * 9 for n in range(60_000)]
-    value = pd.Series(pd.Categorical(words[::-1] * 2, words + ["unused"], ordered=True))
+    value = pd.Series(pd.Categorical(words[::-1] * 2, [*words, "unused"], ordered=True))
     options = replace(OPTIONS, frame_format="parquet")
     assert identical(decode(encode(value, options)), value)
 

@@ -55,6 +55,8 @@ OWN = replace(OPTIONS, codecs=(__name__,))
 
 
 class TestTrack(CodecContract):
+    """What a project writes to test it."""
+
     codec = "track"
     modules = (__name__,)
     fuzz = "melody"
