@@ -2,9 +2,8 @@
 
 A codec turns one kind of value into bytes (or a file) and back, exactly. It knows neither stores nor
 Airflow. It is an object called `CODEC` in a module: ours are the modules of this folder that `OURS` lists,
-a project's own are modules anywhere in its package that the setting AIRFLOW__XCOM__CODECS names. Codec
-modules import their library inside their functions: Airflow imports this package in every component, where
-pandas has no business.
+which are imported when they are needed; a project's own are modules anywhere in its package that the setting
+AIRFLOW__XCOM__CODECS names, which import a heavy library inside their functions.
 """
 
 from __future__ import annotations
@@ -23,8 +22,18 @@ from ..errors import BadOption, UnknownCodec
 CHUNK = 8 * 2**20  # bytes handed on at a time: large enough to be fast, small enough for constant memory
 FRAME_FORMATS = ("arrow", "packed", "parquet")  # as `Options.frame_format` explains them
 
-# Our own, each called as its module is, in the order in which they are asked: the last accepts what is left.
-OURS = ("arrow", "binary", "file", "frame_pandas", "frame_polars", "image", "numpy_array", "structured")
+# Our own, in modules of their names, each with the classes whose objects it carries, in the order in which
+# they are asked. That needs none of the libraries: a module is imported once there is a value or payload of it.
+OURS: dict[str, tuple[str, ...]] = {
+    "arrow": ("pyarrow", "Table", "RecordBatch", "ChunkedArray", "Array"),
+    "binary": ("builtins", "bytes", "bytearray", "memoryview"),
+    "file": ("pathlib", "PurePath"),
+    "frame_pandas": ("pandas", "DataFrame", "Series", "Index"),
+    "frame_polars": ("polars", "DataFrame", "Series", "LazyFrame"),
+    "image": ("PIL.Image", "Image"),
+    "numpy_array": ("numpy", "ndarray"),
+    "structured": ("builtins", "object"),
+}
 
 
 @dataclass(frozen=True)
@@ -168,21 +177,30 @@ def kind_word(value: Any) -> str:
     return {"str": "text", "int": "number", "float": "number", "NoneType": "nothing"}.get(kind, kind)
 
 
+class OurCodec:
+    """What our codecs have in common."""
+
+    name: str
+
+    def accepts(self, value: Any) -> bool:
+        """Objects of the classes in `OURS`, and of their subclasses, which `encode` may refuse."""
+        return is_of(value, *OURS[self.name])
+
+
 @functools.cache
-def registry(modules: tuple[str, ...] = ()) -> dict[str, Codec]:
-    """All codecs by name, in the order in which they are asked: those of a project's modules, then ours.
+def own_codecs(modules: tuple[str, ...]) -> dict[str, Codec]:
+    """A project's codecs by name.
 
     Raises:
         BadOption: one of the modules is no codec, or has the name of another.
     """
-    found = {name: cast("Codec", importlib.import_module(f".{name}", __name__).CODEC) for name in OURS}
-    own: dict[str, Codec] = {}
+    found: dict[str, Codec] = {}
     for module in dict.fromkeys(modules):
         codec = _own(module)
-        if codec.name in found or codec.name in own:
+        if codec.name in found or codec.name in OURS:
             raise _no_codec(module, f"has the name of another codec, {codec.name!r}")
-        own[codec.name] = codec
-    return own | found
+        found[codec.name] = codec
+    return found
 
 
 def _own(module: str) -> Codec:
@@ -208,22 +226,40 @@ def _no_codec(module: str, trouble: str) -> BadOption:
 
 
 def codec_for(value: Any, options: Options) -> Codec:
-    """The codec that carries `value`. What no codec can carry, the last one explains. Raises `BadOption`."""
-    return next(codec for codec in registry(options.codecs).values() if codec.accepts(value))
+    """The codec that carries `value`: a project's own, or one of ours; what none carries, the last refuses.
+
+    Raises:
+        BadOption: see `own_codecs`.
+    """
+    for codec in own_codecs(options.codecs).values():
+        if codec.accepts(value):
+            return codec
+    return _ours(next(name for name, classes in OURS.items() if is_of(value, *classes)))
 
 
 def codec_named(name: str, options: Options) -> Codec:
     """The codec that wrote a payload.
 
     Raises:
-        UnknownCodec: this project does not have it.
-        BadOption: see `registry`.
+        UnknownCodec: this project does not have it, or not its library.
+        BadOption: see `own_codecs`.
     """
-    known = registry(options.codecs)
-    if name not in known:
+    own = own_codecs(options.codecs)
+    if name in own:
+        return own[name]
+    by = f"The payload was written by codec {name!r}, which "
+    if name not in OURS:
         raise UnknownCodec(
-            f"The payload was written by codec {name!r}, which this project does not have",
-            f"Known codecs: {', '.join(known)}. Name its module in AIRFLOW__XCOM__CODECS, or run the task "
-            "again.",
+            f"{by}this project does not have",
+            f"Known codecs: {', '.join([*own, *OURS])}. Name its module in AIRFLOW__XCOM__CODECS, or run the "
+            "task again.",
         )
-    return known[name]
+    try:
+        return _ours(name)
+    except ImportError as error:
+        advice = "Install the library where this task runs, as it is where the value was pushed."
+        raise UnknownCodec(f"{by}can't be loaded here ({error})", advice) from error
+
+
+def _ours(name: str) -> Codec:
+    return cast("Codec", importlib.import_module(f".{name}", __name__).CODEC)

@@ -9,15 +9,15 @@ import io
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pyarrow as pa
 
 from ..errors import PayloadUnreadable, UnsupportedValue
-from . import Content, Options, Payload
+from . import Content, Options, OurCodec, Payload
+from ._arrow_types import check_field, memory, not_held
+from ._ipc import Ipc, write_ipc, write_packed
 from .common import check_encoded, readable
-
-if TYPE_CHECKING:
-    from ._ipc import Ipc
-    from ._parquet import Parquet
 
 _MEDIA_TYPES = {"arrow": "application/vnd.apache.arrow.file", "parquet": "application/vnd.apache.parquet"}
 
@@ -43,15 +43,13 @@ class Table:
     batches: Callable[[], Iterable[Any]]
 
 
-class TableCodec(ABC):
+class TableCodec(OurCodec, ABC):
     """Carries values that have the columns of an Arrow table.
 
     Attributes:
-        name: of the codec.
-        what: of its values, for a person's eyes.
+        what: of the codec's values, for a person's eyes.
     """
 
-    name: str
     what: str
 
     @abstractmethod
@@ -89,10 +87,8 @@ class TableCodec(ABC):
             reader = content.reader() if meta["format"] == "parquet" else None
             return self.choose(_open(content, meta, options, reader), meta["shape"], columns, options)
 
-    def choose(self, found: Ipc | Parquet, shape: str, columns: Sequence[str], options: Options) -> Any:
+    def choose(self, found: Any, shape: str, columns: Sequence[str], options: Options) -> Any:
         """Some columns of what is found in a payload."""
-        import pyarrow as pa
-
         names = found.schema.names if shape in ("DataFrame", "Table", "RecordBatch") else []
         check_columns(columns, names)
         fields = sorted({names.index(column) for column in columns})
@@ -111,12 +107,6 @@ def check_columns(wanted: Sequence[str], names: Any) -> None:
 def _write(table: Table, options: Options) -> tuple[io.BytesIO, dict[str, Any]]:
     """A file, and what its reader has to know. Raises `UnsupportedValue` if the format does not hold one of
     the types exactly."""
-    import pyarrow as pa
-
-    from ._arrow_types import check_field, memory, not_held
-    from ._ipc import write_ipc, write_packed
-    from ._parquet import write_parquet
-
     form = options.frame_format if len(table.schema) else "arrow"  # parquet has no rows without columns
     for field in table.schema:
         check_field(field, form)
@@ -131,6 +121,8 @@ def _write(table: Table, options: Options) -> tuple[io.BytesIO, dict[str, Any]]:
 
     try:
         if form == "parquet":
+            from ._parquet import write_parquet
+
             out, footer = write_parquet(table.schema, checked())
             return out, {"format": form, "footer": footer}
         if form == "packed" and (packed := write_packed(table.schema, table.rows, checked)) is not None:
@@ -140,17 +132,12 @@ def _write(table: Table, options: Options) -> tuple[io.BytesIO, dict[str, Any]]:
         raise not_held(form, str(error)) from error
 
 
-def _open(content: Content, meta: dict[str, Any], options: Options, reader: Any = None) -> Ipc | Parquet:
+def _open(content: Content, meta: dict[str, Any], options: Options, reader: Any = None) -> Any:
     """The table in a payload; `reader` gives the ranges of a parquet file, if there is one.
 
     Raises:
         PayloadUnreadable: it is damaged or too large. Other exceptions are for `readable` to turn into that.
     """
-    import pyarrow as pa
-
-    from ._ipc import Ipc
-    from ._parquet import Parquet
-
     form, rows = meta["format"], meta["rows"]
     if form in ("arrow", "packed"):
         return Ipc(content.buffer(), options, rows, packed=form == "packed")
@@ -159,5 +146,7 @@ def _open(content: Content, meta: dict[str, Any], options: Options, reader: Any 
             f"The table was written in the form {form!r}, which this release does not know",
             "Read it with the release that wrote it, or run the task that pushed it again.",
         )
+    from ._parquet import Parquet
+
     source = pa.PythonFile(reader, mode="r") if reader else pa.BufferReader(content.buffer())
     return Parquet(source, meta["footer"], options, rows)

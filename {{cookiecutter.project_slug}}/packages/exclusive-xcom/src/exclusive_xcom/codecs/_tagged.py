@@ -17,7 +17,7 @@ from itertools import count
 from typing import Any
 
 from ..errors import PayloadUnreadable, UnsupportedValue
-from . import OURS, Options, registry
+from . import Options, codec_for, own_codecs
 from ._json import MAX_DEPTH, is_unicode, paused_gc
 from ._kinds import FACTORIES, kind_of, make
 from ._objects import OBJECTS, class_name, class_named
@@ -45,9 +45,7 @@ class Tagger:
         self.parts: list[tuple[str, Any]] = []
         self._parts_allowed = parts
         self._options = options
-        known = registry(options.codecs)
-        self._codecs = [codec for name, codec in known.items() if name != "structured"]
-        self._own_codecs = [codec for codec in self._codecs if parts and codec.name not in OURS]
+        self._own_codecs = list(own_codecs(options.codecs).values()) if parts else []
         self._path: list[Any] = []
         self._open: set[int] = set()
         self._done: dict[int, tuple[Any, Any, int]] = {}  # by id: container, its JSON, the items in it
@@ -87,7 +85,7 @@ class Tagger:
             return {TAG: tag, "v": [*map(self._any, found)] if type(found) is list else found}
         if isinstance(value, enum.Enum):
             return self._object(value)
-        carried = any(codec.accepts(value) for codec in self._codecs)
+        carried = codec_for(value, self._options).name != "structured"
         return self._once(value, self._part if carried else self._object)
 
     def _once(self, value: Any, turn: Callable[[Any], Any]) -> Any:

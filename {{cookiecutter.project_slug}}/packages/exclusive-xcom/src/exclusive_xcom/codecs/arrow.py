@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from . import Options, is_of
+import pyarrow as pa
+
+from . import Options
+from ._arrow_types import has_views, rows_per_batch
 from ._tables import Table, TableCodec
 from .common import extent
 
@@ -20,16 +23,8 @@ class ArrowCodec(TableCodec):
     name = "arrow"
     what = "Arrow table"
 
-    def accepts(self, value: Any) -> bool:
-        """Table, RecordBatch, ChunkedArray and Array."""
-        return is_of(value, "pyarrow", "Table", "RecordBatch", "ChunkedArray", "Array")
-
     def table(self, value: Any, options: Options) -> Table:
         """A table; of one column, if it is an array."""
-        import pyarrow as pa
-
-        from ._arrow_types import has_views, rows_per_batch
-
         kinds = (pa.Table, pa.RecordBatch, pa.ChunkedArray, pa.Array)
         shape = next(kind.__name__ for kind in kinds if isinstance(value, kind))
         table = value
@@ -46,8 +41,6 @@ class ArrowCodec(TableCodec):
 
     def value(self, schema: Any, batches: Iterator[Any], shape: str, options: Options) -> Any:
         """What was pushed, in one chunk or several."""
-        import pyarrow as pa
-
         table = pa.Table.from_batches(batches, schema)
         if shape == "Table":
             return table

@@ -5,18 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import UnsupportedValue
-from . import Content, Options, Payload
+from . import Content, Options, OurCodec, Payload
 from .common import check_decoded, check_encoded, count, readable
 
 
-class BinaryCodec:
+class BinaryCodec(OurCodec):
     """The payload is the value's own memory. A store may do with it what it likes: it is not copied."""
 
     name = "binary"
-
-    def accepts(self, value: Any) -> bool:
-        """bytes, bytearray, memoryview and their subclasses; `encode` refuses those that would change."""
-        return isinstance(value, (bytes, bytearray, memoryview))
 
     def encode(self, value: Any, options: Options) -> Payload:
         """The bytes. Raises `UnsupportedValue` for a memoryview or a subclass of bytes."""

@@ -6,8 +6,12 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
+import polars as pl
+import pyarrow as pa
+
 from ..errors import UnsupportedValue
-from . import Options, is_of
+from . import Options
+from ._arrow_types import rows_per_batch
 from ._tables import Table, TableCodec
 from .common import extent
 
@@ -22,16 +26,8 @@ class PolarsCodec(TableCodec):
     name = "frame_polars"
     what = "polars frame"
 
-    def accepts(self, value: Any) -> bool:
-        """DataFrame and Series; LazyFrame and subclasses, which `encode` refuses."""
-        return is_of(value, "polars", "DataFrame", "Series", "LazyFrame")
-
     def table(self, value: Any, options: Options) -> Table:
         """As polars hands it over."""
-        import polars as pl
-
-        from ._arrow_types import rows_per_batch
-
         shape = type(value).__name__
         if isinstance(value, pl.LazyFrame):
             raise UnsupportedValue("A polars LazyFrame is a plan, not data", "Return frame.collect().")
@@ -52,9 +48,6 @@ class PolarsCodec(TableCodec):
 
     def value(self, schema: Any, batches: Iterator[Any], shape: str, options: Options) -> Any:
         """The frame or series."""
-        import polars as pl
-        import pyarrow as pa
-
         # One batch at a time, since Arrow's text becomes text of polars' own kind.
         tables = (pa.Table.from_batches([batch]) for batch in batches)
         frames: list[Any] = [pl.from_arrow(table, rechunk=False) for table in tables]
@@ -67,15 +60,11 @@ CODEC = PolarsCodec()
 
 
 def _to_arrow(frame: Any) -> Any:
-    import polars as pl
-
     # The newest level has string views, of which a slice is written with everything they view.
     return frame.to_arrow(compat_level=pl.CompatLevel.oldest())
 
 
 def _batches(frame: Any, schema: Any, rows: int) -> Iterator[Any]:
-    import pyarrow as pa
-
     for start in range(0, frame.height, rows):
         yield from _to_arrow(frame.slice(start, rows)).to_batches()
     if not frame.height:
@@ -83,9 +72,6 @@ def _batches(frame: Any, schema: Any, rows: int) -> Iterator[Any]:
 
 
 def _comes_back(frame: Any) -> bool:
-    import polars as pl
-    import pyarrow as pa
-
     try:
         found: Any = pl.from_arrow(_to_arrow(frame))
         found.columns = frame.columns

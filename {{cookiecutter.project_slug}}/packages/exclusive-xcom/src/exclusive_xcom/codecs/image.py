@@ -8,8 +8,12 @@ import math
 import zlib
 from typing import Any
 
+import pyarrow as pa
+from PIL import Image
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
 from ..errors import PayloadUnreadable, UnsupportedValue
-from . import Content, Options, Payload, is_of
+from . import Content, Options, OurCodec, Payload
 from ._tagged import tag, untag
 from .common import check_decoded, check_encoded, readable
 
@@ -20,7 +24,7 @@ _EXIF = 65000  # a TIFF tag for private use: Pillow's TIFF writer takes the byte
 _ICC_LIMIT = 2**20  # what Pillow reads from a PNG
 
 
-class ImageCodec:
+class ImageCodec(OurCodec):
     """Keeps mode, size, every pixel, the palette, and of `info` what belongs to the picture: dpi, gamma,
     transparency, icc_profile, exif. What belongs to the file that it was read from (its compression, jfif,
     progression) is not kept: a JPEG's pixels come back, not the JPEG. Return its Path for that.
@@ -33,14 +37,8 @@ class ImageCodec:
 
     name = "image"
 
-    def accepts(self, value: Any) -> bool:
-        """Images, made in memory or opened from a file."""
-        return is_of(value, "PIL.Image", "Image")
-
     def encode(self, value: Any, options: Options) -> Payload:
         """PNG or TIFF. Raises `UnsupportedValue` for modes that neither has, and for animations."""
-        from PIL.TiffImagePlugin import ImageFileDirectory_v2
-
         info = {name: value.info[name] for name in ("dpi", "gamma", "transparency") if name in value.info}
         if isinstance(info.get("dpi"), tuple):
             info["dpi"] = tuple(x if type(x) in (int, float) else float(x) for x in info["dpi"])
@@ -80,9 +78,6 @@ class ImageCodec:
 
     def decode(self, content: Content, meta: dict[str, Any], options: Options) -> Any:
         """The image, loaded. Its size is checked before a pixel is decoded."""
-        import pyarrow as pa
-        from PIL import Image
-
         with readable("image"):
             mode, size = meta["mode"], tuple(meta["size"])
             found: Any = Image.open(pa.BufferReader(content.buffer()), formats=["PNG", "TIFF"])
@@ -107,8 +102,6 @@ CODEC = ImageCodec()
 
 
 def _check(image: Any, icc: bytes, options: Options) -> None:
-    from PIL import Image
-
     if getattr(image, "n_frames", 1) > 1:
         raise UnsupportedValue(
             f"An image of {image.n_frames} frames",

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import PayloadUnreadable, UnsupportedValue
-from . import Content, Options, Payload, codec_for, codec_named, kind_word
+from . import Content, Options, OurCodec, Payload, codec_for, codec_named, kind_word
 from ._container import pack, unpack
 from ._json import dumps, exact, loads, plain
 from ._tagged import Tagger, Untagger, untag
@@ -23,7 +23,7 @@ _WORTH_PACKING = 2**17  # bytes; below, loading the library that packs takes lon
 _PIECE = 4 * 2**20  # bytes of text that a thread packs at a time
 
 
-class StructuredCodec:
+class StructuredCodec(OurCodec):
     """Carries what JSON holds exactly, what `_tagged` adds to it, and containers of what other codecs carry.
 
     Plain values become plain JSON that any tool reads, compressed with zstd unless it is to stay legible.
@@ -31,10 +31,6 @@ class StructuredCodec:
     """
 
     name = "structured"
-
-    def accepts(self, value: Any) -> bool:
-        """Everything: this codec is asked last, and `encode` says what it can't carry."""
-        return True
 
     def encode(self, value: Any, options: Options) -> Payload:
         """JSON text or a zip. Raises `UnsupportedValue` naming the place in the value that is the trouble."""
