@@ -23,7 +23,7 @@ CHUNK = 8 * 2**20  # bytes handed on at a time: large enough to be fast, small e
 FRAME_FORMATS = ("arrow", "packed", "parquet")  # as `Options.frame_format` explains them
 
 # Our own, in modules of their names, each with the classes whose objects it carries, in the order in which
-# they are asked. That needs none of the libraries: a module is imported once there is a value or payload of it.
+# they are asked. To ask needs no library: a module is imported once there is a value or payload of its kind.
 OURS: dict[str, tuple[str, ...]] = {
     "arrow": ("pyarrow", "Table", "RecordBatch", "ChunkedArray", "Array"),
     "binary": ("builtins", "bytes", "bytearray", "memoryview"),

@@ -8,7 +8,6 @@ import math
 import zlib
 from typing import Any
 
-import pyarrow as pa
 from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
@@ -78,6 +77,8 @@ class ImageCodec(OurCodec):
 
     def decode(self, content: Content, meta: dict[str, Any], options: Options) -> Any:
         """The image, loaded. Its size is checked before a pixel is decoded."""
+        import pyarrow as pa
+
         with readable("image"):
             mode, size = meta["mode"], tuple(meta["size"])
             found: Any = Image.open(pa.BufferReader(content.buffer()), formats=["PNG", "TIFF"])
