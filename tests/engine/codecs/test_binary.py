@@ -12,15 +12,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from exclusive_xcom import errors
+from exclusive_xcom.codecs import codec_named
 from exclusive_xcom.testing.codec_contract import OPTIONS, CodecContract, Stored, data_of, decode, encode
+from exclusive_xcom.testing.identical import identical
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
-from exclusive_xcom.testing.identical import identical
 from PIL import Image
-
-from exclusive_xcom import errors
-from exclusive_xcom.codecs import codec_named
 
 
 class TestNumpy(CodecContract):
@@ -79,7 +78,7 @@ class TestNumpy(CodecContract):
         payload = encode(np.arange(6))
         decode(payload)[0] = 7
         stored = bytearray(data_of(payload))
-        found = codec_named(self.codec).decode(Stored(stored), {}, OPTIONS)
+        found = codec_named(self.codec, OPTIONS).decode(Stored(stored), {}, OPTIONS)
         found[0] = 7
         assert np.shares_memory(found, np.frombuffer(stored, np.uint8))
 
@@ -98,7 +97,7 @@ class TestNumpy(CodecContract):
         text = header.encode() + b"\n"
         data = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text + bytes(8)
         with pytest.raises(errors.PayloadUnreadable):
-            codec_named(self.codec).decode(Stored(data), {}, OPTIONS)
+            codec_named(self.codec, OPTIONS).decode(Stored(data), {}, OPTIONS)
 
 
 class TestBinary(CodecContract):

@@ -16,18 +16,18 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+from exclusive_xcom import errors
+from exclusive_xcom.codecs import Options, _narrow, codec_named
 from exclusive_xcom.testing.codec_contract import OPTIONS, CodecContract, Stored, data_of, decode, encode
+from exclusive_xcom.testing.identical import identical
 from hypothesis import given
 from hypothesis import strategies as st
-from exclusive_xcom.testing.identical import identical
 from polars.testing.parametric import dataframes
 from pyarrow import parquet
 
-from exclusive_xcom import errors
-from exclusive_xcom.codecs import Options, _narrow, codec_named
-
 BOTH = ("arrow", "parquet")
-formats = st.sampled_from([replace(OPTIONS, frame_format=form) for form in BOTH])
+ALL = ("arrow", "packed", "parquet")
+formats = st.sampled_from([replace(OPTIONS, frame_format=form) for form in ALL])
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -40,7 +40,7 @@ def _narrow_small_ones_too() -> Iterator[None]:
 
 def select(payload: Any, columns: list[str], stored: Stored | None = None) -> Any:
     """Some columns of a payload."""
-    codec: Any = codec_named(payload.codec)
+    codec: Any = codec_named(payload.codec, OPTIONS)
     return codec.select(stored or Stored(data_of(payload)), payload.meta, OPTIONS, columns)
 
 
@@ -53,6 +53,8 @@ OBJECTS = {
     "text and NaN": ["a", np.nan, "b"],
     "text and NA": ["a", pd.NA, "b"],
     "text, None and NaN": ["a", None, np.nan],
+    "booleans": [True, None, False],
+    "booleans and NaN": [True, np.nan, False],
     "text and a number": ["a", 1.5, np.nan],
     "bytes": [b"a", None, b"\0\xff"],
     "dates": [dt.date(1, 1, 1), None, dt.date(9999, 12, 31)],
@@ -164,7 +166,7 @@ class Sales(pd.DataFrame):
 
 class TestPandas(CodecContract):
     codec = "frame_pandas"
-    formats: ClassVar = BOTH
+    formats: ClassVar = ALL
     fuzz = "all kinds of columns"
     values: ClassVar = (
         {
@@ -346,7 +348,7 @@ POLARS = {
 
 class TestPolars(CodecContract):
     codec = "frame_polars"
-    formats: ClassVar = BOTH
+    formats: ClassVar = ALL
     fuzz = "frame"
     values: ClassVar = (
         {f"series of {name}": lambda s=s: s.alias("größe") for name, s in POLARS.items()}
@@ -380,11 +382,12 @@ class TestPolars(CodecContract):
         with pytest.raises(errors.UnsupportedValue, match="no column 'missing'"):
             select(payload, ["missing"])
 
-    def test_other_tools_read_it(self, options: Options) -> None:
+    @pytest.mark.parametrize("form", BOTH)
+    def test_other_tools_read_it(self, form: str) -> None:
         value = pl.DataFrame({"a": [1, 2], "b": ["x", None]})
-        data = data_of(encode(value, options))
+        data = data_of(encode(value, replace(OPTIONS, frame_format=form)))
         read = {"arrow": (pd.read_feather, pl.read_ipc), "parquet": (pd.read_parquet, pl.read_parquet)}
-        with_pandas, with_polars = read[options.frame_format]
+        with_pandas, with_polars = read[form]
         assert with_pandas(io.BytesIO(data))["a"].tolist() == [1, 2]
         assert with_polars(data).cast(value.schema).equals(value)
 
@@ -457,7 +460,7 @@ class Secret(pa.ExtensionType):
 
 class TestArrow(CodecContract):
     codec = "arrow"
-    formats: ClassVar = BOTH
+    formats: ClassVar = ALL
     fuzz = "table of many"
     values: ClassVar = (
         {f"array of {name}": lambda array=array: array for name, array in ARROW.items()}
@@ -612,6 +615,22 @@ def test_a_bomb_of_repeated_rows_is_not_unpacked() -> None:
     assert payload.length < 200_000
     with pytest.raises(errors.PayloadUnreadable, match="MAX_DECODED_SIZE"):
         decode(payload, options=replace(OPTIONS, max_size=20 * 2**20))
+
+
+def test_many_long_categories_come_back_from_parquet() -> None:
+    words = [f"{n:x}" * 9 for n in range(60_000)]
+    value = pd.Series(pd.Categorical(words[::-1] * 2, [*words, "unused"], ordered=True))
+    options = replace(OPTIONS, frame_format="parquet")
+    assert identical(decode(encode(value, options)), value)
+
+
+def test_a_bomb_of_one_category_is_not_unpacked() -> None:
+    table = pa.table({"a": pa.array(["x" * 100_000]).dictionary_encode().take(pa.array([0] * 100_000))})
+    for form in ALL:
+        found = decode(
+            encode(table, replace(OPTIONS, frame_format=form)), options=replace(OPTIONS, max_size=2**21)
+        )
+        assert found.equals(table)
 
 
 def test_text_that_hides_the_schema_of_parquet_is_refused() -> None:

@@ -12,13 +12,14 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
-from exclusive_xcom.testing.codec_contract import OPTIONS, data_of, decode, encode
+from exclusive_xcom import errors
+from exclusive_xcom.codecs import Payload, _arrow_types, _ipc, _narrow
+from exclusive_xcom.testing import codec_contract
+from exclusive_xcom.testing.codec_contract import data_of, decode
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exclusive_xcom import errors
-from exclusive_xcom.codecs import _narrow, _tables
-
+PACKED = replace(codec_contract.OPTIONS, frame_format="packed")
 ROWS = 16  # in a batch, of a column of floats
 
 
@@ -27,8 +28,13 @@ def _small_batches() -> Iterator[None]:
     """Batches of a few rows, narrowed however small they are."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_narrow, "WORTH", (0, 0))
-        patch.setattr(_tables, "_BATCH", 8 * ROWS)
+        patch.setattr(_arrow_types, "_BATCH", 8 * ROWS)
         yield
+
+
+def encode(value: Any) -> Payload:
+    """A packed payload."""
+    return codec_contract.encode(value, PACKED)
 
 
 def stored_types(value: Any) -> list[str]:
@@ -47,7 +53,7 @@ def comes_back(values: Any) -> bool:
 
 def test_what_is_narrowed(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = 100
-    monkeypatch.setattr(_tables, "_BATCH", 2**20)
+    monkeypatch.setattr(_arrow_types, "_BATCH", 2**20)
     value = {
         "bytes": np.arange(rows) - 50,
         "shorts": np.arange(rows) * 300,
@@ -61,6 +67,20 @@ def test_what_is_narrowed(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = ["int8", "int16", "int32", "int64", "decimal32(9, 1)", "double"]
     expected += ["dictionary<values=string, indices=int16, ordered=0>", "string"]
     assert stored_types(pa.table(value)) == expected
+
+
+def test_only_a_reader_that_knows_it_reads_it() -> None:
+    payload = encode(pa.table({"a": [1, 2, 3]}))
+    assert (payload.meta["format"], payload.suffix) == ("packed", ".arrow")
+    with pytest.raises(errors.PayloadUnreadable, match="'folded', which this release does not know"):
+        decode(replace(payload, meta=payload.meta | {"format": "folded"}))
+    assert encode(pa.table({"a": [0.1, 1 / 3]})).meta["format"] == "arrow"  # nothing to narrow in it
+
+
+def test_nothing_is_narrowed_unless_it_is_asked_for() -> None:
+    payload = codec_contract.encode(pa.table({"a": [1, 2, 3]}))
+    assert payload.meta["format"] == "arrow"
+    assert str(pa.ipc.open_file(pa.py_buffer(data_of(payload))).schema.types[0]) == "int64"
 
 
 def test_small_tables_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,18 +150,18 @@ def test_negative_zeros_come_back() -> None:
 
 
 def test_negative_zeros_of_chosen_columns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_tables, "_BATCH", 2**20)
+    monkeypatch.setattr(_arrow_types, "_BATCH", 2**20)
     value = pd.DataFrame({name: np.arange(4.0 * ROWS) for name in "abc"})
     value.iloc[ROWS, 2] = -0.0
     payload = encode(value)
-    found = _tables.Ipc(memoryview(data_of(payload)), OPTIONS).batches([2])
+    found = _ipc.Ipc(memoryview(data_of(payload)), PACKED, packed=True).batches([2])
     column = np.concatenate([batch.column(0).to_numpy() for batch in found])
     assert column.tobytes() == value["c"].to_numpy().tobytes()
 
 
 @pytest.mark.parametrize("batch", [2**16, 2**20])
 def test_too_many_texts_come_late(batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_tables, "_BATCH", batch)
+    monkeypatch.setattr(_arrow_types, "_BATCH", batch)
     texts = ["a", "b"] * 2**14 + [str(n) for n in range(2**15)]
     table = pa.table({"a": texts, "b": ["x"] * len(texts)})
     assert decode(encode(table)).equals(table)
@@ -153,11 +173,11 @@ def test_numbers_that_grow_with_the_rows_get_room() -> None:
 
 
 def test_a_bomb_of_one_long_text_is_not_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_tables, "_BATCH", 2**27)
+    monkeypatch.setattr(_arrow_types, "_BATCH", 2**27)
     payload = encode(pa.table({"a": ["x" * 100_000] * 1000}))
     assert payload.length < 100_000
     with pytest.raises(errors.PayloadUnreadable, match="would take"):
-        decode(payload, options=replace(OPTIONS, max_size=2**20))
+        decode(payload, options=replace(PACKED, max_size=2**20))
 
 
 def test_what_is_not_nullable_and_what_has_metadata_stays() -> None:
@@ -169,5 +189,9 @@ def test_what_is_not_nullable_and_what_has_metadata_stays() -> None:
 
 def test_our_own_metadata_is_refused() -> None:
     schema = pa.schema([pa.field("a", pa.int8(), metadata={"xcom:was": "int64"})])
+    table = pa.table([pa.array([1], pa.int8())], schema=schema)
     with pytest.raises(errors.UnsupportedValue, match="Column 'a' has our own metadata"):
-        encode(pa.table([pa.array([1], pa.int8())], schema=schema))
+        encode(table)
+    found = decode(codec_contract.encode(table))
+    assert found.schema.equals(schema, check_metadata=True)
+    assert found.equals(table)

@@ -27,14 +27,13 @@ import pyarrow as pa
 import pydantic
 import pytest
 from airflow.sdk import ObjectStoragePath
-from exclusive_xcom.testing.codec_contract import OPTIONS, CodecContract, damaged, data_of, decode, encode
-from hypothesis import given
-from hypothesis import strategies as st
-from exclusive_xcom.testing.identical import identical
-
 from exclusive_xcom import errors
 from exclusive_xcom.codecs import _json
 from exclusive_xcom.codecs.structured import plain
+from exclusive_xcom.testing.codec_contract import OPTIONS, CodecContract, damaged, data_of, decode, encode
+from exclusive_xcom.testing.identical import identical
+from hypothesis import given
+from hypothesis import strategies as st
 
 LEGIBLE = replace(OPTIONS, compress=False)
 
@@ -326,15 +325,15 @@ class TestStructured(CodecContract):
         [
             {"$t": "enum", "class": "os:system", "v": "true"},
             {"$t": "dataclass", "class": "subprocess:Popen", "v": {"args": ["true"]}},
-            {"$t": "dataclass", "class": "test_codecs_structured:dataclasses.dataclass", "v": {}},
-            {"$t": "dataclass", "class": "test_codecs_structured:sys.exit", "v": {}},
-            {"$t": "dataclass", "class": "test_codecs_structured:Order", "v": {"number": 1}},
-            {"$t": "dataclass", "class": "test_codecs_structured:Colour", "v": {}},
-            {"$t": "enum", "class": "test_codecs_structured:Order", "v": "x"},
-            {"$t": "pydantic", "class": "test_codecs_structured:Order", "v": {}, "set": []},
-            {"$t": "namedtuple", "class": "test_codecs_structured:Point", "v": [1, 2, 3]},
+            {"$t": "dataclass", "class": f"{__name__}:dataclasses.dataclass", "v": {}},
+            {"$t": "dataclass", "class": f"{__name__}:sys.exit", "v": {}},
+            {"$t": "dataclass", "class": f"{__name__}:Order", "v": {"number": 1}},
+            {"$t": "dataclass", "class": f"{__name__}:Colour", "v": {}},
+            {"$t": "enum", "class": f"{__name__}:Order", "v": "x"},
+            {"$t": "pydantic", "class": f"{__name__}:Order", "v": {}, "set": []},
+            {"$t": "namedtuple", "class": f"{__name__}:Point", "v": [1, 2, 3]},
             {"$t": "namedtuple", "class": "no_such_module:Point", "v": [1]},
-            {"$t": "enum", "class": "test_codecs_structured", "v": 1},
+            {"$t": "enum", "class": __name__, "v": 1},
             {"$t": "defaultdict", "v": [[], [], "eval"]},
             {"$t": "part", "v": 0},
             {"$t": "numpy.generic", "v": ["O", "AAAAAAAAAAA="]},
@@ -358,13 +357,15 @@ class TestStructured(CodecContract):
         payload = encode([(1,)], LEGIBLE)
         payload.meta["size"] = len(text)
         with pytest.raises(errors.PayloadUnreadable):
-            decode(payload, text, replace(LEGIBLE, class_allowed=lambda name: name.startswith("test_")))
+            decode(
+                payload, text, replace(LEGIBLE, class_allowed=lambda name: name.startswith(f"{__name__}."))
+            )
 
     @pytest.mark.parametrize("form", ["plain", "tagged"])
     def test_deep_text_is_an_error(self, form: str) -> None:
         text = b"[" * 10**6
         payload = encode([(1,)], LEGIBLE)
-        payload.meta |= {"size": len(text), "form": form}
+        payload.meta.update(size=len(text), form=form)
         with pytest.raises(errors.PayloadUnreadable):
             decode(payload, text, LEGIBLE)
 

@@ -1,9 +1,9 @@
 """What a codec must do, and which one carries a value.
 
 A codec turns one kind of value into bytes (or a file) and back, exactly. It knows neither stores nor
-Airflow. Every module in this folder whose name does not begin with an underscore is a codec and has
-a `CODEC`; a project adds its own by adding a file. Codec modules import their library inside their
-functions: Airflow imports this package in every component, where pandas has no business.
+Airflow. It is an object called `CODEC` in a module: ours are the modules of this folder that `OURS` lists,
+which are imported when they are needed; a project's own are modules anywhere in its package that the setting
+AIRFLOW__XCOM__CODECS names, which import a heavy library inside their functions.
 """
 
 from __future__ import annotations
@@ -11,16 +11,29 @@ from __future__ import annotations
 import functools
 import importlib
 import os
-import pkgutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, runtime_checkable
+from typing import Any, BinaryIO, Protocol, cast, runtime_checkable
 
-from ..errors import UnknownCodec, UnsupportedValue
+from ..errors import BadOption, UnknownCodec
 
 CHUNK = 8 * 2**20  # bytes handed on at a time: large enough to be fast, small enough for constant memory
+FRAME_FORMATS = ("arrow", "packed", "parquet")  # as `Options.frame_format` explains them
+
+# Our own, in modules of their names, each with the classes whose objects it carries, in the order in which
+# they are asked. To ask needs no library: a module is imported once there is a value or payload of its kind.
+OURS: dict[str, tuple[str, ...]] = {
+    "arrow": ("pyarrow", "Table", "RecordBatch", "ChunkedArray", "Array"),
+    "binary": ("builtins", "bytes", "bytearray", "memoryview"),
+    "file": ("pathlib", "PurePath"),
+    "frame_pandas": ("pandas", "DataFrame", "Series", "Index"),
+    "frame_polars": ("polars", "DataFrame", "Series", "LazyFrame"),
+    "image": ("PIL.Image", "Image"),
+    "numpy_array": ("numpy", "ndarray"),
+    "structured": ("builtins", "object"),
+}
 
 
 @dataclass(frozen=True)
@@ -28,20 +41,22 @@ class Options:
     """What a codec may need to know of the configuration.
 
     Attributes:
-        frame_format: "arrow" (IPC file, zstd) or "parquet" (zstd, page checksums).
+        frame_format: "arrow" (IPC file, zstd, the frame's own types), "packed" (the same with columns in
+            narrower types, which only we read as they were) or "parquet" (zstd, page checksums).
         compress: whether text is compressed; off for payloads that stay legible in a row.
         max_size: bytes that a decoded value may take; decoding stops beyond it (decompression bombs).
         class_allowed: tells whether a class, by qualified name, may be built when a payload is read.
+        codecs: names of the modules of the project's own codecs, which are asked before ours.
     """
 
     frame_format: str = "arrow"
     compress: bool = True
-    max_size: int = 4 * 2**30
+    max_size: int = 8 * 2**30
     class_allowed: Callable[[str], bool] = lambda name: False
     codecs: tuple[str, ...] = ()
 
 
-@dataclass
+@dataclass(frozen=True)
 class Payload:
     """An encoded value: what a store keeps, and what the reference says about it.
 
@@ -138,6 +153,7 @@ class Codec(Protocol):
         ...
 
 
+@runtime_checkable
 class ColumnCodec(Codec, Protocol):
     """A codec whose values have columns."""
 
@@ -155,42 +171,95 @@ def is_of(value: Any, module: str, *names: str) -> bool:
     return isinstance(value, tuple(cls for cls in (getattr(library, name, None) for name in names) if cls))
 
 
+def kind_word(value: Any) -> str:
+    """What a person calls a value of Python's own: "text", "number", "nothing", otherwise its class."""
+    kind = type(value).__name__
+    return {"str": "text", "int": "number", "float": "number", "NoneType": "nothing"}.get(kind, kind)
+
+
+class OurCodec:
+    """What our codecs have in common."""
+
+    name: str
+
+    def accepts(self, value: Any) -> bool:
+        """Objects of the classes in `OURS`, and of their subclasses, which `encode` may refuse."""
+        return is_of(value, *OURS[self.name])
+
+
 @functools.cache
-def registry() -> dict[str, Codec]:
-    """All codecs by name, in the order in which they are asked: this package's modules by name,
-    except that `structured`, which accepts whatever is left, comes last."""
-    names = [module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")]
-    names.sort(key=lambda name: (name == "structured", name))
-    found = [importlib.import_module(f"{__name__}.{name}").CODEC for name in names]
-    return {codec.name: codec for codec in found}
-
-
-def codec_for(value: Any, options: Options | None = None) -> Codec:
-    """The codec that carries `value`.
+def own_codecs(modules: tuple[str, ...]) -> dict[str, Codec]:
+    """A project's codecs by name.
 
     Raises:
-        UnsupportedValue: none does; the text says what to do.
+        BadOption: one of the modules is no codec, or has the name of another.
     """
-    for codec in registry().values():
-        if codec.accepts(value):
-            return codec
-    kind = f"{type(value).__module__}.{type(value).__qualname__}"
-    raise UnsupportedValue(
-        f"No codec carries a value of type {kind}",
-        "Turn it into one that travels (README, 'What an XCom can hold'), or add a codec to xcom/codecs.",
+    found: dict[str, Codec] = {}
+    for module in dict.fromkeys(modules):
+        codec = _own(module)
+        if codec.name in found or codec.name in OURS:
+            raise _no_codec(module, f"has the name of another codec, {codec.name!r}")
+        found[codec.name] = codec
+    return found
+
+
+def _own(module: str) -> Codec:
+    try:
+        codec = getattr(importlib.import_module(module), "CODEC", None)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"[:300]
+        raise _no_codec(module, f"can't be imported ({reason})") from error
+    if codec is None:
+        raise _no_codec(module, "has no CODEC")
+    # Of a class the protocol can't tell that it is no object of it.
+    if isinstance(codec, type) or not isinstance(codec, Codec) or type(codec.name) is not str:
+        raise _no_codec(module, f"has a CODEC that is none: {codec!r}"[:300])
+    return codec
+
+
+def _no_codec(module: str, trouble: str) -> BadOption:
+    return BadOption(
+        f"The module {module!r} in AIRFLOW__XCOM__CODECS {trouble}",
+        "Each module there has a CODEC: an object with a name of its own, accepts, encode and decode, as "
+        "exclusive_xcom.codecs.Codec describes them.",
     )
 
 
-def codec_named(name: str, options: Options | None = None) -> Codec:
+def codec_for(value: Any, options: Options) -> Codec:
+    """The codec that carries `value`: a project's own, or one of ours; what none carries, the last refuses.
+
+    Raises:
+        BadOption: see `own_codecs`.
+    """
+    for codec in own_codecs(options.codecs).values():
+        if codec.accepts(value):
+            return codec
+    return _ours(next(name for name, classes in OURS.items() if is_of(value, *classes)))
+
+
+def codec_named(name: str, options: Options) -> Codec:
     """The codec that wrote a payload.
 
     Raises:
-        UnknownCodec: this project does not have it.
+        UnknownCodec: this project does not have it, or not its library.
+        BadOption: see `own_codecs`.
     """
-    try:
-        return registry()[name]
-    except KeyError:
+    own = own_codecs(options.codecs)
+    if name in own:
+        return own[name]
+    by = f"The payload was written by codec {name!r}, which "
+    if name not in OURS:
         raise UnknownCodec(
-            f"The payload was written by codec {name!r}, which this project does not have",
-            f"Known codecs: {', '.join(registry())}. Restore its file, or run the task again.",
-        ) from None
+            f"{by}this project does not have",
+            f"Known codecs: {', '.join([*own, *OURS])}. Name its module in AIRFLOW__XCOM__CODECS, or run the "
+            "task again.",
+        )
+    try:
+        return _ours(name)
+    except ImportError as error:
+        advice = "Install the library where this task runs, as it is where the value was pushed."
+        raise UnknownCodec(f"{by}can't be loaded here ({error})", advice) from error
+
+
+def _ours(name: str) -> Codec:
+    return cast("Codec", importlib.import_module(f".{name}", __name__).CODEC)

@@ -19,7 +19,6 @@ from typing import Any, BinaryIO
 from .. import scratch
 from ..errors import PayloadUnreadable
 from . import Content, Payload
-from ._common import View
 
 _ALIGNMENT = 64
 _PADDING = 0xD935  # the id of such a field, as Android's zipalign uses it
@@ -96,13 +95,15 @@ def unpack(content: Content, *, in_file: bool) -> dict[str, Entry]:
     Raises:
         PayloadUnreadable, zipfile.BadZipFile: it is not a zip that `pack` could have made.
     """
+    import pyarrow as pa
+
     if in_file:
         with content.file("container.zip").open("rb") as file:
             whole = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
     else:
         whole = content.buffer()
     found, end = {}, 0
-    with zipfile.ZipFile(View(whole)) as archive:
+    with zipfile.ZipFile(pa.BufferReader(whole)) as archive:
         for info in archive.infolist():
             start = info.header_offset + 30
             start += sum(struct.unpack("<HH", whole[start - 4 : start]))

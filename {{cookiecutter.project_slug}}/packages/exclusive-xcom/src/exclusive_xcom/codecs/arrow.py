@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from . import Options, Payload, is_of
-from ._common import extent
-from ._tables import TableCodec, rows_per_batch, write
+import pyarrow as pa
+
+from . import Options
+from ._arrow_types import has_views, rows_per_batch
+from ._tables import Table, TableCodec
+from .common import extent
 
 
 class ArrowCodec(TableCodec):
@@ -20,34 +23,24 @@ class ArrowCodec(TableCodec):
     name = "arrow"
     what = "Arrow table"
 
-    def accepts(self, value: Any) -> bool:
-        """Table, RecordBatch, ChunkedArray and Array."""
-        return is_of(value, "pyarrow", "Table", "RecordBatch", "ChunkedArray", "Array")
-
-    def encode(self, value: Any, options: Options) -> Payload:
-        """An IPC file or parquet. Raises `UnsupportedValue` for types that the format does not hold."""
-        import pyarrow as pa
-
-        shape = next(
-            k.__name__ for k in (pa.Table, pa.RecordBatch, pa.ChunkedArray, pa.Array) if isinstance(value, k)
-        )
+    def table(self, value: Any, options: Options) -> Table:
+        """A table; of one column, if it is an array."""
+        kinds = (pa.Table, pa.RecordBatch, pa.ChunkedArray, pa.Array)
+        shape = next(kind.__name__ for kind in kinds if isinstance(value, kind))
         table = value
         if shape == "RecordBatch":
             table = pa.Table.from_batches([value])
         elif shape != "Table":
             table = pa.table({"values": value})
         summary = extent(table.num_rows, table.num_columns if shape in ("Table", "RecordBatch") else None)
-        payload = Payload(self.name, f"Arrow {shape}", "", "", [], summary, meta={"shape": shape})
-        rows = None if any(map(_has_views, table.schema)) else rows_per_batch(table.num_rows, table.nbytes)
+        rows = None if any(map(has_views, table.schema)) else rows_per_batch(table.num_rows, table.nbytes)
         batches = table.unify_dictionaries().to_batches(rows) or [
             pa.RecordBatch.from_pylist([], table.schema)
         ]
-        return write(payload, table.schema, table.num_rows, lambda: iter(batches), options)
+        return Table(f"Arrow {shape}", summary, shape, table.schema, table.num_rows, lambda: batches)
 
-    def value(self, schema: Any, batches: Iterator[Any], shape: str) -> Any:
+    def value(self, schema: Any, batches: Iterator[Any], shape: str, options: Options) -> Any:
         """What was pushed, in one chunk or several."""
-        import pyarrow as pa
-
         table = pa.Table.from_batches(batches, schema)
         if shape == "Table":
             return table
@@ -58,12 +51,3 @@ class ArrowCodec(TableCodec):
 
 
 CODEC = ArrowCodec()
-
-
-def _has_views(field: Any) -> bool:
-    """Whether each slice of such a column would be written with all that the column views."""
-    import pyarrow as pa
-
-    is_, kind = pa.types, field.type
-    views = (is_.is_string_view, is_.is_binary_view, is_.is_list_view, is_.is_large_list_view)
-    return any(test(kind) for test in views) or any(_has_views(kind.field(i)) for i in range(kind.num_fields))

@@ -5,25 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import UnsupportedValue
-from . import Content, Options, Payload
-from ._common import check_decoded, check_encoded, count, readable
+from . import Content, Options, OurCodec, Payload
+from .common import check_decoded, check_encoded, count, readable
 
 
-class BinaryCodec:
+class BinaryCodec(OurCodec):
     """The payload is the value's own memory. A store may do with it what it likes: it is not copied."""
 
     name = "binary"
-
-    def accepts(self, value: Any) -> bool:
-        """bytes, bytearray, memoryview and their subclasses; `encode` refuses those that would change."""
-        return isinstance(value, (bytes, bytearray, memoryview))
 
     def encode(self, value: Any, options: Options) -> Payload:
         """The bytes. Raises `UnsupportedValue` for a memoryview or a subclass of bytes."""
         kind = type(value).__name__
         if type(value) not in (bytes, bytearray):
             raise UnsupportedValue(f"A {kind} would come back as bytes", "Return bytes(value).")
-        check_encoded(kind, len(value), options)
+        check_encoded(f"A {kind}", len(value), options)
         return Payload(
             codec=self.name,
             kind=kind,

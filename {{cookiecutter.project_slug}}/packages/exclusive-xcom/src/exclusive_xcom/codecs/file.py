@@ -8,21 +8,17 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from ..errors import UnsupportedValue
-from . import Content, Options, Payload
-from ._common import readable
+from . import Content, Options, OurCodec, Payload
+from .common import readable
 
 
-class FileCodec:
+class FileCodec(OurCodec):
     """Streams a file, in constant memory both ways. Keeps content and name, not mode, times or folder.
 
     The consumer's copy is removed when its task ends.
     """
 
     name = "file"
-
-    def accepts(self, value: Any) -> bool:
-        """Paths of any class; `encode` refuses those that are not of a file here."""
-        return isinstance(value, PurePath)
 
     def encode(self, value: PurePath, options: Options) -> Payload:
         """The file that the path, or the link at its end, leads to.

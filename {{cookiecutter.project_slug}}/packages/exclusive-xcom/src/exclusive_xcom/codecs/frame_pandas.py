@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
 from ..errors import UnsupportedValue
-from . import Content, Options, Payload, is_of
-from ._common import check_decoded, check_encoded, extent, readable, within
+from . import Options
+from ._arrow_types import rows_per_batch
 from ._json import dumps, loads
 from ._pandas_columns import (
     Cut,
@@ -21,13 +25,14 @@ from ._pandas_columns import (
     restore_index,
     values_of,
 )
-from ._tables import check_columns, open_table, rows_per_batch, write
+from ._tables import Table, TableCodec, check_columns
 from ._tagged import tag, untag
+from .common import check_decoded, check_encoded, extent, within
 
 _NOTES = b"xcom:pandas"  # where the file says how pandas had what it holds
 
 
-class PandasCodec:
+class PandasCodec(TableCodec):
     """Keeps dtypes, every cell, the index of whatever kind with its freq and names, column labels of whatever
     kind, attrs. Whether rows or columns were contiguous in memory is not kept.
 
@@ -36,64 +41,50 @@ class PandasCodec:
     """
 
     name = "frame_pandas"
+    what = "pandas frame"
 
-    def accepts(self, value: Any) -> bool:
-        """DataFrame, Series and Index; subclasses too, which `encode` refuses."""
-        return is_of(value, "pandas", "DataFrame", "Series", "Index")
-
-    def encode(self, value: Any, options: Options) -> Payload:
-        """An IPC file or parquet. Raises `UnsupportedValue` naming the column that would not come back."""
-        import pandas as pd
-
+    def table(self, value: Any, options: Options) -> Table:
+        """Its columns, then those of its index."""
         shape = next(kind.__name__ for kind in (pd.DataFrame, pd.Series, pd.Index) if isinstance(value, kind))
         name = type(value).__name__
         if getattr(pd, name, None) is not type(value):
             raise UnsupportedValue(
                 f"A {name} would come back as pandas' own", f"Return pandas.{shape}(value)."
             )
-        rows = len(value)
-        size = int(value.memory_usage(index=True).sum() if shape == "DataFrame" else value.memory_usage())
-        check_encoded(f"pandas {name}", size, options)
+        rows, size = len(value), int(np.sum(value.memory_usage()))
+        check_encoded(f"A pandas {name}", size, options)
         notes, columns = _plan(value, shape, options)
         empty = _batch(columns, slice(0, 0))
         schema = empty.schema.with_metadata({_NOTES: dumps(notes)})
-        _check(notes, empty, value[:0] if shape == "Index" else value.iloc[:0], options)
+        _check(notes, empty, value[:0] if shape == "Index" else value.iloc[:0], shape, options)
         summary = extent(rows, value.shape[1] if shape == "DataFrame" else None)
-        payload = Payload(self.name, f"pandas {name}", "", "", [], summary)
         step = rows_per_batch(rows, size)
         rows = rows if columns else 0  # in Arrow's table
         parts = [slice(start, start + step) for start in range(0, rows or 1, step)]
-        return write(payload, schema, rows, lambda: (_batch(columns, part) for part in parts), options)
+        return Table(
+            f"pandas {name}", summary, shape, schema, rows, lambda: (_batch(columns, part) for part in parts)
+        )
 
-    def decode(self, content: Content, meta: dict[str, Any], options: Options) -> Any:
-        """The frame, series or index, in memory of its own."""
-        with readable("pandas frame"):
-            found = open_table(content, meta, options)
-            notes = loads(found.schema.metadata[_NOTES])
-            labels = restore_alone(notes["labels"], options) if notes["shape"] == "DataFrame" else None
-            return _build(notes, found.batches(), labels, notes["rows"], options)
+    def value(self, schema: Any, batches: Iterator[Any], shape: str, options: Options) -> Any:
+        """The frame, series or index."""
+        notes = loads(schema.metadata[_NOTES])
+        return _build(notes, batches, shape, notes["rows"], options)
 
-    def select(self, content: Content, meta: dict[str, Any], options: Options, columns: Sequence[str]) -> Any:
-        """A frame of these columns, in this order, with the whole index."""
-        import numpy as np
-
-        with readable("pandas frame"):
-            found = open_table(content, meta, options, ranges=True)
-            notes = loads(found.schema.metadata[_NOTES])
-            if notes["shape"] != "DataFrame":
-                raise UnsupportedValue(
-                    f"A pandas {notes['shape']} has no columns", "Call load() without columns."
-                )
-            labels = restore_alone(notes["labels"], options)
-            check_columns(columns, labels)
-            places = (np.arange(len(labels))[labels.get_loc(column)] for column in columns)
-            picked = [i for place in places for i in np.atleast_1d(place).tolist()]
-            fields = sorted(set(picked))
-            notes["columns"] = [notes["columns"][i] for i in fields]
-            batches = found.batches([*fields, *range(len(labels), len(found.schema))])
-            frame = _build(notes, batches, labels[fields], notes["rows"], options)
-            order = [fields.index(i) for i in picked]
-            return frame if order == list(range(frame.shape[1])) else frame.iloc[:, order]
+    def choose(self, found: Any, shape: str, columns: Sequence[str], options: Options) -> Any:
+        """A frame of these columns, with the whole index."""
+        if shape != "DataFrame":
+            raise UnsupportedValue(f"A pandas {shape} has no columns", "Call load() without columns.")
+        notes = loads(found.schema.metadata[_NOTES])
+        labels = restore_alone(notes["labels"], options)
+        check_columns(columns, labels)
+        places = (np.arange(len(labels))[labels.get_loc(column)] for column in columns)
+        picked = [i for place in places for i in np.atleast_1d(place).tolist()]
+        fields = sorted(set(picked))
+        notes["columns"] = [notes["columns"][i] for i in fields]
+        batches = found.batches([*fields, *range(len(labels), len(found.schema))])
+        frame = _build(notes, batches, shape, notes["rows"], options, labels[fields])
+        order = [fields.index(i) for i in picked]
+        return frame if order == list(range(frame.shape[1])) else frame.iloc[:, order]
 
 
 CODEC = PandasCodec()
@@ -103,7 +94,7 @@ def _plan(value: Any, shape: str, options: Options) -> tuple[Note, dict[str, tup
     """Notes on a value, and its columns by name: their values and what makes Arrow arrays of their slices."""
     index = value if shape == "Index" else value.index
     items = value.items() if shape == "DataFrame" else [("values", value)] if shape == "Series" else []
-    notes: Note = {"shape": shape, "rows": len(value), "columns": []}
+    notes: Note = {"rows": len(value), "columns": []}
     found: list[tuple[Any, Any, Cut]] = []
     for label, column in items:
         values = values_of(column)
@@ -132,8 +123,6 @@ def _plan(value: Any, shape: str, options: Options) -> tuple[Note, dict[str, tup
 
 def _batch(columns: dict[str, tuple[Any, Cut]], rows: slice) -> Any:
     """Some rows as a RecordBatch."""
-    import pyarrow as pa
-
     arrays = []
     for name, (values, cut) in columns.items():
         try:
@@ -154,8 +143,6 @@ def _gather(batches: Iterable[Any], notes: Note, rows: int, options: Options) ->
     Numbers go into arrays of their own as they are read, so that there never is a second copy of the frame
     in memory; columns of one dtype share one array, as pandas has them.
     """
-    import numpy as np
-
     index = notes["index"]
     columns = notes["columns"] + ([index["values"]] if "values" in index else index.get("levels", []))
     dtypes = [(dense_dtype(note), i < len(notes["columns"])) for i, note in enumerate(columns)]
@@ -177,18 +164,18 @@ def _gather(batches: Iterable[Any], notes: Note, rows: int, options: Options) ->
     return found
 
 
-def _build(notes: Note, batches: Iterable[Any], labels: Any, rows: int, options: Options) -> Any:
-    """The frame, series or index of these batches."""
-    import pandas as pd
-
+def _build(
+    notes: Note, batches: Iterable[Any], shape: str, rows: int, options: Options, labels: Any = None
+) -> Any:
+    """The frame, series or index of these batches; a frame's labels are in its notes, unless given."""
     found = _gather(batches, notes, rows, options)
     data = [restore(note, column, options) for note, column in zip(notes["columns"], found, strict=False)]
     index = restore_index(notes["index"], found[len(data) :], options)
     if rows == 0:
         index = index[:0]
-    if notes["shape"] == "Index":
+    if shape == "Index":
         return index
-    if notes["shape"] == "Series":
+    if shape == "Series":
         value = pd.Series(data[0], index=index, dtype=data[0].dtype, copy=False)
         value.name = untag(notes["labels"], options)
     else:
@@ -200,21 +187,17 @@ def _build(notes: Note, batches: Iterable[Any], labels: Any, rows: int, options:
         else:
             series = {i: pd.Series(column, dtype=column.dtype, copy=False) for i, column in enumerate(data)}
             value = pd.DataFrame(series, copy=False)
-        value.columns = labels
+        value.columns = restore_alone(notes["labels"], options) if labels is None else labels
         value.index = index
     value.attrs = untag(notes["attrs"], options)
     value.flags.allows_duplicate_labels = notes["duplicates"]
     return value
 
 
-def _check(notes: Note, empty: Any, value: Any, options: Options) -> None:
+def _check(notes: Note, empty: Any, value: Any, shape: str, options: Options) -> None:
     """Compare a value without its rows with what comes back of it: what nobody thought of is refused."""
-    import pandas as pd
-
     try:
-        notes = loads(dumps(notes))
-        labels = restore_alone(notes["labels"], options) if notes["shape"] == "DataFrame" else None
-        found = _build(notes, [empty], labels, 0, options)
+        found = _build(loads(dumps(notes)), [empty], shape, 0, options)
     except Exception as error:
         raise UnsupportedValue(
             f"pandas can't put the value together again ({type(error).__name__}: {error})"[:300],

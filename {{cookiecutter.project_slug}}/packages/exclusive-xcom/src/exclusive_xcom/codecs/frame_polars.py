@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
+import polars as pl
+import pyarrow as pa
+
 from ..errors import UnsupportedValue
-from . import Options, Payload, is_of
-from ._common import extent
-from ._tables import TableCodec, rows_per_batch, write
+from . import Options
+from ._arrow_types import rows_per_batch
+from ._tables import Table, TableCodec
+from .common import extent
 
 
 class PolarsCodec(TableCodec):
@@ -21,14 +26,8 @@ class PolarsCodec(TableCodec):
     name = "frame_polars"
     what = "polars frame"
 
-    def accepts(self, value: Any) -> bool:
-        """DataFrame and Series; LazyFrame and subclasses, which `encode` refuses."""
-        return is_of(value, "polars", "DataFrame", "Series", "LazyFrame")
-
-    def encode(self, value: Any, options: Options) -> Payload:
-        """An IPC file or parquet. Raises `UnsupportedValue` for a dtype that would not come back exactly."""
-        import polars as pl
-
+    def table(self, value: Any, options: Options) -> Table:
+        """As polars hands it over."""
         shape = type(value).__name__
         if isinstance(value, pl.LazyFrame):
             raise UnsupportedValue("A polars LazyFrame is a plan, not data", "Return frame.collect().")
@@ -37,22 +36,18 @@ class PolarsCodec(TableCodec):
                 f"A {shape} would come back as polars' own class", "Return polars.DataFrame(value)."
             )
         frame = value if shape == "DataFrame" else value.to_frame()
-        size = int(frame.estimated_size())
         for name, dtype in frame.schema.items():
             if not _comes_back(frame.select(name).head(2)):
                 raise UnsupportedValue(
                     f"Column {name!r} has dtype {dtype}, which Arrow does not hold", "Cast it, or drop it."
                 )
         summary = extent(frame.height, frame.width if shape == "DataFrame" else None)
-        payload = Payload(self.name, f"polars {shape}", "", "", [], summary, meta={"shape": shape})
-        schema, step = _to_arrow(frame.clear()).schema, rows_per_batch(frame.height, size)
-        return write(payload, schema, frame.height, lambda: _batches(frame, schema, step), options)
+        schema, step = _to_arrow(frame.clear()).schema, rows_per_batch(frame.height, frame.estimated_size())
+        batches = partial(_batches, frame, schema, int(step))
+        return Table(f"polars {shape}", summary, shape, schema, frame.height, batches)
 
-    def value(self, schema: Any, batches: Iterator[Any], shape: str) -> Any:
+    def value(self, schema: Any, batches: Iterator[Any], shape: str, options: Options) -> Any:
         """The frame or series."""
-        import polars as pl
-        import pyarrow as pa
-
         # One batch at a time, since Arrow's text becomes text of polars' own kind.
         tables = (pa.Table.from_batches([batch]) for batch in batches)
         frames: list[Any] = [pl.from_arrow(table, rechunk=False) for table in tables]
@@ -65,15 +60,11 @@ CODEC = PolarsCodec()
 
 
 def _to_arrow(frame: Any) -> Any:
-    import polars as pl
-
     # The newest level has string views, of which a slice is written with everything they view.
     return frame.to_arrow(compat_level=pl.CompatLevel.oldest())
 
 
 def _batches(frame: Any, schema: Any, rows: int) -> Iterator[Any]:
-    import pyarrow as pa
-
     for start in range(0, frame.height, rows):
         yield from _to_arrow(frame.slice(start, rows)).to_batches()
     if not frame.height:
@@ -81,9 +72,6 @@ def _batches(frame: Any, schema: Any, rows: int) -> Iterator[Any]:
 
 
 def _comes_back(frame: Any) -> bool:
-    import polars as pl
-    import pyarrow as pa
-
     try:
         found: Any = pl.from_arrow(_to_arrow(frame))
         found.columns = frame.columns

@@ -8,10 +8,13 @@ import math
 import zlib
 from typing import Any
 
+from PIL import Image
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
 from ..errors import PayloadUnreadable, UnsupportedValue
-from . import Content, Options, Payload, is_of
-from ._common import View, check_decoded, check_encoded, readable
+from . import Content, Options, OurCodec, Payload
 from ._tagged import tag, untag
+from .common import check_decoded, check_encoded, readable
 
 _PNG = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
 _TIFF = (*_PNG, "I", "F", "CMYK", "YCbCr", "LAB", "PA", "I;16B")
@@ -20,7 +23,7 @@ _EXIF = 65000  # a TIFF tag for private use: Pillow's TIFF writer takes the byte
 _ICC_LIMIT = 2**20  # what Pillow reads from a PNG
 
 
-class ImageCodec:
+class ImageCodec(OurCodec):
     """Keeps mode, size, every pixel, the palette, and of `info` what belongs to the picture: dpi, gamma,
     transparency, icc_profile, exif. What belongs to the file that it was read from (its compression, jfif,
     progression) is not kept: a JPEG's pixels come back, not the JPEG. Return its Path for that.
@@ -33,14 +36,8 @@ class ImageCodec:
 
     name = "image"
 
-    def accepts(self, value: Any) -> bool:
-        """Images, made in memory or opened from a file."""
-        return is_of(value, "PIL.Image", "Image")
-
     def encode(self, value: Any, options: Options) -> Payload:
         """PNG or TIFF. Raises `UnsupportedValue` for modes that neither has, and for animations."""
-        from PIL.TiffImagePlugin import ImageFileDirectory_v2
-
         info = {name: value.info[name] for name in ("dpi", "gamma", "transparency") if name in value.info}
         if isinstance(info.get("dpi"), tuple):
             info["dpi"] = tuple(x if type(x) in (int, float) else float(x) for x in info["dpi"])
@@ -80,11 +77,11 @@ class ImageCodec:
 
     def decode(self, content: Content, meta: dict[str, Any], options: Options) -> Any:
         """The image, loaded. Its size is checked before a pixel is decoded."""
-        from PIL import Image
+        import pyarrow as pa
 
         with readable("image"):
             mode, size = meta["mode"], tuple(meta["size"])
-            found: Any = Image.open(View(content.buffer()), formats=["PNG", "TIFF"])  # type: ignore[arg-type]
+            found: Any = Image.open(pa.BufferReader(content.buffer()), formats=["PNG", "TIFF"])
             if found.mode != mode or found.size != size or found.info.get("compression", "raw") != "raw":
                 raise PayloadUnreadable(f"A {mode} image of {size} was pushed; the payload is another one")
             check_decoded(4 * math.prod(size), options)
@@ -106,8 +103,6 @@ CODEC = ImageCodec()
 
 
 def _check(image: Any, icc: bytes, options: Options) -> None:
-    from PIL import Image
-
     if getattr(image, "n_frames", 1) > 1:
         raise UnsupportedValue(
             f"An image of {image.n_frames} frames",
@@ -126,7 +121,7 @@ def _check(image: Any, icc: bytes, options: Options) -> None:
         raise UnsupportedValue(
             "A colour profile of more than 1 MiB", "Take it out: image.info.pop('icc_profile')."
         )
-    check_encoded("image", 4 * math.prod(image.size), options)
+    check_encoded("An image", 4 * math.prod(image.size), options)
 
 
 def _is_worth_packing(image: Any) -> bool:

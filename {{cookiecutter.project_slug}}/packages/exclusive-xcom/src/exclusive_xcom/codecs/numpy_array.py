@@ -6,14 +6,16 @@ import io
 import math
 from typing import Any
 
+import numpy as np
+
 from ..errors import PayloadUnreadable, UnsupportedValue
-from . import Content, Options, Payload, is_of
-from ._common import check_decoded, check_encoded, readable
+from . import Content, Options, OurCodec, Payload
+from .common import check_decoded, check_encoded, readable
 
 _HEADER_LIMIT = 10_000  # bytes: numpy reads no longer ones
 
 
-class NumpyCodec:
+class NumpyCodec(OurCodec):
     """Keeps dtype (byte order, structure, units), shape, and C or Fortran order; a strided view comes back
     in C order. Never pickles: arrays of objects are refused both ways.
 
@@ -24,14 +26,8 @@ class NumpyCodec:
 
     name = "numpy_array"
 
-    def accepts(self, value: Any) -> bool:
-        """ndarray and its subclasses, which `encode` refuses. Scalars are the structured codec's."""
-        return is_of(value, "numpy", "ndarray")
-
     def encode(self, value: Any, options: Options) -> Payload:
         """The array as numpy's own format. Raises `UnsupportedValue` for objects and subclasses."""
-        import numpy as np
-
         if type(value) is not np.ndarray:
             advice = (
                 "Return value.filled(...) and value.mask in a dict."
@@ -48,7 +44,7 @@ class NumpyCodec:
                 f"An array of dtype {dtype} holds Python objects, which would need pickle",
                 "Return value.tolist(), a data frame, or an array of numbers or fixed-width text.",
             )
-        check_encoded("numpy array", value.nbytes, options)
+        check_encoded("A numpy array", value.nbytes, options)
         if not (value.flags.c_contiguous or value.flags.f_contiguous):
             value = np.ascontiguousarray(value)
         # In Fortran order the transposed array is the memory as it lies; through uint8, since memoryview does
@@ -67,8 +63,6 @@ class NumpyCodec:
 
     def decode(self, content: Content, meta: dict[str, Any], options: Options) -> Any:
         """An array that can be written to."""
-        import numpy as np
-
         with readable("numpy array"):
             data = content.buffer()
             head = io.BytesIO(data[: 2 * _HEADER_LIMIT])
@@ -91,8 +85,6 @@ CODEC = NumpyCodec()
 
 
 def _header(array: Any) -> bytes:
-    import numpy as np
-
     form = np.lib.format
     if form.descr_to_dtype(form.dtype_to_descr(array.dtype)) != array.dtype:
         raise UnsupportedValue(f"dtype {array.dtype} can't be written exactly", "Convert it with astype().")

@@ -6,24 +6,24 @@ import functools
 import re
 import weakref
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import PayloadUnreadable, UnsupportedValue
-from . import Content, Options, Payload, codec_for, codec_named
-from ._common import THREADS, check_decoded, check_encoded, count, readable, within
+from . import Content, Options, OurCodec, Payload, codec_for, codec_named, kind_word
 from ._container import pack, unpack
 from ._json import dumps, exact, loads, plain
 from ._tagged import Tagger, Untagger, untag
+from .common import THREADS, check_decoded, check_encoded, count, readable, within
 
 __all__ = ["CODEC", "plain"]
 
 _WORTH_PACKING = 2**17  # bytes; below, loading the library that packs takes longer than sending them
 _PIECE = 4 * 2**20  # bytes of text that a thread packs at a time
-_KINDS = {"str": "text", "int": "number", "float": "number", "NoneType": "nothing"}
 
 
-class StructuredCodec:
+class StructuredCodec(OurCodec):
     """Carries what JSON holds exactly, what `_tagged` adds to it, and containers of what other codecs carry.
 
     Plain values become plain JSON that any tool reads, compressed with zstd unless it is to stay legible.
@@ -32,41 +32,38 @@ class StructuredCodec:
 
     name = "structured"
 
-    def accepts(self, value: Any) -> bool:
-        """Everything: this codec is asked last, and `encode` says what it can't carry."""
-        return True
-
     def encode(self, value: Any, options: Options) -> Payload:
         """JSON text or a zip. Raises `UnsupportedValue` naming the place in the value that is the trouble."""
-        kind = type(value).__name__
-        kind = _KINDS.get(kind, kind)
         form, text, parts = _write(value, options)
         entries = {}
         for number, (name, inner) in enumerate(parts):
             with within(f"part {name!r}"):
-                part = codec_for(inner).encode(inner, options)
+                part = codec_for(inner, options).encode(inner, options)
             stem = re.sub(r"[^\w.-]+", "_", name)[:60] or "part"
             entries[f"{number}-{stem}{part.suffix}"] = part
         if parts:
             listed = [[name, part.codec, part.meta] for name, part in entries.items()]
             text = b'{"value":%b,"parts":%b}' % (text, dumps(listed))
-        check_encoded(kind, len(text), options)
-        payload = _payload(text, options)
-        if parts:
-            files = any(isinstance(part.body, Path) for part in entries.values())
-            payload = Payload(
-                self.name,
-                kind,
-                "application/zip",
-                ".zip",
-                body=pack({"value" + payload.suffix: payload, **entries}),
-                meta={**payload.meta, "files": files},
-            )
-            if isinstance(payload.body, Path):
-                weakref.finalize(payload, payload.body.unlink, missing_ok=True)
-        payload.kind, payload.meta["form"] = kind, form
-        if isinstance(value, (str, dict, list, tuple, set, frozenset)):
-            payload.summary = count(len(value), "character" if isinstance(value, str) else "item")
+        kind = kind_word(value)
+        check_encoded(f"A {kind}", len(text), options)
+        sized = isinstance(value, (str, dict, list, tuple, set, frozenset))
+        summary = count(len(value), "character" if isinstance(value, str) else "item") if sized else ""
+        body = _packed(text, options)
+        meta = {"form": form, "size": len(text), "zstd": body is not None}
+        suffix, media_type = (".json", "json") if body is None else (".json.zst", "zstd")
+        payload = Payload(self.name, kind, f"application/{media_type}", suffix, body or [text], summary, meta)
+        if not parts:
+            return payload
+        files = any(isinstance(part.body, Path) for part in entries.values())
+        payload = replace(
+            payload,
+            media_type="application/zip",
+            suffix=".zip",
+            body=pack({"value" + payload.suffix: payload, **entries}),
+            meta={**meta, "files": files},
+        )
+        if isinstance(payload.body, Path):
+            weakref.finalize(payload, payload.body.unlink, missing_ok=True)
         return payload
 
     def decode(self, content: Content, meta: dict[str, Any], options: Options) -> Any:
@@ -85,7 +82,7 @@ class StructuredCodec:
             @functools.cache  # a part that occurs twice in the value was one object, and is one again
             def part(number: int) -> Any:
                 _, codec, part_meta = found["parts"][number]
-                return codec_named(codec).decode(entries[number][1], part_meta, options)
+                return codec_named(codec, options).decode(entries[number][1], part_meta, options)
 
             return Untagger(options, part).run(found["value"])
 
@@ -110,24 +107,22 @@ def _write(value: Any, options: Options) -> tuple[str, bytes, list[tuple[str, An
     return "container" if tagger.parts else "tagged", text, tagger.parts
 
 
-def _payload(text: bytes, options: Options) -> Payload:
+def _packed(text: bytes, options: Options) -> list[memoryview] | None:
+    """The text compressed with zstd; None if it is to stay as it is."""
     if not options.compress or len(text) < _WORTH_PACKING:
-        return Payload("structured", "", "application/json", ".json", [text], meta={"size": len(text)})
+        return None
     import pyarrow as pa
 
     codec = pa.Codec("zstd", compression_level=1)
     pieces = [memoryview(text)[start : start + _PIECE] for start in range(0, len(text), _PIECE)]
     with ThreadPoolExecutor(THREADS, "xcom-zstd") as pool:  # a frame of zstd each; several are one file
-        packed = [memoryview(piece) for piece in pool.map(codec.compress, pieces)]
-    return Payload(
-        "structured", "", "application/zstd", ".json.zst", packed, meta={"size": len(text), "zstd": 1}
-    )
+        return [memoryview(piece) for piece in pool.map(codec.compress, pieces)]
 
 
 def _parse(content: Content, meta: dict[str, Any], options: Options) -> Any:
     size, data = meta["size"], content.buffer()
     check_decoded(size, options)
-    if meta.get("zstd"):
+    if meta["zstd"]:
         import pyarrow as pa
 
         return loads(memoryview(pa.decompress(data, decompressed_size=size, codec="zstd")))

@@ -1,12 +1,9 @@
-"""What the codecs share: one error for whatever hostile bytes provoke, the size limit, memory as a file."""
+"""What codecs share, a project's own too: one error for what can't be decoded, the size limit, words."""
 
 from __future__ import annotations
 
 import contextlib
-import io
-import os
 from collections.abc import Iterator
-from typing import Any
 
 from ..errors import PayloadUnreadable, UnsupportedValue, ValueTooLarge, XComError
 from . import Options
@@ -26,10 +23,10 @@ def readable(what: str) -> Iterator[None]:
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
         reason = f"{type(error).__name__}: {error}"[:300]
-        raise PayloadUnreadable(
-            f"The payload can't be decoded as {what} ({reason})",
-            "Perhaps another version of the library wrote it. Run the task that pushed it again.",
-        ) from error
+        advice = "Perhaps another version of the library wrote it. Run the task that pushed it again."
+        if isinstance(error, ImportError):
+            advice = "Install it where this task runs, as it is where the value was pushed."
+        raise PayloadUnreadable(f"The payload can't be decoded as {what} ({reason})", advice) from error
 
 
 def check_decoded(size: int, options: Options) -> None:
@@ -41,12 +38,23 @@ def check_decoded(size: int, options: Options) -> None:
         )
 
 
-def check_encoded(kind: str, size: int, options: Options) -> None:
-    """Refuse a value that no consumer would be allowed to decode. Raises `ValueTooLarge`."""
+def check_encoded(what: str, size: int, options: Options, *, first: str = "") -> None:
+    """Refuse a value that no consumer would be allowed to decode.
+
+    Args:
+        what: "A numpy array", for the error's text.
+        size: bytes that it takes, at least.
+        options: has the limit.
+        first: advice that is better than to raise the limit.
+
+    Raises:
+        ValueTooLarge: it is over the limit.
+    """
     if size > options.max_size:
         raise ValueTooLarge(
-            f"A {kind} of {size:,} bytes is over the limit of {options.max_size:,} for a decoded value",
-            "Raise AIRFLOW__XCOM__MAX_DECODED_SIZE, or write a file and return its Path.",
+            f"{what} of {size:,} bytes is over the limit of {options.max_size:,} for a decoded value",
+            f"{f'{first} Otherwise raise' if first else 'Raise'} AIRFLOW__XCOM__MAX_DECODED_SIZE, or write a "
+            "file and return its Path.",
         )
 
 
@@ -67,28 +75,3 @@ def extent(rows: int, columns: int | None = None) -> str:
 def count(number: int, noun: str) -> str:
     """ "1 row", "1,000 rows"."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-class View(io.RawIOBase):
-    """Memory as a readable, seekable file, not copied."""
-
-    def __init__(self, data: memoryview) -> None:
-        self._data = data.cast("B")
-        self._position = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._data.nbytes}[whence]
-        self._position = max(0, start + offset)
-        return self._position
-
-    def readinto(self, buffer: Any) -> int:
-        piece = self._data[self._position : self._position + memoryview(buffer).nbytes]
-        buffer[: piece.nbytes] = piece
-        self._position += piece.nbytes
-        return piece.nbytes

@@ -1,0 +1,165 @@
+"""Objects of classes as JSON and back: enums, named tuples, dataclasses and pydantic models.
+
+They are put together again from their fields: neither `__init__` nor any validator runs, so that they come
+back as they were and a payload can't make a constructor do something.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import functools
+import importlib
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from ..errors import PayloadUnreadable, UnsupportedValue
+from . import Options
+
+Json = dict[str, Any]
+Fields = Callable[[dict[str, Any]], Json]  # values by name → the same as JSON
+
+
+def class_name(cls: type, options: Options) -> str:
+    """How the consumer finds a class: "module:qualified.name". Raises `UnsupportedValue` unless it can, and
+    may."""
+    module, name = cls.__module__, cls.__qualname__
+    advice = "Move the class to models.py in your package (or another module that "
+    advice += "AIRFLOW__CORE__ALLOWED_DESERIALIZATION_CLASSES lists), or return a dict."
+    in_dag_file = module == "__main__" or module.startswith("unusual_prefix_")
+    if in_dag_file or _look_up(sys.modules.get(module), name) is not cls:
+        raise UnsupportedValue(f"The consumer could not import class {module}.{name}", advice)
+    if not options.class_allowed(f"{module}.{name}"):
+        raise UnsupportedValue(f"Class {module}.{name} may not be built from an XCom", advice)
+    return f"{module}:{name}"
+
+
+def class_named(found: str, options: Options) -> Any:
+    """The class that `class_name` named. Raises `PayloadUnreadable` unless it may be built."""
+    module, _, name = found.partition(":")
+    if not options.class_allowed(f"{module}.{name}"):
+        raise PayloadUnreadable(
+            f"It holds an object of class {module}.{name}, which may not be built from an XCom here",
+            "Add the class to AIRFLOW__CORE__ALLOWED_DESERIALIZATION_CLASSES if you trust who pushed it.",
+        )
+    cls = _look_up(importlib.import_module(module), name)
+    # An alias under an allowed name could be any class.
+    if not isinstance(cls, type) or (cls.__module__, cls.__qualname__) != (module, name):
+        raise ValueError(f"there is no class {name} in {module}")
+    return cls
+
+
+def _look_up(module: Any, qualified_name: str) -> Any:
+    return functools.reduce(lambda found, name: getattr(found, name, None), qualified_name.split("."), module)
+
+
+class _Enum:
+    """By name; by value if it is a combination that has none."""
+
+    def takes(self, value: Any) -> bool:
+        return isinstance(value, enum.Enum)
+
+    def take(self, value: Any, fields: Fields) -> Json:
+        by_name = type(value).__members__.get(value.name) is value
+        return {"v": value.name if by_name else value.value}
+
+    def make(self, cls: Any, found: Json) -> Any:
+        _expect(issubclass(cls, enum.Enum), cls)
+        return cls.__members__[found["v"]] if found["v"] in cls.__members__ else cls(found["v"])
+
+
+class _NamedTuple:
+    """By its items."""
+
+    def takes(self, value: Any) -> bool:
+        cls = type(value)
+        is_one = isinstance(value, tuple) and cls.__bases__ == (tuple,) and hasattr(cls, "_fields")
+        return is_one and object.__getstate__(value) is None
+
+    def take(self, value: Any, fields: Fields) -> Json:
+        return {"v": list(fields(dict(zip(value._fields, value, strict=True))).values())}
+
+    def make(self, cls: Any, found: Json) -> Any:
+        _expect(issubclass(cls, tuple) and len(found["v"]) == len(cls._fields), cls)
+        return tuple.__new__(cls, found["v"])
+
+
+class _Pydantic:
+    """By its fields, which of them were set, and what it keeps beside them."""
+
+    def takes(self, value: Any) -> bool:
+        return _is_pydantic(type(value))
+
+    def take(self, value: Any, fields: Fields) -> Json:
+        made: Json = {"v": fields(_without_cached(type(value), vars(value)))}
+        made["set"] = sorted(value.__pydantic_fields_set__)
+        for name in ("extra", "private"):
+            if (more := getattr(value, f"__pydantic_{name}__")) is not None:
+                made[name] = fields(more)
+        return made
+
+    def make(self, cls: Any, found: Json) -> Any:
+        _expect(_is_pydantic(cls), cls)
+        parts = {f"__pydantic_{name}__": found.get(name) for name in ("extra", "private")}
+        parts |= {"__dict__": found["v"], "__pydantic_fields_set__": set(found["set"])}
+        return _assembled(cls, parts, set(parts))
+
+
+class _Dataclass:
+    """By its fields, if these are all that it has."""
+
+    def takes(self, value: Any) -> bool:
+        cls = type(value)  # not a dict, an exception, ...
+        return dataclasses.is_dataclass(cls) and cls.__new__ is object.__new__
+
+    def take(self, value: Any, fields: Fields) -> Json:
+        cls = type(value)
+        state: Any = object.__getstate__(value) or {}
+        if isinstance(state, tuple):  # of a dict, and slots
+            state = {**(state[0] or {}), **state[1]}
+        held = _without_cached(cls, state)
+        names = {field.name for field in dataclasses.fields(cls)}
+        # A default that __init__ doesn't take stays on the class.
+        if odd := held.keys() - names or {name for name in names if not hasattr(value, name)}:
+            raise UnsupportedValue(
+                f"A {cls.__name__} whose attributes are not its fields: {', '.join(sorted(odd))}",
+                "Make them fields, or return a dict.",
+            )
+        return {"v": fields(held)}
+
+    def make(self, cls: Any, found: Json) -> Any:
+        return _assembled(cls, found["v"], {field.name for field in dataclasses.fields(cls)})
+
+
+OBJECTS: dict[str, Any] = {
+    "enum": _Enum(),
+    "namedtuple": _NamedTuple(),
+    "pydantic": _Pydantic(),
+    "dataclass": _Dataclass(),
+}
+
+
+def _assembled(cls: Any, attributes: dict[str, Any], names: set[str]) -> Any:
+    """An object of a class with these attributes. Raises ValueError if they are not those it must have."""
+    made = object.__new__(cls)
+    for name, item in attributes.items():
+        object.__setattr__(made, name, item)
+    _expect(not attributes.keys() - names and all(hasattr(made, name) for name in names), cls)
+    return made
+
+
+def _expect(fits: bool, cls: Any) -> None:
+    if not fits:
+        raise ValueError(f"{cls} is not the class of such an object")
+
+
+def _is_pydantic(cls: type) -> bool:
+    model = getattr(sys.modules.get("pydantic"), "BaseModel", None)
+    return model is not None and issubclass(cls, model)
+
+
+def _without_cached(cls: type, attributes: dict[str, Any]) -> dict[str, Any]:
+    """Without what functools.cached_property left among an object's attributes."""
+    cached = functools.cached_property
+    return {k: item for k, item in attributes.items() if not isinstance(getattr(cls, k, None), cached)}
