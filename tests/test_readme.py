@@ -171,7 +171,7 @@ def test_the_package_may_come_from_elsewhere(reader: BakedProject, tmp_path: Pat
     told = project.read("pyproject.toml")
     ours = re.search(r"^\[tool\.uv\.workspace\]\n.*?(?=^\[tool\.ruff\])", told, re.MULTILINE | re.DOTALL)
     assert ours
-    source = re.sub(r'"https://[^"]+"', json.dumps(wheel.as_uri()), source)
+    source = re.sub(r'url = "https://[^"]+"', f"path = {json.dumps(str(wheel))}", source)
     write(project, "pyproject.toml", told.replace(ours.group(), f"{source}\n"))
     shutil.rmtree(project.path / "packages" / "exclusive-xcom")
     project.uv("sync", "--quiet")
