@@ -11,10 +11,7 @@ from ..backend import XComBackend
 from ..errors import ForeignReference
 from .store import RedisStore
 
-
-@functools.cache
-def _store(conn_id: str) -> RedisStore:
-    return RedisStore(conn_id)
+_store = functools.cache(RedisStore)  # one for each connection
 
 
 def open_store() -> RedisStore:

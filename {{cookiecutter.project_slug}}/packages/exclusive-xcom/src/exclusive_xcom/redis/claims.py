@@ -20,7 +20,7 @@ from ..reference import Reference
 from .client import Call, Command, Patience, Server
 from .durability import demands
 from .keys import Keys, claim_text, new_keys, quoted
-from .leases import Answer, ServerLease, facts, identity, in_words, retention_ms
+from .leases import ServerLease, facts, identity, in_words, retention_ms
 from .probe import duration
 from .scripts import CLAIM, COMMIT
 
@@ -41,21 +41,16 @@ class Upload:
 
     @classmethod
     def of(cls, server: Server, address: Address, attempt: Attempt, length: float) -> Upload:
-        """A new one, for whose lease nobody has asked yet.
-
-        Args:
-            length: seconds that its lease outlives the last request.
-        """
-        me = claimant(address, attempt)
-        keys, holder = new_keys(address, me), identity(attempt, me)
-        lease = ServerLease(server, keys.lease, holder, length, grace=STAGED, claim=keys.claim, me=me)
+        """A new one, which has not asked for its lease yet. Unrenewed, that lasts `length` seconds."""
+        keys = new_keys(address, claimant(address, attempt))
+        lease = ServerLease(server, keys.lease, identity(attempt, keys.owner), length, STAGED, keys.claim)
         return cls(server, keys, address, attempt, lease)
 
     def under_lease(self) -> Call:
         """What every request of the upload begins with: the lease is taken, and renewed from then on."""
         return self.lease.call("take" if self.claim_seen == _UNREAD else "renew")
 
-    def go_on(self, answer: Answer, wait: float) -> None:
+    def go_on(self, claim: str, holder: str, wait: float) -> None:
         """Return once the lease is held, if need be after up to `wait` seconds.
 
         Raises:
@@ -64,9 +59,9 @@ class Upload:
             Superseded: a later try has it.
         """
         if self.claim_seen == _UNREAD:
-            self.claim_seen = self._turn(answer, wait).claim
-        elif not answer.held:
-            raise self._lost(answer.holder)
+            self.claim_seen = self._turn(claim, holder, wait)
+        elif holder != self.lease.holder:
+            raise self._lost(holder)
 
     def commit(self, ref: Reference) -> None:
         """Make it current and release the lease, if both claim and lease are still ours. May be repeated.
@@ -101,28 +96,28 @@ class Upload:
         for wait, count in zip(waits, counts, strict=True):
             wait.refuse_less(count)
 
-    def _turn(self, answer: Answer, wait: float) -> Answer:
-        patience, asked = Patience(wait), ""
-        while not answer.held:
-            theirs, how = facts(answer.holder).get("ti_id", ""), "take"
-            if self.lease.me and theirs not in ("", self.lease.me, asked):
+    def _turn(self, claim: str, holder: str, wait: float) -> str:
+        """Wait for the lease; the claim that was seen when it was got."""
+        patience, me, asked = Patience(wait), self.keys.owner, ""
+        while holder != self.lease.holder:
+            theirs, how = facts(holder).get("ti_id", ""), "take"
+            if me and theirs not in ("", me, asked):
                 # Not a second writer of our try, but another try: Airflow knows which of us is current.
                 attempts.confirm(self.address, self.attempt)
-                claim(self.server, self.keys, self.address, self.attempt)
+                take_claim(self.server, self.keys, self.address, self.attempt)
                 asked, how = theirs, "seize"
             elif pause := patience.pause():
                 time.sleep(pause)
             else:
                 raise LeaseTimeout(
-                    f"Somebody else has been writing this XCom for over {wait:g} s: "
-                    f"{in_words(answer.holder)}",
+                    f"Somebody else has been writing this XCom for over {wait:g} s: {in_words(holder)}",
                     f"A lease that is not renewed ends by itself after {self.lease.length:g} s. If writing "
                     "takes that long, let the task run again; if two tasks write the same key, give them a "
                     "key each.",
                     address=self.address,
                 )
-            answer = self.lease.ask(how)
-        return answer
+            claim, holder = self.lease.ask(how)
+        return claim
 
     def _lost(self, holder: str) -> LeaseLost:
         taken = f"taken over: {in_words(holder)}" if holder else "taken by somebody who has finished"
@@ -134,7 +129,7 @@ class Upload:
         )
 
 
-def claim(
+def take_claim(
     server: Server, keys: Keys, address: Address, attempt: Attempt, payload: Sequence[str] = ()
 ) -> None:
     """Claim a task for a try and delete a payload that it replaces. Airflow is asked, unless it is claimed.
