@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ from .durability import demands
 from .keys import Keys, claim_text, new_keys, quoted
 from .leases import ServerLease, facts, identity, in_words, retention_ms
 from .probe import duration
-from .scripts import CLAIM, COMMIT
+from .scripts import OWN
 
 _UNREAD = "?"  # no claim looks like this, so what was never read is never taken for what is there
 STAGED = 3600  # seconds after which what was staged and never committed is gone
@@ -32,11 +32,10 @@ STAGED = 3600  # seconds after which what was staged and never committed is gone
 class Upload:
     """A payload on its way: written under a lease, and then committed if the task is ours to claim."""
 
-    server: Server
     keys: Keys
+    lease: ServerLease
     address: Address
     attempt: Attempt
-    lease: ServerLease
     claim_seen: str = _UNREAD  # when the lease was got
 
     @classmethod
@@ -44,7 +43,7 @@ class Upload:
         """A new one, which has not asked for its lease yet. Unrenewed, that lasts `length` seconds."""
         keys = new_keys(address, claimant(address, attempt))
         lease = ServerLease(server, keys.lease, identity(attempt, keys.owner), length, STAGED, keys.claim)
-        return cls(server, keys, address, attempt, lease)
+        return cls(keys, lease, address, attempt)
 
     def under_lease(self) -> Call:
         """What every request of the upload begins with: the lease is taken, and renewed from then on."""
@@ -72,17 +71,17 @@ class Upload:
             PayloadMissing: what was staged is gone.
             StoreError: Redis can't be used, or fewer servers than demanded have the value.
         """
-        keys, waits = self.keys, demands(self.server)
+        keys, waits = self.keys, demands(self.lease.server)
         head = {"length": ref.length, "sha256": ref.sha256, "kind": ref.kind, "written": keys.written}
-        chunks = keys.chunks(ref.length)
-
-        def call(claim_seen: str) -> Call:
-            me = [keys.owner, claim_text(self.attempt), claim_seen, retention_ms()]
-            places = [keys.claim, keys.lease, keys.head, *chunks]
-            return Call(COMMIT, places, [*me, self.lease.holder, json.dumps(head)])
-
         outcome, found, counts = _as_owner(
-            self.server, self.address, self.attempt, call, self.claim_seen, [wait.command for wait in waits]
+            self.lease.server,
+            self.address,
+            self.attempt,
+            [keys.claim, keys.lease, keys.head, *keys.chunks(ref.length)],
+            keys.owner,
+            self.claim_seen,
+            [self.lease.holder, json.dumps(head)],
+            [wait.command for wait in waits],
         )
         if outcome == b"lease":
             raise self._lost(found)
@@ -104,7 +103,7 @@ class Upload:
             if me and theirs not in ("", me, asked):
                 # Not a second writer of our try, but another try: Airflow knows which of us is current.
                 attempts.confirm(self.address, self.attempt)
-                take_claim(self.server, self.keys, self.address, self.attempt)
+                take_claim(self.lease.server, self.keys, self.address, self.attempt)
                 asked, how = theirs, "seize"
             elif pause := patience.pause():
                 time.sleep(pause)
@@ -138,28 +137,26 @@ def take_claim(
         Superseded: a later try has begun; the payload stays.
         StoreError: Redis can't be used.
     """
-
-    def call(claim_seen: str) -> Call:
-        me = [quoted(attempt.ti_id), claim_text(attempt), claim_seen, retention_ms()]
-        return Call(CLAIM, [keys.claim, *payload], me)
-
-    _as_owner(server, address, attempt, call)
+    _as_owner(server, address, attempt, [keys.claim, *payload], quoted(attempt.ti_id))
 
 
 def _as_owner(
     server: Server,
     address: Address,
     attempt: Attempt,
-    call: Callable[[str], Call],
+    keys: Sequence[str],
+    me: str,
     claim_seen: str = _UNREAD,
+    more: Sequence[str] = (),
     then: Sequence[Command] = (),
 ) -> tuple[bytes, str, list[Any]]:
-    """Run a script that only the owner of the claim may run: its outcome, what it found, replies of `then`.
+    """Run the script OWN, and commands after it: its outcome, what it found, and their replies.
 
     Where another try has claimed the task since the claim was read, Airflow is asked, and it is run again.
     """
     while True:
-        (outcome, found), *replies = server.run(call(claim_seen), *then)
+        call = Call(OWN, keys, [me, claim_text(attempt), claim_seen, retention_ms(), *more])
+        (outcome, found), *replies = server.run(call, *then)
         claim_seen = found.decode()
         if outcome != b"claim":
             return outcome, claim_seen, replies

@@ -118,8 +118,9 @@ class Server:
             try:
                 return question(self.client)
             except Exception as error:
-                if not (_is_passing(error) and (pause := left.pause())):
-                    raise failure(error, self.conn_id) from error
+                told = failure(error, self.conn_id)
+                if not (isinstance(told, StoreUnreachable) and (pause := left.pause())):
+                    raise told from error
                 time.sleep(pause)
 
     def _send(self, commands: Sequence[Command | Call], patience: float | None) -> list[Any]:
@@ -284,15 +285,6 @@ _REFUSALS = (
     ),
     Refusal("", StoreError, "Redis failed{where}", "`xcom probe` may tell more."),
 )
-
-
-def _is_passing(error: Exception) -> bool:
-    """Whether it may help to ask again: no answer, or the server is still loading its data."""
-    from redis import exceptions as redis
-
-    refused = redis.AuthenticationError | redis.AuthorizationError | redis.MaxConnectionsError
-    lost = redis.ConnectionError | redis.TimeoutError | redis.ClusterDownError | OSError
-    return isinstance(error, lost) and not isinstance(error, refused)
 
 
 def failure(error: Exception, conn_id: str) -> XComError:

@@ -55,50 +55,43 @@ end
 return KEYS[2] and redis.call('HGET', KEYS[2], 'released') == ARGV[1] and 1 or 0
 """
 
-# Make a payload current: {'done', ''}, or what stands against it and what was found instead.
-COMMIT = """
-local claim, lease = redis.call('GET', KEYS[1]) or '', redis.call('GET', KEYS[2]) or ''
-local me, claim_of_mine, claim_seen, retention = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
-local lease_of_mine, head = ARGV[5], ARGV[6]
-if me ~= '' and string.match(claim, '^%S+') ~= me and claim ~= claim_seen then
+# Act as the owner of a claim (KEYS[1]), be it by compare-and-set on what was read: make a payload current,
+# whose lease, head and chunks are the other keys; or, without a head, delete the other keys. {'done', ''}, or
+# what stands against it and what was found instead.
+OWN = """
+local claim = redis.call('GET', KEYS[1]) or ''
+local me, claim_of_mine, claim_seen, retention, lease, head = unpack(ARGV)
+local mine = string.match(claim, '^%S+') == me
+if me ~= '' and not mine and claim ~= claim_seen then
   return {'claim', claim}
 end
-if redis.call('EXISTS', KEYS[3]) == 0 then  -- otherwise it is done, and only the reply was lost
-  if lease ~= lease_of_mine then
-    return {'lease', lease}
-  end
-  for i = 4, #KEYS do
-    if redis.call('EXISTS', KEYS[i]) == 0 then
-      return {'staged', ''}
+if head then
+  local holder = redis.call('GET', KEYS[2]) or ''
+  if redis.call('EXISTS', KEYS[3]) == 0 then  -- otherwise it is done, and only the reply was lost
+    if holder ~= lease then
+      return {'lease', holder}
+    end
+    for i = 4, #KEYS do
+      if redis.call('EXISTS', KEYS[i]) == 0 then
+        return {'staged', ''}
+      end
     end
   end
-end
--- Written in any case: WAIT after us counts only what its own connection has written.
-redis.call('SET', KEYS[3], head, 'PX', retention)
-for i = 4, #KEYS do
-  redis.call('PEXPIRE', KEYS[i], retention)
-end
-if me ~= '' then
-  redis.call('SET', KEYS[1], claim_of_mine, 'PX', math.max(retention, redis.call('PTTL', KEYS[1])))
-end
-if lease == lease_of_mine then
-  redis.call('DEL', KEYS[2])
-end
-return {'done', ''}
-"""
-
-# Replace a claim by compare-and-set on what was read, and delete what a later try has no use for.
-CLAIM = """
-local claim = redis.call('GET', KEYS[1]) or ''
-local me, claim_of_mine, claim_seen, retention = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
-if string.match(claim, '^%S+') ~= me then
-  if claim ~= claim_seen then
-    return {'claim', claim}
+  -- Written in any case: WAIT after us counts only what its own connection has written.
+  redis.call('SET', KEYS[3], head, 'PX', retention)
+  for i = 4, #KEYS do
+    redis.call('PEXPIRE', KEYS[i], retention)
   end
-  redis.call('SET', KEYS[1], claim_of_mine, 'PX', math.max(retention, redis.call('PTTL', KEYS[1])))
+  if holder == lease then
+    redis.call('DEL', KEYS[2])
+  end
+else
+  for i = 2, #KEYS do
+    redis.call('UNLINK', KEYS[i])
+  end
 end
-for i = 2, #KEYS do
-  redis.call('UNLINK', KEYS[i])
+if me ~= '' and (head or not mine) then
+  redis.call('SET', KEYS[1], claim_of_mine, 'PX', math.max(retention, redis.call('PTTL', KEYS[1])))
 end
 return {'done', ''}
 """

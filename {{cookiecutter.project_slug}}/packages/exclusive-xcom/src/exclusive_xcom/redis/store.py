@@ -83,7 +83,7 @@ class RedisStore(Store):
                     else:
                         hashing.result()
         except BaseException:
-            self._take_back(upload, length)
+            self.abandon(Stored(length, "", upload=upload))
             raise
         return Stored(length, digest.hexdigest(), uri=upload.keys.uri, upload=upload)
 
@@ -93,13 +93,10 @@ class RedisStore(Store):
 
     def abandon(self, stored: Stored) -> None:
         """Give the lease back if it is ours, and delete what was put."""
-        self._take_back(stored.upload, stored.length)
-
-    def _take_back(self, upload: Upload, length: int) -> None:
-        keys = upload.keys
+        keys, lease = stored.upload.keys, stored.upload.lease
         try:
-            unlink = ("UNLINK", keys.head, *keys.chunks(length))
-            self.server.run(upload.lease.give_back(), unlink, patience=0)
+            unlink = ("UNLINK", keys.head, *keys.chunks(stored.length))
+            self.server.run(lease.give_back(), unlink, patience=0)
         except Exception as error:
             log.warning("What was put at %s is left behind, and expires: %s", keys.uri, error)
 
@@ -260,7 +257,7 @@ class RedisStore(Store):
         except StoreError as error:
             return [Check("server", False, str(error))]
         self._policy_known = True  # the first checks judge it; the others are to run nevertheless
-        return [*judge(info), *try_out(self)]
+        return [*judge(info), *try_out(self, self.server)]
 
     def _info(self) -> dict[str, Any]:
         """What the server says of itself (INFO), at the first asking. Raises `StoreError`."""
