@@ -442,6 +442,36 @@ class TestLease:
         with pytest.raises(LeaseLost, match="process 7 on host elsewhere, since noon"):
             store.put(ADDRESS, NOBODY, slowly(bytes(60 * CHUNK), between))
         assert len(sent) == 16
+        # What was sent is taken back, and the other's lease left alone.
+        assert len(keys(store)) == 1 and keys(store) == keys_like(store, "*/lease")
+
+    def test_an_upload_whose_source_fails_leaves_nothing(self, store: RedisStore) -> None:
+        def between(number: int) -> None:
+            if number == 12:
+                raise OSError("the disk is gone")
+
+        with pytest.raises(OSError, match="the disk is gone"):
+            store.put(ADDRESS, attempt(), slowly(bytes(20 * CHUNK), between))
+        assert keys(store) == []
+
+    def test_who_gives_up_leaves_what_is_current_alone(self, store: RedisStore, conn_id: str) -> None:
+        writer = attempt()
+        current = keep(store, [b"1"], writer=writer)
+        stored, given_up = stage(store, ADDRESS, writer, payload([b"2" * (CHUNK + 1)]))
+        store.abandon(stored)
+        store.abandon(stored)  # may be repeated
+        with pytest.raises(PayloadMissing):
+            store.fetch(given_up)
+        with pytest.raises(LeaseLost):
+            store.commit(stored, given_up)
+        assert bytes(store.fetch(current)) == b"1"
+        assert bytes(store.fetch(keep(RedisStore(conn_id, wait=0), [b"3"], writer=writer))) == b"3"
+
+    def test_giving_up_deletes_what_was_committed_without_a_row(self, store: RedisStore) -> None:
+        stored, ref = stage(store, ADDRESS, attempt(), payload([b"1"]))
+        store.commit(stored, ref)  # and here Airflow, or Redis, does not answer
+        store.abandon(stored)
+        assert not committed(store)
 
     def test_a_lease_that_ran_out_and_nobody_took_is_still_good(self, store: RedisStore) -> None:
         store.lease = 0.1

@@ -121,6 +121,15 @@ class TestLostReplies:
             proxy.pass_reply = lambda number: True
             assert bytes(store.fetch(ref)) == b"x"
 
+    def test_and_giving_up_does_not_raise(self, proxy: Proxy, caplog: pytest.LogCaptureFixture) -> None:
+        with store_on(proxy.port) as store:
+            stored, ref = stage(store, ADDRESS, attempt(), payload([b"x"]))
+            first = proxy.round_trips
+            proxy.pass_reply = lambda number: False
+            store.abandon(stored)
+            assert f"What was put at {ref.uri} is left behind, and expires" in caplog.text
+            assert proxy.round_trips == first + 1  # nobody waits for it
+
 
 class TestKilled:
     """kill -9 at every step leaves the old state."""

@@ -36,14 +36,30 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 class Lease:
     """A lease that is held. `fence` is greater than that of every holder before."""
 
-    def __init__(self, name: str, kept: ServerLease, fence: int) -> None:
-        self.name = name
-        self.fence = fence
-        self._kept = kept
+    def __init__(self, wanted: lock, kept: ServerLease) -> None:
+        self.name = wanted.name
+        self.fence = 0
+        self._kept, self._wait, self._patience, self._holder = kept, wanted.wait, Patience(wanted.wait), ""
         self._lost = threading.Event()
         self._over = threading.Event()
-        self._renewer = threading.Thread(target=self._renew, name=f"lease {name}", daemon=True)
-        self._renewer.start()
+        self._renewer = threading.Thread(target=self._renew, name=f"lease {self.name}", daemon=True)
+
+    def _take(self) -> bool:
+        """Get it if it is free, and renew it from then on. Raises `StoreError`."""
+        self.fence, self._holder = self._kept.take_number()
+        if self.fence:
+            self._renewer.start()
+        return self.fence > 0
+
+    def _pause(self) -> float:
+        """Seconds until the next try to get it. Raises `LeaseTimeout` when there is no time for one."""
+        if pause := self._patience.pause():
+            return pause
+        raise LeaseTimeout(
+            f"The lease {self.name!r} was not free for {self._wait:g} s: it is held by "
+            f"{in_words(self._holder)}",
+            "Wait longer (wait=), or let the holder do less while it holds it.",
+        )
 
     def check(self) -> None:
         """Ask the server; when this returns, the lease is ours for `timeout` seconds from when we asked.
@@ -52,7 +68,7 @@ class Lease:
             LeaseLost: it ran out. Somebody else may be at work: stop.
             StoreError: the server can't be asked.
         """
-        if self._lost.is_set() or not self._kept.ask("renew").held:
+        if self._lost.is_set() or self._kept.ask("renew")[1] != self._kept.holder:
             self._lost.set()
             raise self._loss()
 
@@ -70,7 +86,7 @@ class Lease:
         """Stop renewing and give the lease back. Raises `LeaseLost` if it was not ours until now."""
         self._over.set()
         self._renewer.join()
-        if not self._kept.release() or self._lost.is_set():
+        if not self._kept.server.run(self._kept.give_back())[0] or self._lost.is_set():
             raise self._loss()
 
     def _loss(self) -> LeaseLost:
@@ -106,9 +122,9 @@ class lock:
         self._lease: Lease | None = None
 
     def __enter__(self) -> Lease:
-        turn = self._turn()
-        while (lease := turn.take()) is None:
-            time.sleep(turn.pause())
+        lease = self._wanted()
+        while not lease._take():
+            time.sleep(lease._pause())
         self._lease = lease
         return lease
 
@@ -123,16 +139,16 @@ class lock:
             log.error("%s", trouble)  # the block's own error tells more
 
     async def __aenter__(self) -> Lease:
-        turn, lease = self._turn(), None
-        while lease is None:
+        lease, held = self._wanted(), False
+        while not held:
             # The event loop goes on meanwhile. When we are cancelled, what the thread got is given back.
-            taking = asyncio.ensure_future(asyncio.to_thread(turn.take))
+            taking = asyncio.ensure_future(asyncio.to_thread(lease._take))
             try:
-                lease = await asyncio.shield(taking)
-                if lease is None:
-                    await asyncio.sleep(turn.pause())
+                held = await asyncio.shield(taking)
+                if not held:
+                    await asyncio.sleep(lease._pause())
             except asyncio.CancelledError:
-                taking.add_done_callback(_give_back)
+                taking.add_done_callback(functools.partial(_give_back, lease))
                 raise
         self._lease = lease
         return lease
@@ -144,27 +160,21 @@ class lock:
 
     def __call__(self, function: _Function) -> _Function:
         """Decorate a function: each call holds the lease."""
-
-        def fresh() -> lock:
-            return lock(self.name, self.timeout, self.wait)
-
         if inspect.iscoroutinefunction(function):
 
-            @functools.wraps(function)
             async def held(*args: Any, **kwargs: Any) -> Any:
-                async with fresh():
+                async with lock(self.name, self.timeout, self.wait):
                     return await function(*args, **kwargs)
 
         else:
 
-            @functools.wraps(function)
-            def held(*args: Any, **kwargs: Any) -> Any:
-                with fresh():
+            def held(*args: Any, **kwargs: Any) -> Any:  # type: ignore[misc]
+                with lock(self.name, self.timeout, self.wait):
                     return function(*args, **kwargs)
 
-        return held  # type: ignore[return-value]
+        return functools.wraps(function)(held)  # type: ignore[return-value]
 
-    def _turn(self) -> _Turn:
+    def _wanted(self) -> Lease:
         if self._lease is not None:
             raise RuntimeError(f"This lock({self.name!r}) is in use; make another one for another block")
         store = current_store()
@@ -173,36 +183,11 @@ class lock:
                 f"lock({self.name!r}) needs Redis, and this project hands XComs over without it",
                 "Switch to Redis: `make switch BACKEND=redis`.",
             )
-        key = lock_key(self.name)
         who = identity(attempts.current())
-        return _Turn(self, ServerLease(store.server, key, who, self.timeout, number=f"{key}/fence"))
+        return Lease(self, ServerLease(store.server, lock_key(self.name), who, self.timeout))
 
 
-class _Turn:
-    """One who waits for a lease."""
-
-    def __init__(self, wanted: lock, lease: ServerLease) -> None:
-        self._wanted, self._lease = wanted, lease
-        self._patience = Patience(wanted.wait)
-        self._holder = ""
-
-    def take(self) -> Lease | None:
-        """The lease if it is free, or ours already because only the server's reply was lost."""
-        fence, self._holder = self._lease.take_number()
-        return Lease(self._wanted.name, self._lease, fence) if fence else None
-
-    def pause(self) -> float:
-        """Seconds until the next try. Raises `LeaseTimeout` when there is no time for one."""
-        if pause := self._patience.pause():
-            return pause
-        raise LeaseTimeout(
-            f"The lease {self._wanted.name!r} was not free for {self._wanted.wait:g} s: it is held by "
-            f"{in_words(self._holder)}",
-            "Wait longer (wait=), or let the holder do less while it holds it.",
-        )
-
-
-def _give_back(taking: asyncio.Future[Lease | None]) -> None:
+def _give_back(lease: Lease, taking: asyncio.Future[bool]) -> None:
     """Release a lease that arrived when nobody waited for it any more."""
-    if not taking.cancelled() and taking.exception() is None and (lease := taking.result()) is not None:
+    if not taking.cancelled() and taking.exception() is None and taking.result():
         threading.Thread(target=lease._end, daemon=True).start()

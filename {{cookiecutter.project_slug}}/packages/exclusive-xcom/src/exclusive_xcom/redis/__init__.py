@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
 from typing import ClassVar
 
 from .. import config
@@ -11,10 +10,7 @@ from ..backend import XComBackend
 from ..errors import ForeignReference
 from .store import RedisStore
 
-
-@functools.cache
-def _store(conn_id: str) -> RedisStore:
-    return RedisStore(conn_id)
+_store = functools.cache(RedisStore)  # one for each connection
 
 
 def open_store() -> RedisStore:
@@ -24,9 +20,8 @@ def open_store() -> RedisStore:
         ImportError: the library for Redis is not installed.
         ForeignReference: Redis is not the backend, and no connection is set for what was stored in it.
     """
-    for library in ("redis", "airflow.providers.redis"):
-        if importlib.util.find_spec(library) is None:
-            raise ModuleNotFoundError(f"No module named {library!r}")
+    import airflow.providers.redis.hooks.redis  # noqa: F401 - raises what says which library is not there
+
     conn_id = config.FORMER_CONN_ID.read()
     if not conn_id:
         raise ForeignReference(

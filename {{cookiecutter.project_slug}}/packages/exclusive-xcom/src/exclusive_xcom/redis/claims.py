@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,11 +18,11 @@ from ..address import Address, Attempt
 from ..errors import LeaseLost, LeaseTimeout, PayloadMissing
 from ..reference import Reference
 from .client import Call, Command, Patience, Server
-from .durability import demands
+from .durability import demands, refuse_too_few
 from .keys import Keys, claim_text, new_keys, quoted
-from .leases import Answer, ServerLease, facts, identity, in_words, retention_ms
+from .leases import ServerLease, facts, identity, in_words, retention_ms
 from .probe import duration
-from .scripts import CLAIM, COMMIT
+from .scripts import OWN
 
 _UNREAD = "?"  # no claim looks like this, so what was never read is never taken for what is there
 STAGED = 3600  # seconds after which what was staged and never committed is gone
@@ -32,30 +32,24 @@ STAGED = 3600  # seconds after which what was staged and never committed is gone
 class Upload:
     """A payload on its way: written under a lease, and then committed if the task is ours to claim."""
 
-    server: Server
     keys: Keys
+    lease: ServerLease
     address: Address
     attempt: Attempt
-    lease: ServerLease
     claim_seen: str = _UNREAD  # when the lease was got
 
     @classmethod
     def of(cls, server: Server, address: Address, attempt: Attempt, length: float) -> Upload:
-        """A new one, for whose lease nobody has asked yet.
-
-        Args:
-            length: seconds that its lease outlives the last request.
-        """
-        me = claimant(address, attempt)
-        keys, holder = new_keys(address, me), identity(attempt, me)
-        lease = ServerLease(server, keys.lease, holder, length, grace=STAGED, claim=keys.claim, me=me)
-        return cls(server, keys, address, attempt, lease)
+        """A new one, which has not asked for its lease yet. Unrenewed, that lasts `length` seconds."""
+        keys = new_keys(address, claimant(address, attempt))
+        lease = ServerLease(server, keys.lease, identity(attempt, keys.owner), length, STAGED, keys.claim)
+        return cls(keys, lease, address, attempt)
 
     def under_lease(self) -> Call:
         """What every request of the upload begins with: the lease is taken, and renewed from then on."""
         return self.lease.call("take" if self.claim_seen == _UNREAD else "renew")
 
-    def go_on(self, answer: Answer, wait: float) -> None:
+    def go_on(self, claim: str, holder: str, wait: float) -> None:
         """Return once the lease is held, if need be after up to `wait` seconds.
 
         Raises:
@@ -64,9 +58,9 @@ class Upload:
             Superseded: a later try has it.
         """
         if self.claim_seen == _UNREAD:
-            self.claim_seen = self._turn(answer, wait).claim
-        elif not answer.held:
-            raise self._lost(answer.holder)
+            self.claim_seen = self._turn(claim, holder, wait)
+        elif holder != self.lease.holder:
+            raise self._lost(holder)
 
     def commit(self, ref: Reference) -> None:
         """Make it current and release the lease, if both claim and lease are still ours. May be repeated.
@@ -77,17 +71,17 @@ class Upload:
             PayloadMissing: what was staged is gone.
             StoreError: Redis can't be used, or fewer servers than demanded have the value.
         """
-        keys, waits = self.keys, demands(self.server)
+        keys, waits = self.keys, demands(self.lease.server)
         head = {"length": ref.length, "sha256": ref.sha256, "kind": ref.kind, "written": keys.written}
-        chunks = keys.chunks(ref.length)
-
-        def call(claim_seen: str) -> Call:
-            me = [keys.owner, claim_text(self.attempt), claim_seen, retention_ms()]
-            places = [keys.claim, keys.lease, keys.head, *chunks]
-            return Call(COMMIT, places, [*me, self.lease.holder, json.dumps(head)])
-
         outcome, found, counts = _as_owner(
-            self.server, self.address, self.attempt, call, self.claim_seen, [wait.command for wait in waits]
+            self.lease.server,
+            self.address,
+            self.attempt,
+            [keys.claim, keys.lease, keys.head, *keys.chunks(ref.length)],
+            keys.owner,
+            self.claim_seen,
+            [self.lease.holder, json.dumps(head)],
+            list(waits),
         )
         if outcome == b"lease":
             raise self._lost(found)
@@ -98,31 +92,31 @@ class Upload:
                 "the task again.",
                 address=self.address,
             )
-        for wait, count in zip(waits, counts, strict=True):
-            wait.refuse_less(count)
+        for (command, wanted), counted in zip(waits.items(), counts, strict=True):
+            refuse_too_few(command, wanted, counted)
 
-    def _turn(self, answer: Answer, wait: float) -> Answer:
-        patience, asked = Patience(wait), ""
-        while not answer.held:
-            theirs, how = facts(answer.holder).get("ti_id", ""), "take"
-            if self.lease.me and theirs not in ("", self.lease.me, asked):
+    def _turn(self, claim: str, holder: str, wait: float) -> str:
+        """Wait for the lease; the claim that was seen when it was got."""
+        patience, me, asked = Patience(wait), self.keys.owner, ""
+        while holder != self.lease.holder:
+            theirs, how = facts(holder).get("ti_id", ""), "take"
+            if me and theirs not in ("", me, asked):
                 # Not a second writer of our try, but another try: Airflow knows which of us is current.
                 attempts.confirm(self.address, self.attempt)
-                claim(self.server, self.keys, self.address, self.attempt)
+                take_claim(self.lease.server, self.keys, self.address, self.attempt)
                 asked, how = theirs, "seize"
             elif pause := patience.pause():
                 time.sleep(pause)
             else:
                 raise LeaseTimeout(
-                    f"Somebody else has been writing this XCom for over {wait:g} s: "
-                    f"{in_words(answer.holder)}",
+                    f"Somebody else has been writing this XCom for over {wait:g} s: {in_words(holder)}",
                     f"A lease that is not renewed ends by itself after {self.lease.length:g} s. If writing "
                     "takes that long, let the task run again; if two tasks write the same key, give them a "
                     "key each.",
                     address=self.address,
                 )
-            answer = self.lease.ask(how)
-        return answer
+            claim, holder = self.lease.ask(how)
+        return claim
 
     def _lost(self, holder: str) -> LeaseLost:
         taken = f"taken over: {in_words(holder)}" if holder else "taken by somebody who has finished"
@@ -134,7 +128,7 @@ class Upload:
         )
 
 
-def claim(
+def take_claim(
     server: Server, keys: Keys, address: Address, attempt: Attempt, payload: Sequence[str] = ()
 ) -> None:
     """Claim a task for a try and delete a payload that it replaces. Airflow is asked, unless it is claimed.
@@ -143,28 +137,26 @@ def claim(
         Superseded: a later try has begun; the payload stays.
         StoreError: Redis can't be used.
     """
-
-    def call(claim_seen: str) -> Call:
-        me = [quoted(attempt.ti_id), claim_text(attempt), claim_seen, retention_ms()]
-        return Call(CLAIM, [keys.claim, *payload], me)
-
-    _as_owner(server, address, attempt, call)
+    _as_owner(server, address, attempt, [keys.claim, *payload], quoted(attempt.ti_id))
 
 
 def _as_owner(
     server: Server,
     address: Address,
     attempt: Attempt,
-    call: Callable[[str], Call],
+    keys: Sequence[str],
+    me: str,
     claim_seen: str = _UNREAD,
+    more: Sequence[str] = (),
     then: Sequence[Command] = (),
 ) -> tuple[bytes, str, list[Any]]:
-    """Run a script that only the owner of the claim may run: its outcome, what it found, replies of `then`.
+    """Run the script OWN, and commands after it: its outcome, what it found, and their replies.
 
     Where another try has claimed the task since the claim was read, Airflow is asked, and it is run again.
     """
     while True:
-        (outcome, found), *replies = server.run(call(claim_seen), *then)
+        call = Call(OWN, keys, [me, claim_text(attempt), claim_seen, retention_ms(), *more])
+        (outcome, found), *replies = server.run(call, *then)
         claim_seen = found.decode()
         if outcome != b"claim":
             return outcome, claim_seen, replies

@@ -11,8 +11,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import (
     Refusal,
@@ -31,25 +30,18 @@ _CONNECT_TIMEOUT = 5.0
 PATIENCE = 15.0  # seconds in which a server that is being restarted may come back
 
 
-@dataclass(frozen=True)
-class Script:
-    """A Lua script, run by its digest once the server has it."""
+class Call(NamedTuple):
+    """One run of a Lua script, as a command of a pipeline; by its digest once the server has it."""
 
-    text: str
-
-    @property
-    def sha1(self) -> str:
-        """The digest by which the server knows it."""
-        return hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
-
-
-@dataclass(frozen=True)
-class Call:
-    """One run of a script, as a command of a pipeline."""
-
-    script: Script
+    script: str
     keys: Sequence[str]
     arguments: Sequence[Any]
+
+    def command(self, known: bool) -> Command:
+        """The command that runs it on a server that knows it, or does not."""
+        digest = hashlib.sha1(self.script.encode(), usedforsecurity=False).hexdigest()
+        how = ("EVALSHA", digest) if known else ("EVAL", self.script)
+        return (*how, len(self.keys), *self.keys, *self.arguments)
 
 
 class Patience:
@@ -70,7 +62,7 @@ class Server:
     def __init__(self, conn_id: str) -> None:
         self.conn_id = conn_id
         self._clients: dict[int, Any] = {}
-        self._known: set[Script] = set()
+        self._known: set[str] = set()
 
     @property
     def client(self) -> Any:
@@ -126,8 +118,9 @@ class Server:
             try:
                 return question(self.client)
             except Exception as error:
-                if not (_is_passing(error) and (pause := left.pause())):
-                    raise failure(error, self.conn_id) from error
+                told = failure(error, self.conn_id)
+                if not (isinstance(told, StoreUnreachable) and (pause := left.pause())):
+                    raise told from error
                 time.sleep(pause)
 
     def _send(self, commands: Sequence[Command | Call], patience: float | None) -> list[Any]:
@@ -135,16 +128,8 @@ class Server:
             pipeline = client.pipeline(transaction=False)
             for command in commands:
                 if isinstance(command, Call):
-                    known = command.script in self._known
-                    pipeline.execute_command(
-                        "EVALSHA" if known else "EVAL",
-                        command.script.sha1 if known else command.script.text,
-                        len(command.keys),
-                        *command.keys,
-                        *command.arguments,
-                    )
-                else:
-                    pipeline.execute_command(*command)
+                    command = command.command(command.script in self._known)
+                pipeline.execute_command(*command)
             return list(pipeline.execute(raise_on_error=False))
 
         replies: list[Any] = self.ask(send, patience=patience)
@@ -300,15 +285,6 @@ _REFUSALS = (
     ),
     Refusal("", StoreError, "Redis failed{where}", "`xcom probe` may tell more."),
 )
-
-
-def _is_passing(error: Exception) -> bool:
-    """Whether it may help to ask again: no answer, or the server is still loading its data."""
-    from redis import exceptions as redis
-
-    refused = redis.AuthenticationError | redis.AuthorizationError | redis.MaxConnectionsError
-    lost = redis.ConnectionError | redis.TimeoutError | redis.ClusterDownError | OSError
-    return isinstance(error, lost) and not isinstance(error, refused)
 
 
 def failure(error: Exception, conn_id: str) -> XComError:

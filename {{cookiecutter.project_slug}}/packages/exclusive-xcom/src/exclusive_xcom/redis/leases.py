@@ -11,26 +11,12 @@ import secrets
 import socket
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from .. import config
 from ..address import Attempt
 from .client import Call, Server
 from .scripts import LEASE, NUMBER, RELEASE
-
-
-class Answer(NamedTuple):
-    """Whether a lease is held, which claim was seen beside it ("" for none), and the text of who holds it."""
-
-    held: bool
-    claim: str
-    holder: str
-
-    @classmethod
-    def of(cls, reply: tuple[int, bytes, bytes]) -> Answer:
-        """What the script LEASE replied."""
-        held, claim, holder = reply
-        return cls(bool(held), claim.decode(), holder.decode())
 
 
 @dataclass(frozen=True)
@@ -42,9 +28,7 @@ class ServerLease:
         holder: what stands there while it is ours: JSON that nobody else writes (`identity`).
         length: seconds after which it may be taken over, unless it is renewed.
         grace: seconds for which it is kept beyond that, as long as nobody takes it over.
-        claim: the key of the claim whose owner may seize it; "" if nobody may.
-        me: the owner that we would be.
-        number: the key of the last holder's number; "" if holders are not numbered.
+        claim: the key of the claim whose owner may seize it; "" if its holders are numbered instead.
     """
 
     server: Server
@@ -53,32 +37,31 @@ class ServerLease:
     length: float
     grace: float = 0
     claim: str = ""
-    me: str = ""
-    number: str = ""
+
+    @property
+    def _number(self) -> str:
+        return "" if self.claim else f"{self.key}/fence"
 
     def call(self, how: str) -> Call:
-        """The request to "take", "renew" or "seize" it, whose reply is an `Answer`."""
+        """The request to "take", "renew" or "seize" it, with the reply of `ask`."""
         times = (int(self.length * 1000), int(self.grace * 1000))
-        return Call(LEASE, [self.key, *filter(None, [self.claim])], [self.holder, *times, how, self.me])
+        return Call(LEASE, [self.key, *filter(None, [self.claim])], [self.holder, *times, how])
 
-    def ask(self, how: str) -> Answer:
-        """Take, renew or seize it. Raises `StoreError`."""
-        return Answer.of(self.server.run(self.call(how))[0])
+    def ask(self, how: str) -> tuple[str, str]:
+        """Take, renew or seize it: the claim, and who holds the lease then. Raises `StoreError`."""
+        claim, holder = self.server.run(self.call(how))[0]
+        return claim.decode(), holder.decode()
 
     def take_number(self) -> tuple[int, str]:
-        """Take it if it is free, or ours already because only a reply was lost: our number, or 0 and the
-        holder. Raises `StoreError`."""
-        number = Call(NUMBER, [self.key, self.number], [self.holder, retention_ms()])
-        reply, fence = self.server.run(self.call("take"), number)
-        return int(fence), Answer.of(reply).holder
-
-    def release(self) -> bool:
-        """Give it back; whether it was ours until now. Raises `StoreError`."""
-        return bool(self.server.run(self.give_back())[0])
+        """Take it if it is free, or ours already because only a reply was lost: our number, which is 0 if
+        somebody else holds it, and who holds it. Raises `StoreError`."""
+        number = Call(NUMBER, [self.key, self._number], [self.holder, retention_ms()])
+        (_, holder), fence = self.server.run(self.call("take"), number)
+        return int(fence), holder.decode()
 
     def give_back(self) -> Call:
         """The request to give it back; the reply is 0 if it was not ours any more."""
-        return Call(RELEASE, [self.key, *filter(None, [self.number])], [self.holder, retention_ms()])
+        return Call(RELEASE, [self.key, *filter(None, [self._number])], [self.holder, retention_ms()])
 
 
 def identity(attempt: Attempt, ti_id: str = "") -> str:

@@ -5,18 +5,16 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..address import NOBODY, Address
 from ..codecs import Payload
 from ..errors import StoreError, StoreMisconfigured
 from ..handle import human_size
-from ..store import Check
+from ..store import Check, Store
+from .client import Server
 from .durability import demands
 from .keys import CHUNK
-
-if TYPE_CHECKING:
-    from .store import RedisStore
 
 
 def refuse_eviction(policy: str) -> None:
@@ -54,7 +52,7 @@ def judge(info: dict[str, Any]) -> Iterator[Check]:
     yield Check("cluster", True, "part of a cluster" if info.get("cluster_enabled") else "one server")
 
 
-def try_out(store: RedisStore) -> Iterator[Check]:
+def try_out(store: Store, server: Server) -> Iterator[Check]:
     """Write, commit, read and delete a value of two chunks."""
     address, body = Address("xcom-probe", secrets.token_hex(8), "probe"), secrets.token_bytes(CHUNK + 1)
     payload = Payload("bytes", "bytes", "application/octet-stream", ".bin", [body])
@@ -65,7 +63,7 @@ def try_out(store: RedisStore) -> Iterator[Check]:
         step = "commit"
         ref = stored.reference(address, NOBODY, payload)
         store.commit(stored, ref)
-        waited = "".join(f", {' '.join(each.command[:-1])} was fulfilled" for each in demands(store.server))
+        waited = "".join(f", {' '.join(command[:-1])} was fulfilled" for command in demands(server))
         yield Check(step, True, f"scripts are allowed{waited}")
         step = "read"
         same = store.fetch(ref) == body

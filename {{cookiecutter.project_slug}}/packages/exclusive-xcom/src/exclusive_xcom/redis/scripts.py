@@ -7,29 +7,27 @@ taken it over, its holder may go on.
 
 from __future__ import annotations
 
-from .client import Script
-
-# Take a lease (KEYS[1]), renew it, or seize it from another try: {1, claim, lease} if it is held then,
-# otherwise {0, claim, whose lease it is}. Only the owner of the claim (KEYS[2], if there is one) may seize,
-# who has asked Airflow: so nobody has to wait for a try that he replaces.
-LEASE = Script("""
+# Take a lease (KEYS[1]), renew it, or seize it from another try: {claim, whose lease it is then}. Only the
+# owner of the claim (KEYS[2], if there is one) may seize, who has asked Airflow: so nobody has to wait for a
+# try that he replaces.
+LEASE = """
 local holder, claim = redis.call('GET', KEYS[1]) or '', KEYS[2] and redis.call('GET', KEYS[2]) or ''
-local lease, length, grace, how, me = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5]
+local lease, length, grace, how = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
 local free = holder == '' or redis.call('PTTL', KEYS[1]) <= grace
-if not free and how == 'seize' and string.match(claim, '^%S+') == me then
+if not free and how == 'seize' and string.match(claim, '^%S+') == cjson.decode(lease).ti_id then
   local known, other = pcall(cjson.decode, holder)
-  free = known and other.ti_id ~= '' and other.ti_id ~= me
+  free = known and other.ti_id ~= '' and other.ti_id ~= cjson.decode(lease).ti_id
 end
 if holder == lease or (free and how ~= 'renew') then
   redis.call('SET', KEYS[1], lease, 'PX', length + grace)
-  return {1, claim, lease}
+  holder = lease
 end
-return {0, claim, holder}
-""")
+return {claim, holder}
+"""
 
 # Number the holder of a lease; 0 if it does not hold it. The number is the server's time in microseconds, or
 # one more than the last (KEYS[2]): it grows even if what is kept has expired or Redis forgot it.
-NUMBER = Script("""
+NUMBER = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
   return 0
 end
@@ -41,11 +39,11 @@ if redis.call('HGET', KEYS[2], 'holder') ~= ARGV[1] then
 end
 redis.call('PEXPIRE', KEYS[2], ARGV[2])
 return last
-""")
+"""
 
 # Give a lease back; 0 if it was lost. Of a numbered one that is noted (KEYS[2]), so that a repeated release
 # is not taken for a loss.
-RELEASE = Script("""
+RELEASE = """
 if redis.call('GET', KEYS[1]) == ARGV[1] then
   if KEYS[2] then
     redis.call('HSET', KEYS[2], 'released', ARGV[1])
@@ -55,52 +53,45 @@ if redis.call('GET', KEYS[1]) == ARGV[1] then
   return 1
 end
 return KEYS[2] and redis.call('HGET', KEYS[2], 'released') == ARGV[1] and 1 or 0
-""")
+"""
 
-# Make a payload current: {'done', ''}, or what stands against it and what was found instead.
-COMMIT = Script("""
-local claim, lease = redis.call('GET', KEYS[1]) or '', redis.call('GET', KEYS[2]) or ''
-local me, claim_of_mine, claim_seen, retention = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
-local lease_of_mine, head = ARGV[5], ARGV[6]
-if me ~= '' and string.match(claim, '^%S+') ~= me and claim ~= claim_seen then
+# Act as the owner of a claim (KEYS[1]), be it by compare-and-set on what was read: make a payload current,
+# whose lease, head and chunks are the other keys; or, without a head, delete the other keys. {'done', ''}, or
+# what stands against it and what was found instead.
+OWN = """
+local claim = redis.call('GET', KEYS[1]) or ''
+local me, claim_of_mine, claim_seen, retention, lease, head = unpack(ARGV)
+local mine = string.match(claim, '^%S+') == me
+if me ~= '' and not mine and claim ~= claim_seen then
   return {'claim', claim}
 end
-if redis.call('EXISTS', KEYS[3]) == 0 then  -- otherwise it is done, and only the reply was lost
-  if lease ~= lease_of_mine then
-    return {'lease', lease}
-  end
-  for i = 4, #KEYS do
-    if redis.call('EXISTS', KEYS[i]) == 0 then
-      return {'staged', ''}
+if head then
+  local holder = redis.call('GET', KEYS[2]) or ''
+  if redis.call('EXISTS', KEYS[3]) == 0 then  -- otherwise it is done, and only the reply was lost
+    if holder ~= lease then
+      return {'lease', holder}
+    end
+    for i = 4, #KEYS do
+      if redis.call('EXISTS', KEYS[i]) == 0 then
+        return {'staged', ''}
+      end
     end
   end
-end
--- Written in any case: WAIT after us counts only what its own connection has written.
-redis.call('SET', KEYS[3], head, 'PX', retention)
-for i = 4, #KEYS do
-  redis.call('PEXPIRE', KEYS[i], retention)
-end
-if me ~= '' then
-  redis.call('SET', KEYS[1], claim_of_mine, 'PX', math.max(retention, redis.call('PTTL', KEYS[1])))
-end
-if lease == lease_of_mine then
-  redis.call('DEL', KEYS[2])
-end
-return {'done', ''}
-""")
-
-# Replace a claim by compare-and-set on what was read, and delete what a later try has no use for.
-CLAIM = Script("""
-local claim = redis.call('GET', KEYS[1]) or ''
-local me, claim_of_mine, claim_seen, retention = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
-if string.match(claim, '^%S+') ~= me then
-  if claim ~= claim_seen then
-    return {'claim', claim}
+  -- Written in any case: WAIT after us counts only what its own connection has written.
+  redis.call('SET', KEYS[3], head, 'PX', retention)
+  for i = 4, #KEYS do
+    redis.call('PEXPIRE', KEYS[i], retention)
   end
+  if holder == lease then
+    redis.call('DEL', KEYS[2])
+  end
+else
+  for i = 2, #KEYS do
+    redis.call('UNLINK', KEYS[i])
+  end
+end
+if me ~= '' and (head or not mine) then
   redis.call('SET', KEYS[1], claim_of_mine, 'PX', math.max(retention, redis.call('PTTL', KEYS[1])))
 end
-for i = 2, #KEYS do
-  redis.call('UNLINK', KEYS[i])
-end
 return {'done', ''}
-""")
+"""

@@ -24,10 +24,10 @@ from ..codecs import Payload
 from ..errors import PayloadAltered, PayloadError, PayloadMissing, PayloadTruncated, StaleXCom, StoreError
 from ..reference import Reference
 from ..store import Check, Store, Stored
-from .claims import STAGED, Upload, claim, claimant
+from .claims import STAGED, Upload, claimant, take_claim
 from .client import Call, Command, Server
 from .keys import CHUNK, Keys, claim_in_words, claim_text, keys_of, new_keys
-from .leases import Answer, facts
+from .leases import facts
 from .probe import duration, how_lost, judge, refuse_eviction, try_out
 
 log = logging.getLogger(__name__)
@@ -77,13 +77,13 @@ class RedisStore(Store):
                         length += chunk.nbytes
                     # The digest is computed while the network is waited for, unless that takes no time.
                     hashing = hasher.submit(_feed, digest, window) if len(window) > 1 else None
-                    upload.go_on(self._send(commands), self.wait)
+                    upload.go_on(*self._send(commands), self.wait)
                     if hashing is None:
                         _feed(digest, window)
                     else:
                         hashing.result()
         except BaseException:
-            self._take_back(upload, length)
+            self.abandon(Stored(length, "", upload=upload))
             raise
         return Stored(length, digest.hexdigest(), uri=upload.keys.uri, upload=upload)
 
@@ -93,26 +93,24 @@ class RedisStore(Store):
 
     def abandon(self, stored: Stored) -> None:
         """Give the lease back if it is ours, and delete what was put."""
-        self._take_back(stored.upload, stored.length)
-
-    def _take_back(self, upload: Upload, length: int) -> None:
-        keys = upload.keys
+        keys, lease = stored.upload.keys, stored.upload.lease
         try:
-            unlink = ("UNLINK", keys.head, *keys.chunks(length))
-            self.server.run(upload.lease.give_back(), unlink, patience=0)
+            unlink = ("UNLINK", keys.head, *keys.chunks(stored.length))
+            self.server.run(lease.give_back(), unlink, patience=0)
         except Exception as error:
             log.warning("What was put at %s is left behind, and expires: %s", keys.uri, error)
 
-    def _send(self, commands: list[Command | Call]) -> Answer:
-        """Send commands of which the first is the lease's; what that replied."""
+    def _send(self, commands: list[Command | Call]) -> tuple[str, str]:
+        """Send commands of which the first is the lease's: the claim, and who holds the lease."""
         if self._policy_known or self.server.is_cluster:
-            return Answer.of(self.server.run(*commands)[0])
-        # The first push of a process asks for the eviction policy, too: no round trip more.
-        answer, *_, said = self.server.run(*commands, ("INFO", "memory"), last_may_fail=True)
-        if isinstance(said, dict):
-            refuse_eviction(str(said.get("maxmemory_policy", "noeviction")))
-        self._policy_known = True
-        return Answer.of(answer)
+            (claim, holder), *_ = self.server.run(*commands)
+        else:
+            # The first push of a process asks for the eviction policy, too: no round trip more.
+            (claim, holder), *_, said = self.server.run(*commands, ("INFO", "memory"), last_may_fail=True)
+            if isinstance(said, dict):
+                refuse_eviction(str(said.get("maxmemory_policy", "noeviction")))
+            self._policy_known = True
+        return claim.decode(), holder.decode()
 
     # -- pull ---------------------------------------------------------------------------------------
 
@@ -235,8 +233,7 @@ class RedisStore(Store):
         running = attempts.current()
         if running.ti_id not in ("", ref.attempt.ti_id):
             if claimant(ref.address, running):
-                claim(self.server, keys, ref.address, running, payload)
-                return
+                return take_claim(self.server, keys, ref.address, running, payload)
             attempts.confirm(ref.address, running)
         self.server.run(("UNLINK", *payload))
 
@@ -249,7 +246,7 @@ class RedisStore(Store):
             StoreError: Redis can't be used.
         """
         if me := claimant(address, attempt):
-            claim(self.server, new_keys(address, me), address, attempt)
+            take_claim(self.server, new_keys(address, me), address, attempt)
 
     # -- looking after ------------------------------------------------------------------------------
 
@@ -260,7 +257,7 @@ class RedisStore(Store):
         except StoreError as error:
             return [Check("server", False, str(error))]
         self._policy_known = True  # the first checks judge it; the others are to run nevertheless
-        return [*judge(info), *try_out(self)]
+        return [*judge(info), *try_out(self, self.server)]
 
     def _info(self) -> dict[str, Any]:
         """What the server says of itself (INFO), at the first asking. Raises `StoreError`."""
@@ -277,24 +274,26 @@ class RedisStore(Store):
 
 def _windows(payload: Payload) -> Iterator[list[memoryview]]:
     """The payload in chunks of the one size, a few at a time; at least one window, be it empty."""
-    window: list[memoryview] = []
-    rest, any_yet = bytearray(), False
+    chunks = _chunks(payload)
+    window = list(itertools.islice(chunks, _WINDOW))
+    yield window
+    while window := list(itertools.islice(chunks, _WINDOW)):
+        yield window
+
+
+def _chunks(payload: Payload) -> Iterator[memoryview]:
+    rest = bytearray()
     for piece in payload.chunks(CHUNK):
         if not rest and piece.nbytes == CHUNK:
-            window.append(piece)
-        else:
-            missing = CHUNK - len(rest)
-            rest += piece[:missing]
-            if len(rest) == CHUNK:
-                window.append(memoryview(rest))
-                rest = bytearray(piece[missing:])
-        if len(window) == _WINDOW:
-            yield window
-            window, any_yet = [], True
+            yield piece
+            continue
+        missing = CHUNK - len(rest)
+        rest += piece[:missing]
+        if len(rest) == CHUNK:
+            yield memoryview(rest)
+            rest = bytearray(piece[missing:])
     if rest:
-        window.append(memoryview(rest))
-    if window or not any_yet:
-        yield window
+        yield memoryview(rest)
 
 
 def _feed(digest: Any, window: list[memoryview]) -> None:
