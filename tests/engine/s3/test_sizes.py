@@ -190,4 +190,4 @@ def test_importing_the_backend_imports_no_library() -> None:
     """Every component of Airflow does it."""
     done = subprocess.run([sys.executable, "-c", IMPORT], stdout=subprocess.PIPE, text=True, check=True)
     added = set(json.loads(done.stdout.splitlines()[-1])) - set(sys.stdlib_module_names)
-    assert added == {"engine"}
+    assert added == {"exclusive_xcom"}

@@ -97,6 +97,11 @@ _OBSTORE = [
         (r"^\d+ KMS", "The encryption key for {where} cannot be used ({answer})"),
     ),
     *_rows(
+        StoreMisconfigured,
+        "Set it to AES256, aws:kms or aws:kms:dsse.",
+        ("Invalid encryption type", "AWS_SERVER_SIDE_ENCRYPTION names no encryption that S3 has"),
+    ),
+    *_rows(
         StoreUnreachable,
         _LATER,
         (r"^(5..|408|409|429) ", "The store went on answering {answer} when asked to {doing} {where}"),

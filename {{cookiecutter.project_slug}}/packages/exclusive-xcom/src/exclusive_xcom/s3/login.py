@@ -24,6 +24,7 @@ ENCRYPTION, ENCRYPTION_KEY = "AWS_SERVER_SIDE_ENCRYPTION", "AWS_SSE_KMS_KEY_ID"
 # A request may take as long as a large body needs, but not its silences: obstore's own limit of 30 s
 # for the whole would cut a large download short.
 _TIMES = {"timeout": "1 day", "connect_timeout": "10 s", "read_timeout": "60 s"}
+_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 _PATIENCE = {"max_retries": 8, "retry_timeout": timedelta(minutes=2)}  # of each request; obstore pauses
 _IMPATIENCE = {"max_retries": 1, "retry_timeout": timedelta(seconds=5)}
 # boto3 renews what it finds ten minutes before it expires, so it holds good for nine.
@@ -123,36 +124,29 @@ def _s3(location: Location, retries: Any) -> Opened:
         )
     asked = _connection(location.conn_id) if location.conn_id else {}
     owner = f"connection {location.conn_id!r}" if location.conn_id else "AWS's own chain"
-    verify = _verify(asked.get("verify", True))
+    verify, key, role = (
+        _verify(asked.get("verify", True)),
+        asked.get("aws_access_key_id"),
+        "role_arn" in asked,
+    )
+    # The name of an endpoint that an AWS_ENDPOINT_URL_S3 in the environment does not override.
     places = {"region": asked.get("region_name"), "aws_endpoint_url_s3": asked.get("endpoint_url")}
     provider = None
-    if asked.get("aws_access_key_id") and not asked.get("role_arn"):
-        credentials = _credentials(
-            asked["aws_access_key_id"], asked.get("aws_secret_access_key", ""), asked.get("aws_session_token")
-        )
-        source, provider = f"keys of {owner}", Provider(location.url, lambda: credentials)
-    elif asked.keys() & {"role_arn", "profile_name"} or not _keys_in_environment():
+    if key and not role:
+        given = _credentials(key, asked.get("aws_secret_access_key", ""), asked.get("aws_session_token"))
+        source, provider = f"keys of {owner}", Provider(location.url, lambda: given)
+    elif _keys_in_environment() and not role and "profile_name" not in asked:
+        source = "keys in the environment (AWS_ACCESS_KEY_ID)"  # obstore reads them itself
+    else:
         try:
             source, find, places = _by_boto3(asked, owner, verify)
         except Exception as error:
             raise explain_boto(error, location.url) from None
         provider = Provider(location.url, find)
-    else:
-        source = "keys in the environment (AWS_ACCESS_KEY_ID)"  # obstore reads them itself
     places = {name: value for name, value in places.items() if value}
-    store = _bucket(
-        S3Store,
-        location,
-        retries,
-        verify,
-        places.get("aws_endpoint_url_s3")
-        or os.environ.get("AWS_ENDPOINT_URL_S3")
-        or os.environ.get("AWS_ENDPOINT_URL", ""),
-        disable_bulk_delete=True,  # not every server knows bulk requests
-        credential_provider=provider,
-        **places,
-    )
-    return Opened(store, source, provider, verify)
+    # Not every server knows bulk requests.
+    more = {**places, "disable_bulk_delete": True, "credential_provider": provider}
+    return Opened(_bucket(S3Store, location, retries, verify, **more), source, provider, verify)
 
 
 _OPENERS: dict[str, Callable[[Location, Any], Opened]] = {
@@ -164,13 +158,11 @@ _OPENERS: dict[str, Callable[[Location, Any], Opened]] = {
 }
 
 
-def _bucket(
-    kind: Any, location: Location, retries: Any, verify: bool | str = True, endpoint: str = "", **more: Any
-) -> Any:
-    """A bucket with our settings of the HTTP client. Raises `StoreMisconfigured`."""
+def _bucket(kind: Any, location: Location, retries: Any, verify: bool | str = True, **more: Any) -> Any:
+    """A bucket, with our settings of the HTTP client. Raises `StoreMisconfigured`."""
     options: dict[str, Any] = dict(_TIMES)
-    if endpoint.startswith("http://"):
-        options["allow_http"] = True
+    endpoints = (more.get("aws_endpoint_url_s3"), *map(os.environ.get, _ENDPOINTS))
+    options["allow_http"] = next(filter(None, endpoints), "").startswith("http://")
     if verify is False:
         options["allow_invalid_certificates"] = True
     elif bundle := verify if isinstance(verify, str) else os.environ.get("AWS_CA_BUNDLE"):
@@ -181,13 +173,8 @@ def _bucket(
                 f"The file of trusted certificates {bundle} cannot be read ({error.strerror})",
                 "Correct `verify` in the Airflow connection, or AWS_CA_BUNDLE.",
             ) from None
-    return kind(
-        location.bucket,
-        prefix=location.prefix or None,
-        client_options=options,
-        retry_config=retries,
-        **more,
-    )
+    place = location.prefix or None
+    return kind(location.bucket, prefix=place, client_options=options, retry_config=retries, **more)
 
 
 def _keys_in_environment() -> bool:
