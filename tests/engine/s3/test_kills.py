@@ -10,14 +10,13 @@ import multiprocessing
 import os
 import signal
 import uuid
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import pytest
 from exclusive_xcom.address import Attempt
 from faulty import FaultyProxy, faulty
-from s3_airflow import Airflow, push
+from s3_airflow import Airflow, producer, push
 from s3_servers import BUCKET, boto, configured, lengths
 
 KEY = "return_value"
@@ -30,18 +29,6 @@ PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["exclusive_xcom.s3", "s3_airflow"])
 
 
-def producer(environment: dict[str, str], attempt: Attempt, value: Any, told: Connection) -> None:
-    """A task's process: pushes, tells each of its steps, and waits for leave to go on."""
-    os.environ.update(environment)
-
-    def gate(ti_id: str, step: str) -> None:
-        told.send(step)
-        told.recv()
-
-    with Airflow(current=attempt, gate=gate).answering():
-        told.send(push(attempt, KEY, value))
-
-
 class Producer:
     """A process that pushes."""
 
@@ -49,7 +36,7 @@ class Producer:
         self.told, other = PROCESSES.Pipe()
         environment = {name: value for name, value in os.environ.items() if name.startswith("AIRFLOW")}
         self.process = PROCESSES.Process(
-            target=producer, args=(environment, attempt, value, other), daemon=True
+            target=producer, args=(environment, attempt, KEY, value, other), daemon=True
         )
         self.process.start()
         other.close()
