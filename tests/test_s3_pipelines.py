@@ -1,4 +1,4 @@
-"""Example pipelines hand over more than 100 MB each: log records, and a file, by `make run` and an S3 server."""
+"""Example pipelines hand over more than 100 MB each, records and a file, by `make run` and an S3 server."""
 
 from __future__ import annotations
 
