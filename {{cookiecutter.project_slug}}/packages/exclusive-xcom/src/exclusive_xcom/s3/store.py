@@ -24,8 +24,9 @@ from ..content import Measured
 from ..errors import BadOption, BadReference, PayloadTruncated, StoreUnreachable, UnsupportedValue
 from ..reference import Reference
 from ..store import Check, Store, Stored
-from .client import Client, client_of
+from .client import Client
 from .location import SCHEMES, Location
+from .login import client_of
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
