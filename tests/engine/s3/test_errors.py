@@ -14,6 +14,7 @@ import re
 import signal
 import socket
 import ssl
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +33,8 @@ from exclusive_xcom.errors import (
     XComError,
 )
 from exclusive_xcom.s3 import S3Store
+from exclusive_xcom.s3.location import Location
+from exclusive_xcom.s3.login import client_of
 from exclusive_xcom.testing.store_contract import keep
 from faulty import Fault, faulty
 from s3_servers import BUCKET, KEY, SECRET, boto, configured, lengths
@@ -474,6 +477,42 @@ def test_a_profile(moto: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
         assert "profile pipelines" in next(iter(store.probe())).detail
     with configured("", login="", password="", extra={"profile_name": "nobody"}) as store:
         assert "nobody" in str(failure(store))
+
+
+def test_credentials_that_run_out_are_renewed(
+    moto: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """By a profile whose program gives new ones for five minutes; and what is said when it fails."""
+    given = {"Version": 1, "SecretAccessKey": SECRET, "SessionToken": TOKEN}
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import datetime, json, pathlib, sys\n"
+        "calls = pathlib.Path(__file__).with_name('calls')\n"
+        "calls.write_text(calls.read_text() + '1' if calls.exists() else '1')\n"
+        "if len(calls.read_text()) > 3: sys.exit('no more')\n"
+        "end = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(minutes=5)\n"
+        f"given = {given!r}\n"
+        "given |= {'AccessKeyId': 'KEY' + calls.read_text(), 'Expiration': end.isoformat()}\n"
+        "print(json.dumps(given))\n"
+    )
+    (tmp_path / "config").write_text(
+        f"[profile renewing]\nregion = us-east-1\ncredential_process = {sys.executable} {program}\n"
+    )
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    extra = {"profile_name": "renewing"}
+    with faulty(moto) as proxy, configured(proxy.url, login="", password="", extra=extra) as store:
+        keep(store, [b"value"])
+        first = re.search(r"Credential=(KEY1+)/", proxy.seen[0].authorization)
+        assert first
+        assert proxy.seen[0].token == TOKEN
+        location = Location.current()
+        assert location
+        provider = client_of(location).provider
+        assert provider
+        assert provider()["access_key_id"] not in ("KEY1", first[1])
+        with pytest.raises(StoreDenied, match="AWS gave no credentials"):
+            for _ in range(3):
+                provider()
 
 
 def test_the_connection_wins_over_the_environment(moto: str, monkeypatch: pytest.MonkeyPatch) -> None:
