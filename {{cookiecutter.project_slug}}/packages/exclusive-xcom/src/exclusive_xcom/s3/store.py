@@ -81,13 +81,8 @@ class S3Store(Store):
         """The payload by one request, in pieces."""
         client, name = _find(ref.uri, ref.address)
         with client.explained("read", ref.where):
-            pieces = iter(_open(client, name, ref).stream(min_chunk_size=_PIECE))
-        while True:
-            with client.explained("read", ref.where):
-                piece = next(pieces, None)
-            if piece is None:
-                return
-            yield memoryview(piece)
+            for piece in _open(client, name, ref).stream(min_chunk_size=_PIECE):
+                yield memoryview(piece)
 
     def reader(self, ref: Reference) -> BinaryIO | None:
         """A reader by ranged requests; None if the server is known to answer them wrongly."""
