@@ -27,7 +27,7 @@ class ByProject(LoadScopeScheduling):  # type: ignore[misc]  # untyped in the li
     def _split_scope(self, nodeid: str) -> str:
         file, _, name = nodeid.partition("::")
         backend = re.search(r"\[(\w+)\]$", name)
-        if file.endswith("test_installed.py") and backend:
+        if file.endswith(("test_installed.py", "test_s3_pipelines.py")) and backend:
             return f"installed {backend[1]}"
         return "update" if "/update/" in file else file
 

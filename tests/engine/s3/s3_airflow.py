@@ -1,21 +1,26 @@
 """A model of what Airflow 3.3 does with XComs: its rows, and the one question that the engine asks it.
 
 Rows are replaced by whoever writes last, be it a try that was superseded long ago; and a task instance that a
-retry has replaced is not found any more. Both are so in Airflow, see xcom/attempt.py.
+retry has replaced is not found any more. Both are so in Airflow, see attempt.py. What processes of their own
+run stands here too: they can import this module, but not one of tests.
 """
 
 from __future__ import annotations
 
+import json
+import os
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
 from typing import Any
 
 from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
 from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time.comms import ErrorResponse, OKResponse
-from exclusive_xcom.address import Attempt
+from exclusive_xcom.address import NOBODY, Attempt
 from exclusive_xcom.s3 import S3XComBackend
 from structlog.contextvars import bound_contextvars
 
@@ -88,6 +93,35 @@ def push(attempt: Attempt, key: str, value: Any) -> Any:
         return S3XComBackend.serialize_value(
             value, key=key, dag_id=DAG, run_id=RUN, task_id=TASK, map_index=-1
         )
+
+
+def producer(environment: dict[str, str], attempt: Attempt, key: str, value: Any, told: Connection) -> None:
+    """A task's process: pushes, tells each of its steps, and waits for leave to go on."""
+    os.environ.update(environment)
+
+    def gate(ti_id: str, step: str) -> None:
+        told.send(step)
+        told.recv()
+
+    with Airflow(current=attempt, gate=gate).answering():
+        told.send(push(attempt, key, value))
+
+
+def there_and_back(index: int) -> bool:
+    """One mapped task that pushes, and one that pulls."""
+    value = {"index": index, "text": f"{index} " * (1 + index * 40)}
+    row = S3XComBackend.serialize_value(
+        value, key="return_value", dag_id="many", run_id="r", task_id="mapped", map_index=index
+    )
+    assert row != value or index < 40  # the small ones stay in the row
+    return bool(S3XComBackend.deserialize_value(Row(json.loads(json.dumps(row)), NOBODY)) == value)
+
+
+def many_in_a_process(environment: dict[str, str], start: int) -> list[bool]:
+    """Sixteen threads of a process of its own."""
+    os.environ.update(environment)
+    with ThreadPoolExecutor(16) as pool:
+        return list(pool.map(there_and_back, range(start, start + 64, 4)))
 
 
 class SteppedPush:

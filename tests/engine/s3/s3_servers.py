@@ -23,8 +23,8 @@ import obstore
 from exclusive_xcom.local import services
 from exclusive_xcom.reference import Reference
 from exclusive_xcom.s3 import S3Store
-from exclusive_xcom.s3.client import client_of
 from exclusive_xcom.s3.location import Location
+from exclusive_xcom.s3.login import client_of
 from exclusive_xcom.store import Store
 from exclusive_xcom.testing.store_contract import StoreContract
 
@@ -87,7 +87,7 @@ def lengths() -> dict[str, int]:
     """Bytes of every object below AIRFLOW__XCOM__URL, by URI."""
     location = Location.current()
     assert location is not None
-    found = obstore.list(client_of(location).opened.store).collect()
+    found = obstore.list(client_of(location).store).collect()
     return {f"{location.url}/{entry['path']}": entry["size"] for entry in found}
 
 
@@ -103,7 +103,7 @@ class ObjectContract(StoreContract):
         location = Location.current()
         assert location is not None
         name = (ref.uri or "").removeprefix(f"{location.url}/")
-        obstore.put(client_of(location).opened.store, name, body)
+        obstore.put(client_of(location).store, name, body)
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ import re
 import signal
 import socket
 import ssl
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,6 @@ from typing import Any
 import boto3
 import pytest
 import s3_servers
-from conftest import PROJECT
 from exclusive_xcom.errors import (
     BadOption,
     BadReference,
@@ -33,9 +33,11 @@ from exclusive_xcom.errors import (
     XComError,
 )
 from exclusive_xcom.s3 import S3Store
+from exclusive_xcom.s3.location import Location
+from exclusive_xcom.s3.login import client_of
 from exclusive_xcom.testing.store_contract import keep
 from faulty import Fault, faulty
-from s3_servers import BUCKET, KEY, SECRET, boto, configured
+from s3_servers import BUCKET, KEY, SECRET, boto, configured, lengths
 
 TOKEN = "FwoGZXIvYXdzEXAMPLETOKEN"
 
@@ -351,9 +353,16 @@ def test_unknown_and_wrong_keys(guarded: str, identities: Identities) -> None:
             assert "secret key for" in str(failure(store))
 
 
+def configuration(name: str) -> str:
+    """A file of a project's config/, as it is in a project whose bucket is the tests'."""
+    (folder,) = Path(__file__).parents[3].glob("*cookiecutter.project_slug*/config")
+    (path,) = folder.glob(f"*{name}*")
+    return re.sub(r"{{ cookiecutter\.project_slug [^}]*}}", "engine-tests", path.read_text(encoding="utf-8"))
+
+
 def test_the_minimal_policy_is_enough(guarded: str, identities: Identities) -> None:
     """The one in config/, for everything that the backend does below its prefix."""
-    text = (PROJECT / "config" / "aws-iam-policy.json").read_text()
+    text = configuration("aws-iam-policy.json")
     url = re.findall(r"arn:aws:s3:::([^*\"]+)/\*", text)
     assert len(url) == 1
     bucket, prefix = url[0].split("/")
@@ -364,7 +373,7 @@ def test_the_minimal_policy_is_enough(guarded: str, identities: Identities) -> N
         with configured(guarded, f"s3://{bucket}/{prefix}", **options) as store:
             assert probed(store) == {}
             ref = keep(store, [b"value"])
-            assert [entry.uri for entry in store.scan()] == [ref.uri]
+            assert list(lengths()) == [ref.uri]
             store.delete(ref)
             with pytest.raises(PayloadMissing):
                 store.fetch(ref)
@@ -374,8 +383,8 @@ def test_the_minimal_policy_is_enough(guarded: str, identities: Identities) -> N
 
 def test_the_lifecycle_rules_are_valid(moto: str) -> None:
     """And are for the prefix of the project's own URL."""
-    rules = json.loads((PROJECT / "config" / "s3-lifecycle.json").read_text())
-    settings = (PROJECT / "config" / "airflow.env").read_text()
+    rules = json.loads(configuration("s3-lifecycle.json"))
+    settings = configuration("airflow.env")
     (prefix,) = re.findall(r"AIRFLOW__XCOM__URL=s3://[^/]+/(.+)", settings)
     assert {rule["Filter"]["Prefix"] for rule in rules["Rules"]} == {f"{prefix}/"}
     client = boto(moto)
@@ -394,7 +403,7 @@ def test_a_role_is_assumed(guarded: str, identities: Identities, monkeypatch: py
             assert isinstance(failure(store), StoreDenied)
         with configured(guarded, login=key, password=secret, extra={"role_arn": role}) as store:
             assert bytes(store.fetch(keep(store, [b"value"]))) == b"value"
-            assert role in store.probe()[0].detail
+            assert role in next(iter(store.probe())).detail
 
 
 def test_a_role_that_is_refused(
@@ -451,7 +460,7 @@ def test_keys_in_the_environment(moto: str, monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch, moto, AWS_ACCESS_KEY_ID=KEY, AWS_SECRET_ACCESS_KEY=SECRET, AWS_REGION="eu-west-1"
     ) as store:
         assert bytes(store.fetch(keep(store, [b"value"]))) == b"value"
-        assert "environment" in store.probe()[0].detail
+        assert "environment" in next(iter(store.probe())).detail
 
 
 def test_a_profile(moto: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -465,9 +474,45 @@ def test_a_profile(moto: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
         "", login="", password="", extra={"profile_name": "pipelines", "region_name": None}
     ) as store:
         assert bytes(store.fetch(keep(store, [b"value"]))) == b"value"
-        assert "profile pipelines" in store.probe()[0].detail
+        assert "profile pipelines" in next(iter(store.probe())).detail
     with configured("", login="", password="", extra={"profile_name": "nobody"}) as store:
         assert "nobody" in str(failure(store))
+
+
+def test_credentials_that_run_out_are_renewed(
+    moto: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """By a profile whose program gives new ones for five minutes; and what is said when it fails."""
+    given = {"Version": 1, "SecretAccessKey": SECRET, "SessionToken": TOKEN}
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import datetime, json, pathlib, sys\n"
+        "calls = pathlib.Path(__file__).with_name('calls')\n"
+        "calls.write_text(calls.read_text() + '1' if calls.exists() else '1')\n"
+        "if len(calls.read_text()) > 3: sys.exit('no more')\n"
+        "end = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(minutes=5)\n"
+        f"given = {given!r}\n"
+        "given |= {'AccessKeyId': 'KEY' + calls.read_text(), 'Expiration': end.isoformat()}\n"
+        "print(json.dumps(given))\n"
+    )
+    (tmp_path / "config").write_text(
+        f"[profile renewing]\nregion = us-east-1\ncredential_process = {sys.executable} {program}\n"
+    )
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    extra = {"profile_name": "renewing"}
+    with faulty(moto) as proxy, configured(proxy.url, login="", password="", extra=extra) as store:
+        keep(store, [b"value"])
+        first = re.search(r"Credential=(KEY1+)/", proxy.seen[0].authorization)
+        assert first
+        assert proxy.seen[0].token == TOKEN
+        location = Location.current()
+        assert location
+        provider = client_of(location).provider
+        assert provider
+        assert provider()["access_key_id"] not in ("KEY1", first[1])
+        with pytest.raises(StoreDenied, match="AWS gave no credentials"):
+            for _ in range(3):
+                provider()
 
 
 def test_the_connection_wins_over_the_environment(moto: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -491,82 +536,132 @@ def test_connections_of_another_kind(moto: str) -> None:
 # -- encryption -------------------------------------------------------------------------------------
 
 
+def encrypting(monkeypatch: pytest.MonkeyPatch, kind: str, key: str = "") -> None:
+    """AWS's own variables, which ask for encryption."""
+    for name, value in (("AWS_SERVER_SIDE_ENCRYPTION", kind), ("AWS_SSE_KMS_KEY_ID", key)):
+        if value:
+            monkeypatch.setenv(name, value)
+
+
 @pytest.mark.parametrize(
-    ("options", "given"),
+    ("kind", "key", "given"),
     [
-        ({"sse": "SSE-S3"}, {"ServerSideEncryption": "AES256"}),
+        ("AES256", "", {"ServerSideEncryption": "AES256"}),
         (
-            {"sse": "SSE-KMS", "sse_kms_key_id": "1234abcd-12ab-34cd-56ef-1234567890ab"},
+            "aws:kms",
+            "1234abcd-12ab-34cd-56ef-1234567890ab",
             {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "1234abcd-12ab-34cd-56ef-1234567890ab"},
         ),
-        ({"sse": "SSE-KMS", "sse_kms_key_id": "alias/data"}, {"ServerSideEncryption": "aws:kms"}),
+        ("aws:kms", "alias/data", {"ServerSideEncryption": "aws:kms"}),
     ],
-    ids=["SSE-S3", "SSE-KMS", "SSE-KMS-alias"],
+    ids=["AES256", "kms", "kms-alias"],
 )
-def test_encryption_is_asked_for_and_confirmed_once(
-    moto: str, options: dict[str, str], given: dict[str, str]
+def test_encryption_is_asked_for_and_the_probe_confirms_it(
+    moto: str, monkeypatch: pytest.MonkeyPatch, kind: str, key: str, given: dict[str, str]
 ) -> None:
-    """By one more request per process."""
-    with faulty(moto) as proxy, configured(proxy.url, **options) as store:
-        ref, _ = keep(store, [b"value"]), keep(store, [b"value"])
-        assert [seen.method for seen in proxy.seen] == ["PUT", "HEAD", "PUT"]
-        head = boto(moto).head_object(Bucket=BUCKET, Key=(ref.uri or "").split("/", 3)[3])
-        assert {name: head[name] for name in given} == given
-        assert "encryption" not in probed(store)
+    """Small objects and parts; by no further request but the probe's."""
+    encrypting(monkeypatch, kind, key)
+    monkeypatch.setattr("exclusive_xcom.s3.store._ONE_REQUEST", 2**20)
+    with faulty(moto) as proxy, configured(proxy.url) as store:
+        refs = [keep(store, [b"value"]), keep(store, [memoryview(bytes(2**21))])]
+        assert [seen.method for seen in proxy.seen] == ["PUT", "POST", "PUT", "POST"]
+        for ref in refs:
+            head = boto(moto).head_object(Bucket=BUCKET, Key=(ref.uri or "").split("/", 3)[3])
+            assert {name: head[name] for name in given} == given
+        checks = {check.name: check for check in store.probe()}
+        assert checks["encryption"].ok
+        assert checks["encryption"].detail == f"{kind}, confirmed"
 
 
-@pytest.mark.parametrize("sse", ["SSE-S3", "SSE-KMS"])
-def test_encryption_asked_and_not_given_is_an_error(moto: str, sse: str) -> None:
-    """A server that ignores the question says nothing of encryption later. Nothing stays there in the clear.
+def test_encryption_that_nobody_asked_for(moto: str) -> None:
+    """The bucket's own rules count, and the probe says how to ask."""
+    with configured(moto) as store:
+        checks = {check.name: check for check in store.probe()}
+        assert checks["encryption"].ok
+        assert "not asked for (AWS_SERVER_SIDE_ENCRYPTION)" in checks["encryption"].detail
+
+
+@pytest.mark.parametrize("kind", ["AES256", "aws:kms"])
+def test_encryption_asked_and_not_given_is_found_by_the_probe(
+    moto: str, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """A server that ignores the question says nothing of encryption later. Nothing of the probe stays there.
 
     (A server that repeats what it was asked, as rclone does, can't be found out by any client.)
     """
-    with faulty(moto) as proxy, configured(proxy.url, sse=sse) as store:
+    encrypting(monkeypatch, kind)
+    with faulty(moto) as proxy, configured(proxy.url) as store:
         proxy.faults = [Fault("status", 200, method="HEAD", times=10_000)]
-        error = failure(store)
-        assert isinstance(error, StoreMisconfigured)
-        assert f"was asked to encrypt by {sse}" in str(error)
-        assert list(store.scan()) == []
-        assert "was asked to encrypt" in probed(store)["encryption"]
+        (found,) = probed(store).items()
+        assert found[0] == "encryption"
+        assert f"was asked to encrypt by {kind}, and answered with no encryption" in found[1]
+        assert lengths() == {}
 
 
-def test_another_key_than_asked_for_is_an_error(moto: str) -> None:
+def test_another_key_than_asked_for_is_found_by_the_probe(moto: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A proxy that answers a HEAD with another key."""
-    with faulty(moto) as proxy, configured(proxy.url, sse="SSE-KMS", sse_kms_key_id="mine") as store:
+    encrypting(monkeypatch, "aws:kms", "mine")
+    with faulty(moto) as proxy, configured(proxy.url) as store:
         headers = {
             "x-amz-server-side-encryption": "aws:kms",
             "x-amz-server-side-encryption-aws-kms-key-id": "arn:aws:kms:us-east-1:123456789012:key/theirs",
         }
         proxy.faults = [Fault("status", 200, method="HEAD", headers=headers)]
-        assert "another key" in str(failure(store))
+        assert "another key" in probed(store)["encryption"]
 
 
-def test_encryption_that_cannot_be_seen_is_an_error(moto: str) -> None:
+def test_encryption_that_cannot_be_seen_is_told_by_the_probe(
+    moto: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """No right to read; the signed URL stays out of the text."""
-    with faulty(moto) as proxy, configured(proxy.url, sse="SSE-S3") as store:
+    encrypting(monkeypatch, "AES256")
+    with faulty(moto) as proxy, configured(proxy.url) as store:
         proxy.faults = [Fault("status", 403, method="HEAD", times=10_000)]
-        error = failure(store)
-        assert isinstance(error, StoreDenied)
-        assert "could not be seen" in str(error)
+        told = probed(store)["encryption"]
+        assert "could not be seen (403)" in told
+        assert "X-Amz-Signature" not in told
 
 
-def test_a_key_without_encryption_is_an_error(moto: str) -> None:
+def test_encryption_behind_tls_is_seen(moto: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The probe's own request trusts whom the connection trusts."""
+    encrypting(monkeypatch, "AES256")
+    cert, key = certificate(tmp_path, "localhost")
+    with tls(moto, cert, key) as endpoint:
+        for verify in (str(cert), False):
+            with configured(endpoint, extra={"verify": verify}) as store:
+                assert probed(store) == {}
+
+
+def test_a_key_without_encryption_is_an_error(moto: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """S3 would store it unencrypted and say nothing."""
-    with configured(moto, sse_kms_key_id="mine") as store:
-        assert "is not SSE-KMS" in str(failure(store))
+    encrypting(monkeypatch, "", "mine")
+    with configured(moto) as store:
+        assert "is not aws:kms" in str(failure(store))
+        assert "is not aws:kms" in probed(store)["credentials"]
 
 
-def test_a_key_that_cannot_be_used(moto: str) -> None:
+def test_an_encryption_that_is_none(moto: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Said by the variable's name."""
+    encrypting(monkeypatch, "yes")
+    with configured(moto) as store:
+        error = failure(store)
+        assert "AWS_SERVER_SIDE_ENCRYPTION" in str(error)
+        assert "AES256" in error.advice
+
+
+def test_a_key_that_cannot_be_used(moto: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """As AWS says it."""
-    with faulty(moto) as proxy, configured(proxy.url, sse="SSE-KMS", sse_kms_key_id="mine") as store:
+    encrypting(monkeypatch, "aws:kms", "mine")
+    with faulty(moto) as proxy, configured(proxy.url) as store:
         proxy.faults = [Fault("status", 400, "KMS.DisabledException", method="PUT")]
         assert "encryption key" in str(failure(store))
 
 
-def test_encryption_of_a_folder_is_an_error(tmp_path: Path) -> None:
+def test_encryption_of_a_folder_is_told_by_the_probe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It has none."""
-    with configured("", tmp_path.as_uri(), sse="SSE-S3") as store:
-        assert "does not have" in str(failure(store))
+    encrypting(monkeypatch, "AES256")
+    with configured("", tmp_path.as_uri()) as store:
+        assert "does not have" in probed(store)["encryption"]
 
 
 # -- options ----------------------------------------------------------------------------------------
@@ -603,13 +698,6 @@ def test_no_url(monkeypatch: pytest.MonkeyPatch) -> None:
     """Said with an example."""
     monkeypatch.delenv("AIRFLOW__XCOM__URL", raising=False)
     assert "s3://bucket/prefix" in str(failure(S3Store()))
-
-
-@pytest.mark.parametrize("options", [{"tags": "team"}, {"tags": "=x"}, {"sse": "yes"}])
-def test_options_that_are_none(moto: str, options: dict[str, str]) -> None:
-    """They name the option."""
-    with configured(moto, **options) as store:
-        assert next(iter(options)).upper() in str(failure(store))
 
 
 def test_azure_without_an_account(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -664,13 +752,17 @@ def test_schemes_that_are_not_configured(moto: str) -> None:
 # -- logs -------------------------------------------------------------------------------------------
 
 
-def test_no_secret_in_the_log(moto: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_no_secret_in_the_log(
+    moto: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Not of what works, nor of what fails."""
-    options: dict[str, Any] = {"sse": "SSE-S3", "extra": {"aws_session_token": TOKEN}}
+    options: dict[str, Any] = {"extra": {"aws_session_token": TOKEN}}
+    encrypting(monkeypatch, "AES256")
     caplog.set_level(logging.DEBUG)
     with faulty(moto) as proxy, configured(proxy.url, **options) as store:
         ref = keep(store, [b"value"])
         store.fetch(ref)
+        list(store.probe())  # which signs a URL
         proxy.faults = [Fault("status", 403, times=10_000)]
         for act in (lambda: keep(store, [b"x"]), lambda: store.fetch(ref), lambda: store.delete(ref)):
             with pytest.raises(StoreError):

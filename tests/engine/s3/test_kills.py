@@ -10,16 +10,14 @@ import multiprocessing
 import os
 import signal
 import uuid
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import pytest
 from exclusive_xcom.address import Attempt
-from exclusive_xcom.s3 import S3Store
 from faulty import FaultyProxy, faulty
-from s3_airflow import Airflow, push
-from s3_servers import BUCKET, boto, configured
+from s3_airflow import Airflow, producer, push
+from s3_servers import BUCKET, boto, configured, lengths
 
 KEY = "return_value"
 SMALL = os.urandom(100_000)
@@ -31,18 +29,6 @@ PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["exclusive_xcom.s3", "s3_airflow"])
 
 
-def producer(environment: dict[str, str], attempt: Attempt, value: Any, told: Connection) -> None:
-    """A task's process: pushes, tells each of its steps, and waits for leave to go on."""
-    os.environ.update(environment)
-
-    def gate(ti_id: str, step: str) -> None:
-        told.send(step)
-        told.recv()
-
-    with Airflow(current=attempt, gate=gate).answering():
-        told.send(push(attempt, KEY, value))
-
-
 class Producer:
     """A process that pushes."""
 
@@ -50,7 +36,7 @@ class Producer:
         self.told, other = PROCESSES.Pipe()
         environment = {name: value for name, value in os.environ.items() if name.startswith("AIRFLOW")}
         self.process = PROCESSES.Process(
-            target=producer, args=(environment, attempt, value, other), daemon=True
+            target=producer, args=(environment, attempt, KEY, value, other), daemon=True
         )
         self.process.start()
         other.close()
@@ -78,10 +64,10 @@ def fresh(number: int) -> Attempt:
     return Attempt(number, str(uuid.uuid4()))
 
 
-def whole_objects(store: S3Store, lengths: set[int]) -> int:
+def whole_objects(expected: set[int]) -> int:
     """How many objects there are, none of which may be a part of a value."""
-    found = [entry.length for entry in store.scan()]
-    assert set(found) <= lengths
+    found = list(lengths().values())
+    assert set(found) <= expected
     return len(found)
 
 
@@ -102,15 +88,14 @@ def test_killed(moto: str, name: str, number: int, moment: str) -> None:
     value = {"small": SMALL, "parts": LARGE}[name]
     older, dying, newer = fresh(1), fresh(2), fresh(3)
     airflow = Airflow(current=older)
-    with faulty(moto) as proxy, configured(proxy.url) as store, airflow.answering():
+    with faulty(moto) as proxy, configured(proxy.url), airflow.answering():
         airflow.post(KEY, push(older, KEY, b"the previous value"), older)
-        (before,) = [entry.length for entry in store.scan()]
-        lengths = {before, len(value)}
+        (before,) = lengths().values()
         die(proxy, Producer(dying, value), number, moment)
 
         # What was readable is so still, and what is there is whole.
         assert airflow.pull(KEY) == b"the previous value"
-        count = whole_objects(store, lengths)
+        count = whole_objects({before, len(value)})
         assert count == (
             2 if moment in ("asked", "answered") or (number, moment) == (REQUESTS[name] - 1, "after") else 1
         )
@@ -158,9 +143,9 @@ def test_a_killed_writer_to_a_folder_leaves_nothing_that_looks_like_a_payload(tm
     """A file is written under another name first."""
     older, dying = fresh(1), fresh(2)
     airflow = Airflow(current=older)
-    with configured("", tmp_path.as_uri()) as store, airflow.answering():
+    with configured("", tmp_path.as_uri()), airflow.answering():
         airflow.post(KEY, push(older, KEY, b"the previous value"), older)
-        lengths = {entry.length for entry in store.scan()} | {len(LARGE)}
+        expected = {*lengths().values(), len(LARGE)}
         for _ in range(5):
             producer = Producer(dying, LARGE)
             while (
@@ -170,4 +155,4 @@ def test_a_killed_writer_to_a_folder_leaves_nothing_that_looks_like_a_payload(tm
             producer.kill()
             producer.process.join()
             assert airflow.pull(KEY) == b"the previous value"
-            whole_objects(store, lengths)
+            whole_objects(expected)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from exclusive_xcom.s3 import S3XComBackend
+from s3_airflow import many_in_a_process, there_and_back
 from s3_servers import configured
 
 MIB = 2**20
@@ -34,30 +34,6 @@ def environment(moto: str) -> Iterator[dict[str, str]]:
 # -- many -------------------------------------------------------------------------------------------
 
 
-def there_and_back(index: int) -> bool:
-    """One mapped task that pushes, and one that pulls."""
-    value = {"index": index, "text": f"{index} " * (1 + index * 40)}
-    row = S3XComBackend.serialize_value(
-        value, key="return_value", dag_id="many", run_id="r", task_id="mapped", map_index=index
-    )
-    assert row != value or index < 40  # the small ones stay in the row
-    return bool(S3XComBackend.deserialize_value(Row(json.loads(json.dumps(row)))) == value)
-
-
-class Row:
-    """As Airflow hands it over."""
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-
-def many_in_a_process(environment: dict[str, str], start: int) -> list[bool]:
-    """Sixteen threads of a process of its own."""
-    os.environ.update(environment)
-    with ThreadPoolExecutor(16) as pool:
-        return list(pool.map(there_and_back, range(start, start + 64, 4)))
-
-
 def test_64_mapped_writers_and_readers(environment: dict[str, str]) -> None:
     with ThreadPoolExecutor(64) as pool:
         assert all(pool.map(there_and_back, range(64)))
@@ -65,7 +41,7 @@ def test_64_mapped_writers_and_readers(environment: dict[str, str]) -> None:
 
 def test_64_mapped_writers_and_readers_in_processes(environment: dict[str, str]) -> None:
     processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["exclusive_xcom.s3"])
+    processes.set_forkserver_preload(["exclusive_xcom.s3", "s3_airflow"])
     with processes.Pool(4) as pool:
         found = pool.starmap(many_in_a_process, [(environment, start) for start in range(4)])
     assert [len(part) for part in found] == [16] * 4
@@ -190,4 +166,4 @@ def test_importing_the_backend_imports_no_library() -> None:
     """Every component of Airflow does it."""
     done = subprocess.run([sys.executable, "-c", IMPORT], stdout=subprocess.PIPE, text=True, check=True)
     added = set(json.loads(done.stdout.splitlines()[-1])) - set(sys.stdlib_module_names)
-    assert added == {"engine"}
+    assert added == {"exclusive_xcom"}

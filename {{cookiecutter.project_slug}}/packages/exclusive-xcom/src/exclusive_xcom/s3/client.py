@@ -1,38 +1,59 @@
-"""An object store as this package sees it: obstore, speaking in this package's errors.
-
-There is one client per process and location, made on first use. A process that was forked after its
-parent had used one gets none: the threads that do obstore's work stay behind, and it would wait for ever.
-"""
+"""An object store as this package sees it: obstore, speaking in this package's errors."""
 
 from __future__ import annotations
 
-import os
-import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from ..address import Attempt
-from ..errors import StoreError, XComError
-from .errors import NO_RANGE, explain
+from ..errors import XComError
+from .errors import NO_RANGE, explain, explain_boto
 from .location import Location
-from .login import open_location
 
 
+class Provider:
+    """Gives credentials when they are needed, and new ones before they expire.
+
+    Attributes:
+        trouble: why it failed the last time. obstore calls it from Rust and would bury the error.
+    """
+
+    def __init__(self, url: str, find: Callable[[], Any]) -> None:
+        self._url, self._find = url, find
+        self.trouble: XComError | None = None
+
+    def __call__(self) -> Any:
+        """What was found."""
+        self.trouble = None
+        try:
+            return self._find()
+        except Exception as error:
+            self.trouble = explain_boto(error, self._url)
+            raise self.trouble from None
+
+
+@dataclass
 class Client:
     """Reads and writes objects below a location. Every method raises `StoreError` or `PayloadMissing`,
     except where it says otherwise.
 
     Attributes:
         location: where it is.
-        opened: obstore's client of it, and where the credentials are from.
+        store: obstore's client of it, with the location's path as its prefix.
+        source: where the credentials are from, for people.
+        provider: gives the credentials; None where obstore finds them itself.
+        verify: whether TLS certificates are checked, or the file of those to trust.
         ranges: false once the server has answered a ranged request wrongly.
     """
 
-    def __init__(self, location: Location, *, patient: bool = True) -> None:
-        self.location = location
-        self.opened = open_location(location, patient=patient)
-        self.ranges = True
+    location: Location
+    store: Any
+    source: str
+    provider: Provider | None = None
+    verify: bool | str = True
+    ranges: bool = True
 
     @contextmanager
     def explained(self, doing: str, uri: str = "") -> Iterator[None]:
@@ -42,8 +63,7 @@ class Client:
         except XComError:
             raise
         except Exception as error:
-            provider = self.opened.provider
-            trouble = provider.trouble if provider else None
+            trouble = self.provider.trouble if self.provider else None
             raise trouble or explain(error, self.location.url, doing, uri) from None
 
     def put(
@@ -76,13 +96,13 @@ class Client:
                 "trynumber": str(attempt.try_number),
                 **({"taskinstance": attempt.ti_id} if attempt.ti_id else {}),
             }
-        obstore.put(self.opened.store, name, pieces, use_multipart=bool(part), **more)
+        obstore.put(self.store, name, pieces, use_multipart=bool(part), **more)
 
     def get(self, name: str) -> Any:
         """obstore's answer to a GET; its body is not read yet. Raises obstore's own errors."""
         import obstore
 
-        return obstore.get(self.opened.store, name)
+        return obstore.get(self.store, name)
 
     def read_range(self, name: str, start: int, end: int, uri: str = "") -> memoryview | None:
         """Some bytes of an object; None if the server does not know how."""
@@ -90,7 +110,7 @@ class Client:
 
         with self.explained("read", uri):
             try:
-                piece = memoryview(obstore.get_range(self.opened.store, name, start=start, end=end))
+                piece = memoryview(obstore.get_range(self.store, name, start=start, end=end))
                 if piece.nbytes == end - start:
                     return piece
             except obstore.exceptions.GenericError as error:
@@ -105,38 +125,7 @@ class Client:
 
         with self.explained("delete from"):
             try:
-                obstore.delete(self.opened.store, name)
+                obstore.delete(self.store, name)
             except FileNotFoundError as error:
                 if "<Code>" in str(error) and "NoSuchKey" not in str(error):
                     raise
-
-
-# -- one client per process and location ------------------------------------------------------------
-
-_clients: dict[Location, Client] = {}
-_lock = threading.Lock()
-_maker = 0  # the process that made them
-
-
-def client_of(location: Location) -> Client:
-    """This process's client of a location. Raises `StoreError`."""
-    global _maker
-    with _lock:
-        if _maker not in (0, os.getpid()):
-            raise StoreError(
-                "This process was forked from one that had used the object store, so it can't use it",
-                "Start processes by multiprocessing's 'spawn' or 'forkserver', or fork them before the "
-                "first XCom is read or written.",
-            )
-        if location not in _clients:
-            _maker = os.getpid()
-            _clients[location] = Client(location)  # made here, under the lock, so that there is one
-        return _clients[location]
-
-
-def _after_fork() -> None:
-    global _lock
-    _lock = threading.Lock()  # another thread of the parent may have held it
-
-
-os.register_at_fork(after_in_child=_after_fork)

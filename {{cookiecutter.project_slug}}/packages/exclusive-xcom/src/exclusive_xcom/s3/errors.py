@@ -19,169 +19,119 @@ from ..errors import (
     refused,
 )
 
-_LATER = "Let the task run again; if it goes on, look at the store's own health."
-_CREDENTIALS = (
-    "Correct the Airflow connection that AIRFLOW__XCOM__CONN_ID names, or the environment's credentials."
-)
-_ENDPOINT = "Check endpoint_url in the Airflow connection (or AWS_ENDPOINT_URL) and AIRFLOW__XCOM__URL."
-_TLS = (
-    "Check whether endpoint_url is https:// or http://, and that this machine trusts the certificate "
-    "(`verify` in the Airflow connection, or AWS_CA_BUNDLE)."
-)
-
 # What obstore says of a server that answers the request for a range with something else.
 NO_RANGE = re.compile(r"range requested|Content-Range|CONTENT_RANGE|Requested .*, got")
 
+# Kinds of errors with what to do about them.
+_DENIED = (
+    StoreDenied,
+    "Correct the Airflow connection that AIRFLOW__XCOM__CONN_ID names, or the environment's credentials.",
+)
+_EXPIRED = (StoreDenied, f"Renew them. {_DENIED[1]}")
+_NOBODY = (
+    StoreDenied,
+    "Name an Airflow connection with keys in AIRFLOW__XCOM__CONN_ID, or give the machine an identity "
+    "that boto3 finds (environment, profile, role).",
+)
+_FORBIDDEN = (
+    StoreDenied,
+    "Allow it (README, 'A store of your own', says what is needed), or use other credentials.",
+)
+_CLOCK = (StoreDenied, "Set the clock; S3 allows fifteen minutes.")
+_RIGHTS = (StoreDenied, "Give it the rights to the folder, or choose another.")
+_DISK = (StoreUnreachable, "Look at the disk or the share.")
+_LATER = (StoreUnreachable, "Let the task run again; if it goes on, look at the store's own health.")
+_WHERE = "Check endpoint_url in the Airflow connection (or AWS_ENDPOINT_URL) and AIRFLOW__XCOM__URL."
+_ENDPOINT = (StoreMisconfigured, _WHERE)
+_NOT_THERE = (StoreUnreachable, _WHERE)
+_TLS = (
+    StoreUnreachable,
+    "Check whether endpoint_url is https:// or http://, and that this machine trusts the certificate "
+    "(`verify` in the Airflow connection, or AWS_CA_BUNDLE).",
+)
+_REGION = (StoreMisconfigured, "Set region_name in the Airflow connection, or AWS_REGION where tasks run.")
+_BUCKET = (
+    StoreMisconfigured,
+    "Create it, or correct AIRFLOW__XCOM__URL; on a server of your own, also endpoint_url in the connection.",
+)
+_NAME = (StoreMisconfigured, "Correct AIRFLOW__XCOM__URL.")
+_KEY = (StoreMisconfigured, "Check AWS_SSE_KMS_KEY_ID, and that the credentials may use the key.")
+_ENCRYPTION = (StoreMisconfigured, "Set it to AES256, aws:kms or aws:kms:dsse.")
+_GONE = (
+    PayloadMissing,
+    "It was deleted, or expired by a rule of the bucket. Run the task that pushed it again.",
+)
 
-def _rows(kind: type[XComError], advice: str, *meanings: tuple[str, str]) -> list[Refusal]:
-    return [Refusal(sign, kind, what, advice) for sign, what in meanings]
+
+_NO_TLS = "The TLS connection to {host} failed: "
+
+
+def _table(*rows: tuple[str, str, tuple[type[XComError], str]]) -> list[Refusal]:
+    return [Refusal(sign, kind, what, advice) for sign, what, (kind, advice) in rows]
 
 
 # Signs are looked for in "<status> <code> <class> <of what>: <text>"; status 0: there was no answer.
 # First, the error codes of S3; GCS and Azure share some of them, and boto3 knows them too.
-_CODES = [
-    *_rows(
-        StoreMisconfigured,
-        "Set region_name in the Airflow connection, or AWS_REGION where tasks run.",
-        (r"^301 |redirect without LOCATION", "The bucket of {where} is in another region"),
-        (r"^\d+ PermanentRedirect ", "The bucket of {where} is in another region"),
-        (r"^\d+ IllegalLocationConstraintException ", "The bucket of {where} is in another region"),
-        (r"^\d+ AuthorizationHeaderMalformed ", "The bucket of {where} is in another region{region}"),
+_CODES = _table(
+    (r"^301 |redirect without LOCATION", "The bucket of {where} is in another region", _REGION),
+    (r"^\d+ (PermanentRedirect|IllegalLocation)", "The bucket of {where} is in another region", _REGION),
+    (r"^\d+ AuthorizationHeaderMal", "The bucket of {where} is in another region{region}", _REGION),
+    (r"^\d+ (NoSuchBucket|ContainerNotFound) ", "The bucket of {where} does not exist", _BUCKET),
+    (r"^\d+ InvalidBucketName ", "{where} does not name a valid bucket", _NAME),
+    (r"^\d+ (ExpiredToken|TokenRefresh)", "The credentials for {where} have expired", _EXPIRED),
+    (
+        r"^\d+ Invalid(AccessKey|ClientToken)Id ",
+        "The store does not know the access key for {where}",
+        _DENIED,
     ),
-    *_rows(
-        StoreMisconfigured,
-        "Create it, or correct AIRFLOW__XCOM__URL; on a server of your own, also endpoint_url in the "
-        "connection.",
-        (r"^\d+ (NoSuchBucket|ContainerNotFound) ", "The bucket of {where} does not exist"),
-    ),
-    *_rows(
-        StoreMisconfigured,
-        "Correct AIRFLOW__XCOM__URL.",
-        (r"^\d+ InvalidBucketName ", "{where} does not name a valid bucket"),
-    ),
-    *_rows(
-        StoreDenied,
-        f"Renew them. {_CREDENTIALS}",
-        (r"^\d+ (ExpiredToken|TokenRefreshRequired) ", "The credentials for {where} have expired"),
-    ),
-    *_rows(
-        StoreDenied,
-        _CREDENTIALS,
-        (r"^\d+ Invalid(AccessKey|ClientToken)Id ", "The store does not know the access key for {where}"),
-        (r"^\d+ InvalidToken ", "The session token for {where} is not valid"),
-        (r"^\d+ SignatureDoesNotMatch ", "The secret key for {where} is wrong"),
-    ),
-    *_rows(
-        StoreDenied,
-        "Set the clock; S3 allows fifteen minutes.",
-        (r"^\d+ RequestTimeTooSkewed ", "The clock of this machine is too far from that of {where}"),
-    ),
-]
+    (r"^\d+ InvalidToken ", "The session token for {where} is not valid", _DENIED),
+    (r"^\d+ SignatureDoesNotMatch ", "The secret key for {where} is wrong", _DENIED),
+    (r"^\d+ RequestTimeTooSkewed ", "The clock of this machine is too far from that of {where}", _CLOCK),
+)
 
-_OBSTORE = [
-    *_CODES,
-    *_rows(
-        PayloadMissing,
-        "It was deleted, or expired by a rule of the bucket. Run the task that pushed it again.",
-        (r"^\S+ \S* FileNotFoundError payload", "The payload at {uri} is gone"),
-    ),
+_OBSTORE = _CODES + _table(
+    (r"^\S+ \S* FileNotFoundError payload", "The payload at {uri} is gone", _GONE),
     # On AWS 403 is also the answer to a payload that is gone, unless s3:ListBucket is allowed.
-    *_rows(
-        StoreDenied,
-        "Allow it (README, 'A store of your own', says what is needed), or use other credentials.",
-        (r"^40[13] ", "The credentials may not {doing} {where} ({answer})"),
-    ),
-    *_rows(
-        StoreMisconfigured,
-        "Check AWS_SSE_KMS_KEY_ID, and that the credentials may use the key.",
-        (r"^\d+ KMS", "The encryption key for {where} cannot be used ({answer})"),
-    ),
-    *_rows(
-        StoreUnreachable,
-        _LATER,
-        (r"^(5..|408|409|429) ", "The store went on answering {answer} when asked to {doing} {where}"),
-    ),
-    *_rows(
-        StoreMisconfigured,
-        _ENDPOINT,
-        (r"^[1-9]", "The store refused to {doing} {where} ({answer})"),
-    ),
+    (r"^40[13] ", "The credentials may not {doing} {where} ({answer})", _FORBIDDEN),
+    (r"^\d+ KMS", "The encryption key for {where} cannot be used ({answer})", _KEY),
+    (r"^(5..|408|409|429) ", "The store went on answering {answer} when asked to {doing} {where}", _LATER),
+    (r"^[1-9]", "The store refused to {doing} {where} ({answer})", _ENDPOINT),
     # A folder. EPERM, EACCES and EROFS have these numbers on every system.
-    *_rows(
-        StoreDenied,
-        "Give it the rights to the folder, or choose another.",
-        (r"(?s) file:.*os error (1|13|30)\b", "This user may not {doing} {where} ({reason})"),
-    ),
-    *_rows(
-        StoreUnreachable,
-        "Look at the disk or the share.",
-        (r"^\S+ \S* \w+ \w+ file:", "It was not possible to {doing} {where}: {reason}"),
-    ),
+    (r"(?s) file:.*os error (1|13|30)\b", "This user may not {doing} {where} ({reason})", _RIGHTS),
+    (r"^\S+ \S* \w+ \w+ file:", "It was not possible to {doing} {where}: {reason}", _DISK),
     # No answer: what the text and its debug part say of the connection.
-    *_rows(
-        StoreDenied,
-        _CREDENTIALS,
-        (r" (Unauthenticated|PermissionDenied)Error ", "There are no usable credentials for {where}"),
-    ),
-    *_rows(
-        StoreMisconfigured,
-        _ENDPOINT,
-        (r"ETag Header missing|Error parsing", "{host} does not answer as an object store does"),
-    ),
-    *_rows(
-        StoreUnreachable,
+    ("Invalid encryption type", "AWS_SERVER_SIDE_ENCRYPTION names no encryption that S3 has", _ENCRYPTION),
+    (" (Unauthenticated|PermissionDenied)Error ", "There are no usable credentials for {where}", _DENIED),
+    ("ETag Header missing|Error parsing", "{host} does not answer as an object store does", _ENDPOINT),
+    (
+        r"InvalidCertificate\(\s*UnknownIssuer",
+        f"{_NO_TLS}this machine trusts nobody who signed the certificate",
         _TLS,
-        (
-            r"Certificate\(\s*UnknownIssuer",
-            "The TLS connection to {host} failed: this machine trusts nobody who signed the certificate",
-        ),
-        (r"Certificate\(\s*Expired", "The TLS connection to {host} failed: the certificate has expired"),
-        (
-            r"Certificate\(\s*NotValidForName",
-            "The TLS connection to {host} failed: the certificate is for another host",
-        ),
-        (r"InvalidCertificate\(", "The TLS connection to {host} failed: the certificate is not acceptable"),
-        (
-            r"InvalidContentType|AlertReceived|HandshakeFailure",
-            "The TLS connection to {host} failed: no TLS there",
-        ),
     ),
-    *_rows(
-        StoreUnreachable,
-        _ENDPOINT,
-        ("dns error", "There is no host {host}, so {where} cannot be reached"),
-        ("ConnectionRefused", "Nothing listens at {host}, so {where} cannot be reached"),
-        ("TimedOut", "{host} did not answer in time, so {where} cannot be reached"),
-    ),
-    *_rows(
-        StoreUnreachable,
+    (r"InvalidCertificate\(\s*Expired", f"{_NO_TLS}the certificate has expired", _TLS),
+    (r"InvalidCertificate\(\s*NotValidForName", f"{_NO_TLS}the certificate is for another host", _TLS),
+    (r"InvalidCertificate\(", f"{_NO_TLS}the certificate is not acceptable", _TLS),
+    ("InvalidContentType|AlertReceived|HandshakeFailure", f"{_NO_TLS}no TLS there", _TLS),
+    ("dns error", "There is no host {host}, so {where} cannot be reached", _NOT_THERE),
+    ("ConnectionRefused", "Nothing listens at {host}, so {where} cannot be reached", _NOT_THERE),
+    ("TimedOut", "{host} did not answer in time, so {where} cannot be reached", _NOT_THERE),
+    (
+        rf"https?://[^/\s,]|HTTP error|{NO_RANGE.pattern}",
+        "The connection to {host} broke while trying to {doing} {where}",
         _LATER,
-        (
-            rf"https?://[^/\s,]|HTTP error|{NO_RANGE.pattern}",
-            "The connection to {host} broke while trying to {doing} {where}",
-        ),
     ),
-    *_rows(StoreMisconfigured, _ENDPOINT, ("", "{where} cannot be used ({name})")),
-]
+    ("", "{where} cannot be used ({name})", _ENDPOINT),
+)
 
-_BOTO = [
-    *_CODES,
-    *_rows(
-        StoreDenied,
-        "Name an Airflow connection with keys in AIRFLOW__XCOM__CONN_ID, or give the machine an identity "
-        "that boto3 finds (environment, profile, role).",
-        ("Received None from session.get_credentials", "No AWS credentials were found for {where}"),
-    ),
-    *_rows(
-        StoreUnreachable,
+_BOTO = _CODES + _table(
+    ("Received None from session.get_cred", "No AWS credentials were found for {where}", _NOBODY),
+    (
+        r"^0 \S* \w*(Connection|Timeout)",
+        "AWS could not be asked for the credentials for {where} ({name})",
         _LATER,
-        (
-            r"^0 \S* \w*(Connection|Timeout)",
-            "AWS could not be asked for the credentials for {where} ({name})",
-        ),
     ),
-    *_rows(StoreDenied, _CREDENTIALS, ("", "AWS gave no credentials for {where} ({reason})")),
-]
+    ("", "AWS gave no credentials for {where} ({reason})", _DENIED),
+)
 
 
 def explain(error: Exception, where: str, doing: str, uri: str = "") -> XComError:

@@ -4,18 +4,22 @@ An Airflow connection (type `aws`) may hold keys, a session token, role_arn, pro
 endpoint_url and verify, as the Amazon provider has them; the provider itself is not needed. Without
 these AWS's own chain counts. Google Cloud and Azure use the credentials of their environment. What else
 AWS's own variables say, of encryption above all, obstore reads itself.
+
+There is one client per process and location, made on first use. A process that was forked after its
+parent had used one gets none: the threads that do obstore's work stay behind, and it would wait for ever.
 """
 
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, timedelta
 from pathlib import Path
 from typing import Any
 
-from ..errors import StoreMisconfigured, XComError
+from ..errors import StoreError, StoreMisconfigured
+from .client import Client, Provider
 from .errors import explain, explain_boto
 from .location import Location
 
@@ -24,51 +28,16 @@ ENCRYPTION, ENCRYPTION_KEY = "AWS_SERVER_SIDE_ENCRYPTION", "AWS_SSE_KMS_KEY_ID"
 # A request may take as long as a large body needs, but not its silences: obstore's own limit of 30 s
 # for the whole would cut a large download short.
 _TIMES = {"timeout": "1 day", "connect_timeout": "10 s", "read_timeout": "60 s"}
+_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 _PATIENCE = {"max_retries": 8, "retry_timeout": timedelta(minutes=2)}  # of each request; obstore pauses
 _IMPATIENCE = {"max_retries": 1, "retry_timeout": timedelta(seconds=5)}
 # boto3 renews what it finds ten minutes before it expires, so it holds good for nine.
 _FRESH = timedelta(minutes=9)
 
 
-class Provider:
-    """Gives credentials when they are needed, and new ones before they expire.
-
-    Attributes:
-        trouble: why it failed the last time. obstore calls it from Rust and would bury the error.
-    """
-
-    def __init__(self, url: str, find: Callable[[], Any]) -> None:
-        self._url, self._find = url, find
-        self.trouble: XComError | None = None
-
-    def __call__(self) -> Any:
-        self.trouble = None
-        try:
-            return self._find()
-        except Exception as error:
-            self.trouble = explain_boto(error, self._url)
-            raise self.trouble from None
-
-
-@dataclass(frozen=True)
-class Opened:
-    """An object store that is ready for use.
-
-    Attributes:
-        store: obstore's client, with the location's path as its prefix.
-        source: where the credentials are from, for people.
-        provider: gives the credentials; None where obstore finds them itself.
-        verify: whether TLS certificates are checked, or the file of those to trust.
-    """
-
-    store: Any
-    source: str
-    provider: Provider | None = None
-    verify: bool | str = True
-
-
-def open_location(location: Location, *, patient: bool = True) -> Opened:
-    """Open a store. Nothing is asked of it yet.
+def open_location(location: Location, *, patient: bool = True) -> Client:
+    """A client of a store. Nothing is asked of it yet.
 
     Args:
         patient: whether requests that fail are repeated for two minutes, or once.
@@ -77,45 +46,39 @@ def open_location(location: Location, *, patient: bool = True) -> Opened:
         StoreError: it cannot be opened; the text says why.
     """
     try:
-        return _OPENERS[location.scheme](location, _PATIENCE if patient else _IMPATIENCE)
+        from obstore import store
+
+        return _OPENERS[location.scheme](store, location, _PATIENCE if patient else _IMPATIENCE)
     except Exception as error:
         raise explain(error, location.url, "open") from None
 
 
-def _memory(location: Location, retries: Any) -> Opened:
-    from obstore.store import MemoryStore
-
-    return Opened(MemoryStore(), "none needed: memory of this process")
+def _memory(obstore: Any, location: Location, retries: Any) -> Client:
+    return Client(location, obstore.MemoryStore(), "none needed: memory of this process")
 
 
-def _folder(location: Location, retries: Any) -> Opened:
-    from obstore.store import LocalStore
-
-    return Opened(LocalStore(location.prefix, mkdir=True), "none needed: a folder")
+def _folder(obstore: Any, location: Location, retries: Any) -> Client:
+    return Client(location, obstore.LocalStore(location.prefix, mkdir=True), "none needed: a folder")
 
 
-def _google(location: Location, retries: Any) -> Opened:
-    from obstore.store import GCSStore
+def _google(obstore: Any, location: Location, retries: Any) -> Client:
+    store = _bucket(obstore.GCSStore, location, retries)
+    return Client(location, store, "Google's application default credentials")
 
-    return Opened(_bucket(GCSStore, location, retries), "Google's application default credentials")
 
-
-def _azure(location: Location, retries: Any) -> Opened:
-    from obstore.store import AzureStore
-
+def _azure(obstore: Any, location: Location, retries: Any) -> Client:
     if not os.environ.get("AZURE_STORAGE_ACCOUNT_NAME"):
         raise StoreMisconfigured(
             f"Nothing says in which storage account {location.url} is",
             "Set AZURE_STORAGE_ACCOUNT_NAME where tasks run.",
         )
-    return Opened(_bucket(AzureStore, location, retries), "Azure's environment variables or identity")
+    store = _bucket(obstore.AzureStore, location, retries)
+    return Client(location, store, "Azure's environment variables or identity")
 
 
-def _s3(location: Location, retries: Any) -> Opened:
+def _s3(obstore: Any, location: Location, retries: Any) -> Client:
     """Plain keys are used as they are. Everything else (roles, profiles, SSO, web identity, the identity of
     a machine or container) is boto3's business, which takes half a second to import."""
-    from obstore.store import S3Store
-
     if os.environ.get(ENCRYPTION_KEY) and not os.environ.get(ENCRYPTION, "").startswith("aws:kms"):
         raise StoreMisconfigured(  # S3 would ignore the key and not encrypt
             f"{ENCRYPTION_KEY} names a key, but {ENCRYPTION} is not aws:kms",
@@ -123,39 +86,33 @@ def _s3(location: Location, retries: Any) -> Opened:
         )
     asked = _connection(location.conn_id) if location.conn_id else {}
     owner = f"connection {location.conn_id!r}" if location.conn_id else "AWS's own chain"
-    verify = _verify(asked.get("verify", True))
+    verify, key, role = (
+        _verify(asked.get("verify", True)),
+        asked.get("aws_access_key_id"),
+        "role_arn" in asked,
+    )
+    # The name of an endpoint that an AWS_ENDPOINT_URL_S3 in the environment does not override.
     places = {"region": asked.get("region_name"), "aws_endpoint_url_s3": asked.get("endpoint_url")}
     provider = None
-    if asked.get("aws_access_key_id") and not asked.get("role_arn"):
-        credentials = _credentials(
-            asked["aws_access_key_id"], asked.get("aws_secret_access_key", ""), asked.get("aws_session_token")
-        )
-        source, provider = f"keys of {owner}", Provider(location.url, lambda: credentials)
-    elif asked.keys() & {"role_arn", "profile_name"} or not _keys_in_environment():
+    if key and not role:
+        given = _credentials(key, asked.get("aws_secret_access_key", ""), asked.get("aws_session_token"))
+        source, provider = f"keys of {owner}", Provider(location.url, lambda: given)
+    elif all(map(os.environ.get, _KEYS)) and not role and "profile_name" not in asked:
+        source = "keys in the environment (AWS_ACCESS_KEY_ID)"  # obstore reads them itself
+    else:
         try:
             source, find, places = _by_boto3(asked, owner, verify)
         except Exception as error:
             raise explain_boto(error, location.url) from None
         provider = Provider(location.url, find)
-    else:
-        source = "keys in the environment (AWS_ACCESS_KEY_ID)"  # obstore reads them itself
     places = {name: value for name, value in places.items() if value}
-    store = _bucket(
-        S3Store,
-        location,
-        retries,
-        verify,
-        places.get("aws_endpoint_url_s3")
-        or os.environ.get("AWS_ENDPOINT_URL_S3")
-        or os.environ.get("AWS_ENDPOINT_URL", ""),
-        disable_bulk_delete=True,  # not every server knows bulk requests
-        credential_provider=provider,
-        **places,
-    )
-    return Opened(store, source, provider, verify)
+    # Not every server knows bulk requests.
+    more = {**places, "disable_bulk_delete": True, "credential_provider": provider}
+    store = _bucket(obstore.S3Store, location, retries, verify, **more)
+    return Client(location, store, source, provider, verify)
 
 
-_OPENERS: dict[str, Callable[[Location, Any], Opened]] = {
+_OPENERS: dict[str, Callable[[Any, Location, Any], Client]] = {
     "s3": _s3,
     "gs": _google,
     "az": _azure,
@@ -164,13 +121,11 @@ _OPENERS: dict[str, Callable[[Location, Any], Opened]] = {
 }
 
 
-def _bucket(
-    kind: Any, location: Location, retries: Any, verify: bool | str = True, endpoint: str = "", **more: Any
-) -> Any:
-    """A bucket with our settings of the HTTP client. Raises `StoreMisconfigured`."""
+def _bucket(kind: Any, location: Location, retries: Any, verify: bool | str = True, **more: Any) -> Any:
+    """A bucket, with our settings of the HTTP client. Raises `StoreMisconfigured`."""
     options: dict[str, Any] = dict(_TIMES)
-    if endpoint.startswith("http://"):
-        options["allow_http"] = True
+    endpoints = (more.get("aws_endpoint_url_s3"), *map(os.environ.get, _ENDPOINTS))
+    options["allow_http"] = next(filter(None, endpoints), "").startswith("http://")
     if verify is False:
         options["allow_invalid_certificates"] = True
     elif bundle := verify if isinstance(verify, str) else os.environ.get("AWS_CA_BUNDLE"):
@@ -181,17 +136,8 @@ def _bucket(
                 f"The file of trusted certificates {bundle} cannot be read ({error.strerror})",
                 "Correct `verify` in the Airflow connection, or AWS_CA_BUNDLE.",
             ) from None
-    return kind(
-        location.bucket,
-        prefix=location.prefix or None,
-        client_options=options,
-        retry_config=retries,
-        **more,
-    )
-
-
-def _keys_in_environment() -> bool:
-    return bool(os.environ.get("AWS_ACCESS_KEY_ID") and os.environ.get("AWS_SECRET_ACCESS_KEY"))
+    place = location.prefix or None
+    return kind(location.bucket, prefix=place, client_options=options, retry_config=retries, **more)
 
 
 def _by_boto3(
@@ -267,3 +213,34 @@ def _verify(found: Any) -> bool | str:
     """The connection's `verify`: false, true, or a file. Airflow's UI makes text of all of them."""
     text = str(found).strip()
     return text.lower() != "false" if text.lower() in ("", "true", "false", "none") else text
+
+
+# -- one client per process and location ------------------------------------------------------------
+
+_clients: dict[Location, Client] = {}
+_lock = threading.Lock()
+_maker = 0  # the process that made them
+
+
+def client_of(location: Location) -> Client:
+    """This process's client of a location. Raises `StoreError`."""
+    global _maker
+    with _lock:
+        if _maker not in (0, os.getpid()):
+            raise StoreError(
+                "This process was forked from one that had used the object store, so it can't use it",
+                "Start processes by multiprocessing's 'spawn' or 'forkserver', or fork them before the "
+                "first XCom is read or written.",
+            )
+        if location not in _clients:
+            _maker = os.getpid()
+            _clients[location] = open_location(location)  # made here, under the lock, so that there is one
+        return _clients[location]
+
+
+def _after_fork() -> None:
+    global _lock
+    _lock = threading.Lock()  # another thread of the parent may have held it
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -14,9 +14,8 @@ from typing import Any
 from ..address import NOBODY
 from ..errors import PayloadAltered, StoreDenied, StoreError, StoreMisconfigured, StoreUnreachable, XComError
 from ..store import Check
-from .client import Client
 from .location import Location
-from .login import ENCRYPTION, ENCRYPTION_KEY
+from .login import ENCRYPTION, ENCRYPTION_KEY, open_location
 
 _CONTENT = bytes(range(256)) * 8
 _MEDIA_TYPE = "application/octet-stream"
@@ -64,12 +63,10 @@ class _Probe:
         return self.checks[-1].ok
 
     def enter(self) -> str:
-        self.client = Client(self.location, patient=False)
-        provider = self.client.opened.provider
-        with self.client.explained("use"):
-            if provider:
-                provider()
-        return self.client.opened.source
+        self.client = open_location(self.location, patient=False)
+        if self.client.provider:
+            self.client.provider()
+        return self.client.source
 
     def write(self) -> XComError | None:
         try:
@@ -144,12 +141,12 @@ class _Probe:
         """The headers of a HEAD request, which obstore keeps to itself."""
         import obstore
 
-        opened = self.client.opened
+        verify = self.client.verify
         with self.client.explained("read"):
-            url = obstore.sign(opened.store, "HEAD", self.small, timedelta(minutes=5))
-        trusted = opened.verify if isinstance(opened.verify, str) else os.environ.get("AWS_CA_BUNDLE")
+            url = obstore.sign(self.client.store, "HEAD", self.small, timedelta(minutes=5))
+        trusted = verify if isinstance(verify, str) else os.environ.get("AWS_CA_BUNDLE")
         context = ssl.create_default_context(cafile=trusted)
-        if opened.verify is False:
+        if verify is False:
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         request = urllib.request.Request(url, method="HEAD")
         try:

@@ -24,8 +24,9 @@ from ..content import Measured
 from ..errors import BadOption, BadReference, PayloadTruncated, StoreUnreachable, UnsupportedValue
 from ..reference import Reference
 from ..store import Check, Store, Stored
-from .client import Client, client_of
+from .client import Client
 from .location import SCHEMES, Location
+from .login import client_of
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -80,13 +81,8 @@ class S3Store(Store):
         """The payload by one request, in pieces."""
         client, name = _find(ref.uri, ref.address)
         with client.explained("read", ref.where):
-            pieces = iter(_open(client, name, ref).stream(min_chunk_size=_PIECE))
-        while True:
-            with client.explained("read", ref.where):
-                piece = next(pieces, None)
-            if piece is None:
-                return
-            yield memoryview(piece)
+            for piece in _open(client, name, ref).stream(min_chunk_size=_PIECE):
+                yield memoryview(piece)
 
     def reader(self, ref: Reference) -> BinaryIO | None:
         """A reader by ranged requests; None if the server is known to answer them wrongly."""

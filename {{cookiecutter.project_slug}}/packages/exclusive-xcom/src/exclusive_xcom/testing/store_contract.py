@@ -5,10 +5,11 @@ For the store of this project, or for one of your own, in a file of your tests:
     class TestMyStore(StoreContract):
         @pytest.fixture
         def store(self, tmp_path: Path) -> MyStore:
+            self.folder = tmp_path
             return MyStore(tmp_path)  # empty, fresh for each test
 
         def stored(self, store: Store) -> set[str]:
-            return {path.as_uri() for path in store.folder.rglob("*") if path.is_file()}
+            return {path.as_uri() for path in self.folder.rglob("*") if path.is_file()}
 
         def damage(self, store: Store, ref: Reference, body: bytes) -> None:
             Path(urlsplit(ref.uri).path).write_bytes(body)
