@@ -125,7 +125,7 @@ class Setting:
         return in_words(self.info)
 
     def parse(self, text: str) -> Any:
-        """The value that the Variable's text stands for; limits are not checked yet. Raises `SettingError`."""
+        """The value that a text stands for; limits are not checked yet. Raises `SettingError`."""
         try:
             return _from_text(self.info.annotation, text.strip())
         except (ValueError, KeyError) as error:
