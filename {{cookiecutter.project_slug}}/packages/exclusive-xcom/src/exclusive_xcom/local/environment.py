@@ -41,7 +41,7 @@ def project() -> Path:
     Raises:
         NotInProject: this package is installed somewhere else, as in a container.
     """
-    folder = Path(__file__).resolve().parents[5]
+    folder = Path(__file__).resolve().parents[2]
     if not (folder / SETTINGS).is_file():
         raise NotInProject(
             f"There is no {SETTINGS} in {folder}. Run this in the project's folder: `uv run xcom …`."
