@@ -32,8 +32,8 @@ def meter_readings():
     What every run has, it returns as a dict with `multiple_outputs=True`: each entry is an XCom of its own,
     which `check()["readings"]` names. (Airflow stores the whole dict once more beside them, so large things
     do not belong in there.) The tables it pushes under the names `accepted` and `rejected`, and their
-    consumers pull them with `ti.xcom_pull(task_ids="check", key="rejected", map_indexes=-1)`. `quality` returns
-    an object of a class of this project's own, from `src/{{ cookiecutter.__package }}/models.py`.
+    consumers pull them with `ti.xcom_pull(task_ids="check", key="rejected", map_indexes=-1)`.
+    `quality` returns an object of a class in `src/{{ cookiecutter.__package }}/models.py`.
 
     **Variables:** `meter_readings_most_kwh`, `data_folder`, `output_folder`.
     """

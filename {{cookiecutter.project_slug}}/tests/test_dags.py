@@ -34,7 +34,7 @@ def dags_of(bag: DagBag, file: Path) -> list[Any]:
 
 
 def test_every_file_is_imported_within_the_time_that_airflow_allows(bag: DagBag) -> None:
-    # Airflow stops an import that takes longer than AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT, and reports it here.
+    # Airflow stops an import that takes longer than AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT, and says so here.
     assert not bag.import_errors, "\n".join(f"{file}:\n{why}" for file, why in bag.import_errors.items())
 
 

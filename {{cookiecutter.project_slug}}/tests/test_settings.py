@@ -26,7 +26,8 @@ def test_the_file_of_variables_is_made_from_the_settings() -> None:
 
 @pytest.mark.parametrize("group", Settings.__subclasses__(), ids=lambda group: group.__name__)
 def test_defaults_keep_their_rules_and_come_back_as_they_were(group: type[Settings]) -> None:
-    texts = {item.field: as_airflow_keeps_it(item) for item in group.described()}
+    written = as_variables()
+    texts = {item.field: as_airflow_keeps_it(item) for item in group.described() if item.variable in written}
     assert group.parsed(texts) == group()
 
 

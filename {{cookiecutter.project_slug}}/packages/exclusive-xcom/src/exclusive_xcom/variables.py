@@ -124,6 +124,11 @@ class Setting:
         """What is allowed, in words; empty where only pydantic knows."""
         return in_words(self.info)
 
+    @property
+    def is_secret(self) -> bool:
+        """Whether its value must not be shown: a pydantic `SecretStr` or `SecretBytes`."""
+        return self.info.annotation in (SecretStr, SecretBytes)
+
     def parse(self, text: str) -> Any:
         """The value that a text stands for; limits are not checked yet. Raises `SettingError`."""
         try:
@@ -134,8 +139,7 @@ class Setting:
     def broken(self, text: str, reason: str, *, own: bool = False) -> SettingError:
         """That the Variable's text breaks its rule. `reason` is told where the rule has no words of ours, or
         where it is the owner's own (`own`)."""
-        secret = self.info.annotation in (SecretStr, SecretBytes)
-        shown = "'***'" if secret else repr(text)
+        shown = "'***'" if self.is_secret else repr(text)
         rule = f"but must be {self.rule}" if self.rule and not own else f"which is not allowed: {reason}"
         return SettingError(f"The Variable {self.variable} is {shown}, {rule}. {self._advice()}")
 
@@ -259,11 +263,12 @@ def all_settings() -> list[Setting]:
 
 
 def as_variables() -> dict[str, dict[str, Any]]:
-    """Every Variable that has a default, with its description, as `airflow variables import` reads them."""
+    """Every Variable with its default and description, as `airflow variables import` reads them. Left out are
+    those that have no default, and secrets: the file is committed."""
     return {
         item.variable: {"value": item.plain_default, "description": _description(item)}
         for item in all_settings()
-        if item.default is not PydanticUndefined
+        if item.default is not PydanticUndefined and not item.is_secret
     }
 
 

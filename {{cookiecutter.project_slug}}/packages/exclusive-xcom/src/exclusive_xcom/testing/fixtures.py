@@ -12,13 +12,12 @@ and a pipeline's test is then
         assert done.table("revenue.csv")[0]["name"] == "Green Hotels"
 
 The Airflow of the tests has the settings of config/airflow.env. Variables that are set outside win, but .env
-is left out: what it leads to is real. Its folder, its database and the servers that its backend needs are
-temporary and gone afterwards. With pytest-xdist, each process has an Airflow, and all share the servers.
+is left out: what it leads to is real. Its folder, its database and the server that its backend needs are
+temporary and gone afterwards.
 """
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import json
 import os
@@ -47,7 +46,6 @@ pytest.register_assert_rewrite(
     "exclusive_xcom.testing.store_contract",
 )
 _HOME = pytest.StashKey[Path]()
-_OPEN = pytest.StashKey[contextlib.ExitStack]()
 
 
 # -- an Airflow for the tests -------------------------------------------------------------------------
@@ -66,32 +64,25 @@ def pytest_configure(config: pytest.Config) -> None:
             "Airflow was imported before it was told of the tests' own folder and database. In conftest.py, "
             "import it inside of fixtures."
         )
-    stack = config.stash[_OPEN] = contextlib.ExitStack()
     home = config.stash[_HOME] = Path(tempfile.mkdtemp(prefix="airflow-tests-"))
-    stack.callback(shutil.rmtree, home, ignore_errors=True)
     for name in environment.MISLEADING:
         os.environ.pop(name, None)
     os.environ.update(environment_of_tests(project, home, os.environ))
-    if _hands_out_tests(config):  # its processes inherit what leads to the servers
-        os.environ.update(stack.enter_context(services.running(os.environ, home / "services")))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """End the servers and remove the folder."""
-    if stack := config.stash.get(_OPEN, None):
-        stack.close()
+    """Remove the folder."""
+    if home := config.stash.get(_HOME, None):
+        shutil.rmtree(home, ignore_errors=True)
 
 
 def environment_of_tests(project: Path, home: Path, environ: Mapping[str, str]) -> dict[str, str]:
     """What config/airflow.env and `environ` add up to; what lies in the project's .airflow lies in `home`."""
     found = environment.read(project, environ, secrets=False)
     found |= environment.reach_loopback(found)
-    return {name: text.replace(str(project / ".airflow"), str(home)) for name, text in found.items()}
-
-
-def _hands_out_tests(config: pytest.Config) -> bool:
-    """Whether this is pytest-xdist's first process, which runs no tests itself."""
-    return bool(config.getoption("numprocesses", None)) and not hasattr(config, "workerinput")
+    inside = str(project / ".airflow")
+    ours = {name: text for name, text in found.items() if name.startswith("AIRFLOW")}
+    return found | {name: text.replace(inside, str(home)) for name, text in ours.items()}
 
 
 @pytest.fixture(scope="session")
