@@ -42,14 +42,15 @@ def test_two_runs_at_once_lose_nothing(airflow, tmp_path):
     runs = []
     for number in range(2):
         with (tmp_path / f"{number}.log").open("wb") as log:
-            command = [sys.executable, "-c", RUN]
-            runs.append(subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=log, stderr=log))
+            options = {"env": environment, "stdin": subprocess.PIPE, "stdout": log, "stderr": log}
+            runs.append(subprocess.Popen([sys.executable, "-c", RUN], **options))
     for run in runs:
         run.communicate(b"\\n")
     said = "\\n".join((tmp_path / f"{number}.log").read_text() for number in range(2))
     assert [run.returncode for run in runs] == [0, 0], said
     lines = json.loads((tmp_path / "shared_report" / "report.json").read_text())
-    assert sorted(line["month"] for line in lines) == sorted(2 * [f"2024-{month:02}" for month in range(1, 13)])
+    months = sorted(line["month"] for line in lines)
+    assert months == sorted(2 * [f"2024-{month:02}" for month in range(1, 13)])
     assert len({line["run"] for line in lines}) == 2
     fences = [line["fence"] for line in lines]
     assert fences == sorted(set(fences))
@@ -92,8 +93,8 @@ def test_start_clean_leaves_one_small_pipeline_with_its_test_and_all_is_green(pr
     assert names(project, "tests") == {f"{name}.py" for name in own}
     for path in ["config/airflow.env", "config/variables.json", "docker-compose.yaml", "data/README.md"]:
         assert not re.search("|".join(EXAMPLES), project.read(path)), path
-    for path in (project.path / "src").rglob("*.py"):
-        assert not re.search("|".join(EXAMPLES), path.read_text(encoding="utf-8")), path
+    for module in (project.path / "src").rglob("*.py"):
+        assert not re.search("|".join(EXAMPLES), module.read_text(encoding="utf-8")), module
     project.make("lint")
     project.make("test")
     assert "1 of 1 pipelines succeeded" in project.make("run").stdout
