@@ -1,7 +1,9 @@
-"""The engine as a member of the project's workspace: what is installed is what lies in packages/."""
+"""The package inside a project: what changes in it is what runs, in the environment and in the image."""
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,55 +11,84 @@ from projects import Bake, BakedProject
 
 pytestmark = pytest.mark.installed
 
-SOURCE = "packages/exclusive-xcom/src/exclusive_xcom/errors.py"
-WHERE = "import exclusive_xcom.errors as e; print(e.__file__); print(getattr(e, 'ADDED', None))"
+SOURCE = "packages/exclusive-xcom/src/exclusive_xcom/address.py"
+MARK = "import exclusive_xcom.address as changed; print(changed.MARK)"
+
+
+@pytest.fixture(scope="module")
+def baked(bake_into: Bake, tmp_path_factory: pytest.TempPathFactory) -> BakedProject:
+    """A project in a folder with blanks, inside a repository that is a workspace of its own."""
+    outer = tmp_path_factory.mktemp("a repository")
+    for name, members in {"outer": 'workspace.members = ["libs/*"]\n', "libs/one": ""}.items():
+        folder = outer if name == "outer" else outer / name
+        folder.mkdir(parents=True, exist_ok=True)
+        settings = f'[project]\nname = "{folder.name.replace(" ", "-")}"\nversion = "1"\n[tool.uv]\n{members}'
+        (folder / "pyproject.toml").write_text(settings, encoding="utf-8")
+    project = bake_into(outer / "teams" / "our data", xcom_backend="db")
+    project.uv("sync", "--quiet")
+    return project
 
 
 @pytest.fixture
-def project(bake_into: Bake, tmp_path: Path) -> BakedProject:
-    """A project in a folder with spaces, inside a repository that has a workspace of its own."""
-    outer = tmp_path / "mono repo"
-    outer.mkdir()
-    (outer / "pyproject.toml").write_text(
-        '[project]\nname = "outer"\nversion = "0"\nrequires-python = ">=3.11"\n'
-        '[tool.uv.workspace]\nmembers = ["libraries/*"]\n',
-        encoding="utf-8",
-    )
-    return bake_into(outer)
+def project(baked: BakedProject) -> Iterator[BakedProject]:
+    """The same, with a change in the package that touches no more than its sources."""
+    source = baked.path / SOURCE
+    before = source.read_bytes()
+    yield baked
+    source.write_bytes(before)
 
 
-def asked(project: BakedProject) -> list[str]:
-    """Where the engine is imported from, and whether it has what was added to its source."""
-    return project.uv("run", "--no-sync", "python", "-c", WHERE).stdout.split()
+def change(project: BakedProject, mark: str) -> None:
+    """Change the package's sources, and nothing else."""
+    with (project.path / SOURCE).open("a", encoding="utf-8") as file:
+        file.write(f"\nMARK = {mark!r}\n")
 
 
-def add(project: BakedProject, text: str) -> None:
-    """Change a source file of the engine, and nothing else: version and requirements stay."""
-    path = project.path / SOURCE
-    path.write_text(path.read_text(encoding="utf-8") + f"\nADDED = {text!r}\n", encoding="utf-8")
+def test_it_has_an_environment_and_a_lock_of_its_own(baked: BakedProject) -> None:
+    assert (baked.path / ".venv").is_dir() and (baked.path / "uv.lock").is_file()
+    assert not (baked.path.parents[2] / "uv.lock").exists()
 
 
-def test_a_change_of_its_sources_alone_arrives(project: BakedProject) -> None:
-    """In the environment for development at once; in an image's after the next `uv sync`."""
-    project.uv("sync", "--quiet")
-    assert asked(project)[0].endswith(SOURCE)
-    add(project, "one")
-    assert asked(project)[1:] == ["one"]
-
-    image = ("sync", "--quiet", "--locked", "--no-dev", "--no-editable")
-    project.uv(*image)
-    file, added = asked(project)
-    assert "site-packages" in file and added == "one"
-    add(project, "two")
-    project.uv(*image)
-    assert asked(project)[1:] == ["two"]
+def test_a_change_in_the_package_arrives_in_the_environment(project: BakedProject) -> None:
+    change(project, "in the environment")
+    assert project.uv("run", "python", "-c", MARK).stdout == "in the environment\n"
 
 
-def test_a_deployment_has_the_command_that_looks_after_xcoms(project: BakedProject) -> None:
-    """Without the tools for development, `xcom probe` and `xcom show` are there."""
-    project.uv("sync", "--quiet", "--no-dev", "--no-editable")
-    listed = project.uv("pip", "list", "--quiet").stdout
-    assert "exclusive-xcom" in listed
-    assert "pytest" not in listed
-    said = project.run(project.path / ".venv" / "bin" / "xcom", "--help").stdout
-    assert "probe" in said and "show" in said
+def test_a_change_in_the_package_arrives_in_an_image(project: BakedProject, tmp_path: Path) -> None:
+    """The steps of the Dockerfile, first with the package's pyproject.toml alone."""
+    layer = tmp_path / "image"
+    (layer / "packages" / "exclusive-xcom").mkdir(parents=True)
+    for name in ["pyproject.toml", "uv.lock", "packages/exclusive-xcom/pyproject.toml"]:
+        shutil.copy(project.path / name, layer / name)
+    dockerfile = project.read("Dockerfile")
+    image = BakedProject(layer, project.answers, project.machine)
+    sync = ["sync", "--quiet", "--locked", "--no-dev"]
+    assert "uv sync --locked --no-dev --extra postgres --no-install-workspace" in dockerfile
+    image.uv(*sync, "--no-install-workspace")
+    for mark in ("first", "second"):
+        change(project, mark)
+        for folder in ("packages", "src"):
+            shutil.copytree(project.path / folder, layer / folder, dirs_exist_ok=True)
+        assert "uv sync --locked --no-dev --extra postgres --no-editable" in dockerfile
+        image.uv(*sync, "--no-editable")
+        python = layer / ".venv" / "bin" / "python"
+        assert image.run(python, "-c", MARK).stdout == f"{mark}\n"
+        where = image.run(python, "-c", "import exclusive_xcom; print(exclusive_xcom.__file__)").stdout
+        assert "site-packages" in where
+
+
+def test_only_the_image_of_a_developer_has_what_development_needs(baked: BakedProject) -> None:
+    exported = baked.uv("export", "--quiet", "--no-dev", "--no-hashes", "--no-emit-workspace").stdout
+    there = {line.partition("==")[0] for line in exported.splitlines()}
+    assert {"apache-airflow", "pandas", "pyarrow"} <= there
+    assert not there & {
+        "boto3",
+        "obstore",
+        "redis",
+        "moto",
+        "polars",
+        "pytest",
+        "hypothesis",
+        "ruff",
+        "psutil",
+    }

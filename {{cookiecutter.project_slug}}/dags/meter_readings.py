@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import dag, get_current_context, task
 
-from {{ cookiecutter.__package }} import settings
+from {{ cookiecutter.__package }} import models, settings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,6 +33,7 @@ def meter_readings():
     which `check()["readings"]` names. (Airflow stores the whole dict once more beside them, so large things
     do not belong in there.) The tables it pushes under the names `accepted` and `rejected`, and their
     consumers pull them with `ti.xcom_pull(task_ids="check", key="rejected", map_indexes=-1)`.
+    `quality` returns an object of a class in `src/{{ cookiecutter.__package }}/models.py`.
 
     **Variables:** `meter_readings_most_kwh`, `data_folder`, `output_folder`.
     """
@@ -84,18 +84,18 @@ def meter_readings():
         faults = rejected["meter"].value_counts().to_dict()
         return sorted(faults, key=lambda meter: (-faults[meter], meter))
 
-    @task(multiple_outputs=False)
-    def quality(readings: int, faults: dict[str, int], kwh: float, meters: list[str]) -> dict[str, Any]:
+    @task
+    def quality(readings: int, faults: dict[str, int], kwh: float, meters: list[str]) -> models.Quality:
         """Write the figures."""
-        figures = {
-            "readings": readings,
-            "faults": faults,
-            "percent good": round(100 * (1 - sum(faults.values()) / readings), 2),
-            "kWh": kwh,
-            "meters with faults": meters,
-        }
+        figures = models.Quality(
+            readings=readings,
+            faults=faults,
+            percent_good=round(100 * (1 - sum(faults.values()) / readings), 2),
+            kwh=kwh,
+            meters_with_faults=meters,
+        )
         path = settings.output_file("quality.json")
-        path.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+        path.write_text(figures.model_dump_json(indent=2) + "\n", encoding="utf-8")
         return figures
 
     checked = check()

@@ -9,9 +9,9 @@ from datetime import timedelta
 from itertools import islice
 
 from airflow.sdk import dag, get_current_context, task
+from exclusive_xcom import Handle, lazy
 
 from {{ cookiecutter.__package }} import settings
-from exclusive_xcom import Handle, lazy
 
 
 @dag(

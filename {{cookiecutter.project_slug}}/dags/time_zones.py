@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from airflow.sdk import dag, task
+from exclusive_xcom import Handle, lazy
 
 from {{ cookiecutter.__package }} import settings
-from exclusive_xcom import Handle, lazy
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,9 +11,9 @@ from statistics import mean, median
 from typing import Any
 
 from airflow.sdk import dag, task
+from exclusive_xcom import Handle, lazy
 
 from {{ cookiecutter.__package }} import settings
-from exclusive_xcom import Handle, lazy
 
 
 @dag(

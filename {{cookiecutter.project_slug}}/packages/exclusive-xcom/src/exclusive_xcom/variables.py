@@ -1,0 +1,317 @@
+"""Airflow Variables as typed settings: pydantic models that are read inside tasks, and made into a file.
+
+    class Orders(Settings, prefix="orders_"):
+        since: date = Field(date(2024, 1, 1), description="Orders before this day are left out.")
+
+is the Variable `orders_since`: its type and its rule, its description, its default. `Orders.read()` gives it
+as a task finds it now. A Variable in Airflow or in the environment (AIRFLOW_VAR_ORDERS_SINCE) wins over the
+default.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args, get_origin
+
+from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
+from pydantic import BaseModel, ConfigDict, Field, SecretBytes, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined, to_jsonable_python
+
+
+class SettingError(ValueError):
+    """A Variable holds what its rule does not allow. The text says which, what the rule is, what to do."""
+
+
+class ReadAtImport(RuntimeError):
+    """Variables were read while a DAG file is imported, and not inside a task."""
+
+
+@dataclass(frozen=True)
+class InWords:
+    """The rule of a field in words, where its annotation has none: `Annotated[Path, InWords("a folder")]`."""
+
+    rule: str
+
+
+Folder = Annotated[
+    Path, InWords("the path of a folder; a relative one counts from the folder above the DAG's file")
+]
+
+
+class Settings(BaseModel):
+    """The settings of one pipeline: each field of a subclass is a Variable.
+
+    A subclass says what its Variables' names begin with: `class Orders(Settings, prefix="orders_")`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
+    prefix: ClassVar[str] = ""
+
+    def __init_subclass__(cls, *, prefix: str = "", **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls.prefix = prefix
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **options: Any) -> None:
+        """Takes the class's options (`prefix`), which concern only the method above."""
+
+    @classmethod
+    def read(cls) -> Self:
+        """All settings of this class, as Airflow has them now. For tasks and templates only.
+
+        Raises:
+            SettingError: a Variable breaks its rule, or one without a default is not set.
+            ReadAtImport: a DAG file is being imported. Airflow imports those all the time, and would ask its
+                database each time.
+        """
+        _refuse_at_import(cls.__name__)
+        from airflow.sdk import Variable  # not above: `python -m` of a settings file must not start Airflow
+
+        found = {item.field: Variable.get(item.variable, default=None) for item in cls.described()}
+        return cls.parsed({field: str(text) for field, text in found.items() if text is not None})
+
+    @classmethod
+    def parsed(cls, texts: Mapping[str, str]) -> Self:
+        """The settings that texts stand for, by name of the field. Raises `SettingError`."""
+        items = {item.field: item for item in cls.described()}
+        try:
+            return cls.model_validate({field: items[field].parse(text) for field, text in texts.items()})
+        except ValidationError as error:
+            first = error.errors()[0]
+        item = items.get(str(first["loc"][0])) if first["loc"] else None
+        if item is None:
+            names = ", ".join(item.variable for item in items.values())
+            raise SettingError(f"The Variables {names} do not go together: {first['msg']}.")
+        if first["type"] == "missing":
+            raise item.missing()
+        own = first["type"] in ("value_error", "assertion_error")  # said by a validator of the class
+        raise item.broken(texts.get(item.field, str(item.plain_default)), first["msg"], own=own)
+
+    @classmethod
+    def described(cls) -> list[Setting]:
+        """The settings of this class, in order."""
+        return [Setting(cls.prefix + name, name, info) for name, info in cls.model_fields.items()]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One Variable: its name in Airflow, its field in the class, and what pydantic knows of that."""
+
+    variable: str
+    field: str
+    info: FieldInfo
+
+    @property
+    def default(self) -> Any:
+        """The default; `PydanticUndefined` where there is none."""
+        return self.info.get_default(call_default_factory=True)
+
+    @property
+    def plain_default(self) -> Any:
+        """The default as JSON has it."""
+        return to_jsonable_python(self.default)
+
+    @property
+    def rule(self) -> str:
+        """What is allowed, in words; empty where only pydantic knows."""
+        return in_words(self.info)
+
+    @property
+    def is_secret(self) -> bool:
+        """Whether its value must not be shown: a pydantic `SecretStr` or `SecretBytes`."""
+        return self.info.annotation in (SecretStr, SecretBytes)
+
+    def parse(self, text: str) -> Any:
+        """The value that a text stands for; limits are not checked yet. Raises `SettingError`."""
+        try:
+            return _from_text(self.info.annotation, text.strip())
+        except (ValueError, KeyError) as error:
+            raise self.broken(text, str(error)) from None
+
+    def broken(self, text: str, reason: str, *, own: bool = False) -> SettingError:
+        """That the Variable's text breaks its rule. `reason` is told where the rule has no words of ours, or
+        where it is the owner's own (`own`)."""
+        shown = "'***'" if self.is_secret else repr(text)
+        rule = f"but must be {self.rule}" if self.rule and not own else f"which is not allowed: {reason}"
+        return SettingError(f"The Variable {self.variable} is {shown}, {rule}. {self._advice()}")
+
+    def missing(self) -> SettingError:
+        """That the Variable is not set and has no default."""
+        rule = f" It must be {self.rule}." if self.rule else ""
+        return SettingError(f"The Variable {self.variable} is not set.{rule} {self._advice()}")
+
+    def _advice(self) -> str:
+        environment = f"AIRFLOW_VAR_{self.variable.upper()}"
+        if environment in os.environ:
+            return f"It comes from the environment: change {environment} there."
+        plain = "…" if self.default is PydanticUndefined else self.plain_default
+        example = f"'{json.dumps(plain)}'" if isinstance(plain, list | dict) else plain
+        command = f"airflow variables set {self.variable} {example}"
+        return f"Change it in the UI under Admin → Variables, or by `{command}`."
+
+
+# -- rules in words, and texts as values --------------------------------------------------------------
+
+
+_WORDS: dict[Any, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    date: "a day such as 2024-12-31",
+    Path: "a path",
+}
+_LIMITS = {
+    "ge": (Ge, "of at least {}"),
+    "gt": (Gt, "above {}"),
+    "le": (Le, "of at most {}"),
+    "lt": (Lt, "below {}"),
+    "min_length": (MinLen, "of at least {} characters"),
+    "max_length": (MaxLen, "of at most {} characters"),
+}
+
+
+def in_words(info: FieldInfo) -> str:
+    """What a field allows, in words, from its annotation and its constraints. Empty where these have no words
+    of ours: then pydantic's own message is told."""
+    for note in info.metadata:
+        if isinstance(note, InWords):
+            return note.rule
+    if get_origin(info.annotation) is Literal:
+        return f"one of {', '.join(map(str, get_args(info.annotation)))}"
+    limits = {
+        name: getattr(note, name)
+        for name, (kind, _) in _LIMITS.items()
+        for note in info.metadata
+        if isinstance(note, kind)
+    }
+    if info.annotation not in _WORDS or len(limits) < len(info.metadata):
+        return ""
+    words = _WORDS[info.annotation]
+    if limits.keys() == {"ge", "le"}:
+        return f"{words} from {limits['ge']} to {limits['le']}"
+    return " ".join([words, " and ".join(_LIMITS[name][1].format(at) for name, at in limits.items())]).strip()
+
+
+def _from_text(annotation: Any, text: str) -> Any:
+    """What a text stands for, before pydantic checks it. Stricter than pydantic, which takes 1 for true, 2.0
+    for a whole number and seconds for a day. Raises ValueError or KeyError."""
+    if annotation is bool:
+        return {"true": True, "false": False}[text.lower()]
+    if annotation in (int, float):
+        return annotation(text)
+    if annotation is date:
+        return date.fromisoformat(text)
+    if annotation is Path:
+        if not text or "\0" in text:
+            raise ValueError("a path must not be empty")
+        return Path(text)
+    if get_origin(annotation) is Literal:
+        return {str(word): word for word in get_args(annotation)}[text]
+    # Airflow keeps what is no text as JSON.
+    return json.loads(text) if text[:1] in ("[", "{") else text
+
+
+def _refuse_at_import(name: str) -> None:
+    """Raise if a DAG file is being imported: then Airflow's importer is among our callers."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        if frame.f_globals.get("__name__", "").startswith(_IMPORTERS):
+            raise ReadAtImport(
+                f"{name}.read() was called while a DAG file is imported, which Airflow does all the time. "
+                "Call it inside a task, or let a template call it: "
+                f"user_defined_macros={{'settings': {name}.read}}."
+            )
+        frame = frame.f_back
+
+
+_IMPORTERS = ("airflow.dag_processing.dagbag", "airflow.dag_processing.importers")
+
+
+# -- all settings of a project ------------------------------------------------------------------------
+
+
+class Folders(Settings):
+    """For all pipelines."""
+
+    data_folder: Folder = Field(Path("data"), description="Where pipelines find their input.")
+    output_folder: Folder = Field(Path("output"), description="Where pipelines leave their results.")
+
+
+def all_settings() -> list[Setting]:
+    """Every setting that there is, class by class.
+
+    Raises:
+        ValueError: two classes have the same Variable.
+    """
+    groups = Settings.__subclasses__()
+    for group in groups:  # grows while it is read: subclasses of subclasses
+        groups.extend(group.__subclasses__())
+    found = [item for group in groups for item in group.described()]
+    names = [item.variable for item in found]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"Two classes have the Variable {twice[0]}: give one of them another prefix.")
+    return found
+
+
+def as_variables() -> dict[str, dict[str, Any]]:
+    """Every Variable with its default and description, as `airflow variables import` reads them. Left out are
+    those that have no default, and secrets: the file is committed."""
+    return {
+        item.variable: {"value": item.plain_default, "description": _description(item)}
+        for item in all_settings()
+        if item.default is not PydanticUndefined and not item.is_secret
+    }
+
+
+def _description(item: Setting) -> str:
+    allowed = f"Allowed: {item.rule}." if item.rule else ""
+    return " ".join(filter(None, (item.info.description, allowed)))
+
+
+def variables_file() -> str:
+    """The text of config/variables.json."""
+    return json.dumps(as_variables(), indent=2, ensure_ascii=False) + "\n"
+
+
+# -- files of pipelines -------------------------------------------------------------------------------
+
+
+def data_file(name: str) -> Path:
+    """A file or folder in the data folder. For tasks only.
+
+    Raises:
+        FileNotFoundError: there is none of that name.
+    """
+    path = _beside_dags(Folders.read().data_folder) / name
+    if not path.exists():
+        raise FileNotFoundError(f"There is no {path}. The Variable data_folder says where input lies.")
+    return path
+
+
+def output_file(name: str) -> Path:
+    """A path in the running pipeline's own folder below the output folder; makes that folder. For tasks
+    only."""
+    from airflow.sdk import get_current_context
+
+    folder = _beside_dags(Folders.read().output_folder) / get_current_context()["dag"].dag_id
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / name
+
+
+def _beside_dags(folder: Path) -> Path:
+    """The folder; a relative one counts from the folder that holds `dags/`.
+
+    The DAG's own file tells where that is, since a DAG bundle may keep several copies of the repository.
+    """
+    from airflow.sdk import get_current_context
+
+    return Path(get_current_context()["dag"].fileloc).resolve().parents[1] / folder
