@@ -13,7 +13,7 @@ export UV_PYTHON_DOWNLOADS ?= never
 unexport VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all update-test docker-test bench bench-readme lint clean
+.PHONY: help demo test test-all update-test docker-test bench bench-readme lint digests clean
 
 help:  ## List these commands
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -51,6 +51,9 @@ lint: .venv/.ready  ## Check the hooks and tests of the template (baked projects
 	@$(RUN) ruff check --quiet .
 	@$(RUN) ruff format --check --quiet .
 	@$(RUN) mypy
+
+digests: .venv/.ready  ## List the files that every project gets as they are (packages/DIGESTS), with their digests
+	@$(RUN) python tools/digests.py
 
 clean:  ## Remove what these commands made
 	rm -rf build .venv .mypy_cache .pytest_cache .ruff_cache
