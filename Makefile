@@ -17,7 +17,7 @@ unexport VIRTUAL_ENV
 export PYTHONPYCACHEPREFIX := $(CURDIR)/build/pycache
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test engine-test test-all update-test docker-test bench bench-readme lint clean
+.PHONY: help demo test engine-test test-all update-test docker-test bench bench-readme lint digests clean
 
 help:  ## List these commands
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -61,6 +61,9 @@ lint: .venv/.ready  ## Check engine, tools, hooks and tests (baked projects are 
 	@$(RUN) ruff format --check --quiet . engine/src
 	@$(RUN) mypy
 	@$(RUN) lint-imports --no-logo > build/imports.txt 2>&1 || { cat build/imports.txt; exit 1; }
+
+digests: .venv/.ready  ## List the files that every project gets as they are (packages/DIGESTS), with their digests
+	@$(RUN) python tools/digests.py
 
 clean:  ## Remove what these commands made
 	rm -rf build .venv .mypy_cache .pytest_cache .ruff_cache

@@ -1,4 +1,4 @@
-"""Finishes a new project: removes folders that no answer filled, and links the project to its template.
+"""Finishes a new project: removes what does not belong to it, and links it to its template.
 
 Runs twice on every `cruft update`, so it asks nothing of network, clock or chance, and writes nothing else.
 """
@@ -6,6 +6,7 @@ Runs twice on every `cruft update`, so it asks nothing of network, clock or chan
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -20,6 +21,20 @@ CONDITIONAL_FOLDERS = (".github/workflows", ".github")
 COOKIECUTTER_ONLY = ("_template", "_commit", "_output_dir", "_repo_dir", "_checkout")
 
 
+# What Python and tools leave in packages/ of a clone that somebody works in: it is copied as it lies.
+LEFTOVERS = (
+    ".DS_Store",
+    ".hypothesis",
+    ".mypy_cache",
+    ".pytest_cache",
+    ".ruff_cache",
+    ".venv",
+    "__pycache__",
+    "build",
+    "dist",
+)
+
+
 class NotLinkableError(Exception):
     """The template is nothing that `cruft update` could fetch again."""
 
@@ -29,6 +44,16 @@ def remove_empty_folders():
     for folder in map(Path, CONDITIONAL_FOLDERS):
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
+
+
+def remove_leftovers():
+    """Remove from packages/ what is no file of the template."""
+    for path in sorted(Path("packages").rglob("*")):
+        if path.name in LEFTOVERS or path.suffix == ".pyc":
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path.is_symlink() or path.exists():  # not yet gone with its folder
+                path.unlink()
 
 
 def git(folder, *arguments):
@@ -119,6 +144,7 @@ def say(*lines):
 def main():
     """Tidy the folder; with plain cookiecutter, also link it and say what comes next."""
     remove_empty_folders()
+    remove_leftovers()
     if "_commit" in ANSWERS:  # cruft renders: it keeps .cruft.json itself, and an update wants no talk
         return
     here = str(Path.cwd())

@@ -1,0 +1,92 @@
+"""packages/, the template's part of a project: taken whole, with a person's edits kept as a patch."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+from collections.abc import Collection
+from pathlib import Path
+
+from repository import WITHOUT_HOOKS, Git
+
+MANAGED = "packages"
+
+
+def is_managed(name: str) -> bool:
+    """True for a path in packages/."""
+    return name.startswith(f"{MANAGED}/")
+
+
+def given_up(before: Collection[str], here: Collection[str]) -> set[str]:
+    """Folders right below packages/ that the project removed as a whole: it has them from elsewhere."""
+    had, has = (
+        {"/".join(parts[:2]) for name in names if is_managed(name) and len(parts := name.split("/")) > 2}
+        for names in (before, here)
+    )
+    return had - has
+
+
+def edits(git: Git, before: str) -> dict[str, str]:
+    """Managed files that are not as the template made them, and what happened to each.
+
+    Args:
+        git: the project.
+        before: the tree of what nobody edited, of the release that the project is at.
+    """
+    arguments = ("--name-status", "--no-renames", "--relative", "-z", before, "HEAD", "--", MANAGED)
+    words = iter(git.names("diff", *arguments))
+    return {
+        name: {"A": "added", "D": "removed"}.get(how, "changed")
+        for how, name in zip(words, words, strict=True)
+    }
+
+
+def keep_as_patch(git: Git, before: str, release: str) -> Path:
+    """Write the edits to managed files beside the project, or, where that cannot be, into git's own folder.
+
+    Returns:
+        The patch, in a file that was not there before. `git apply` in the project takes it.
+    """
+    told = re.sub(r"[^\w.-]+", "-", release)
+    beside = git.folder.parent / f"{git.folder.name}-{MANAGED}-{told}"
+    inside = Path(git("rev-parse", "--absolute-git-dir")) / beside.name
+    # Beside a project in a folder of a bigger repository, the patch would lie in that repository's way.
+    places = [inside] if git("rev-parse", "--show-prefix") else [beside, inside]
+    patch = next(filter(None, map(new_file, places)), None)
+    if patch is None:
+        raise OSError(f"neither {beside.parent} nor {inside.parent} can be written")
+    plain = ("--binary", "--no-color", "--no-ext-diff", "--no-textconv", "--no-renames")
+    prefixes = ("--src-prefix=a/", "--dst-prefix=b/", f"--output={patch}")
+    git("-c", "diff.relative=false", "diff", *plain, *prefixes, before, "HEAD", "--", MANAGED)
+    return patch
+
+
+def new_file(stem: Path) -> Path | None:
+    """An empty file of this name and `.patch`, with a number where that is taken; None where none can be."""
+    for number in itertools.count(1):
+        path = stem.with_name(f"{stem.name}{f'-{number}' if number > 1 else ''}.patch")
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
+        except FileExistsError:
+            continue
+        except OSError:
+            return None
+        return path
+    return None
+
+
+def take_whole(git: Git, after: str) -> None:
+    """Make packages/ what it is in this tree, in the work tree and for the next commit."""
+    if git("ls-tree", "--name-only", after, f"{MANAGED}/"):
+        git(*WITHOUT_HOOKS, "checkout", "--quiet", "--no-overlay", after, "--", MANAGED)
+    elif git.names("ls-files", "-z", "--", MANAGED):
+        git("rm", "-r", "--force", "--quiet", "--", MANAGED)
+
+
+def summary(git: Git, after: str) -> str:
+    """What became of packages/, in a few words; nothing if it is as it was."""
+    now = git.names("ls-tree", "-r", "-z", "--name-only", after, "--", MANAGED)
+    if git.holds("diff", "--cached", "--quiet", "HEAD", "--", MANAGED):
+        return ""
+    return f"replaced as a whole: {len(now)} files of the template"

@@ -1,0 +1,130 @@
+"""What the template makes of a project's answers, at two of its commits. Only here cruft is known."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from project import LINK, answers_of, pyproject
+from repository import HERE, Git, Refused, listed
+from template import Target, named
+
+DATE = re.compile(r'^exclude-newer = "([^"\n]*)"', re.MULTILINE)
+
+
+def cruft(*arguments: str | Path, cwd: Path) -> None:
+    """Run cruft apart from the settings of whoever runs it. Raises Refused when it fails."""
+    config = cwd / "cookiecutter.yaml"
+    config.write_text("default_context: {}\n", encoding="utf-8")
+    apart = {
+        "COOKIECUTTER_CONFIG": str(config),  # a new question's answer is its default, not this person's
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_CEILING_DIRECTORIES": str(cwd),
+        "TMPDIR": str(cwd),  # where it leaves files that nobody removes
+    }
+    done = subprocess.run(
+        [sys.executable, "-I", "-X", "utf8", "-m", "cruft", *map(str, arguments)],
+        cwd=cwd,
+        env=HERE | apart,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+    )
+    if done.returncode:
+        if "No module named cruft" in done.stdout:
+            raise Refused("cruft is not installed for this Python. Run: uv run " + " ".join(sys.argv))
+        lines = done.stdout.strip().splitlines() or ["it does not say why"]
+        told = list(itertools.takewhile(lambda line: "Traceback (most recent" not in line, lines))
+        raise Refused(
+            f"The template cannot be rendered; `cruft {arguments[0]}` says:" + listed(told or lines[-1:])
+        )
+
+
+def rendered(
+    template: Git, commit: str, answers: Mapping[str, Any], directory: str | None, folder: Path
+) -> Path:
+    """What `cruft create` makes of a commit of the template, in a folder below this one."""
+    folder.mkdir()
+    inside = ["--directory", directory] if directory else []
+    options: list[str | Path] = [
+        "--no-input",
+        "--extra-context",
+        json.dumps(answers),
+        "--output-dir",
+        folder,
+        *inside,
+    ]
+    cruft("create", template.folder, "--checkout", commit, *options, cwd=folder.parent)
+    (made,) = folder.iterdir()
+    return made
+
+
+def render(
+    project: Path,
+    template: Git,
+    link: Mapping[str, Any],
+    target: Target,
+    wanted: Mapping[str, str],
+    folder: Path,
+) -> tuple[Path, Path, dict[str, Any]]:
+    """Make what nobody edited: the project as it was made, and as the target makes it with these answers.
+
+    Returns:
+        Both, as folders without the paths that updates skip, and the new .cruft.json.
+    """
+    former = str(link["commit"])
+    there = "".join(f" with {name} = {answer}" for name, answer in wanted.items())
+    print(f"Rendering {named(template, former)}, and {target.name}{there}", flush=True)
+    answers = answers_of(link)
+    before = rendered(template, former, answers, link.get("directory"), folder / "before")
+    after = rendered(template, target.commit, {**answers, **wanted}, link.get("directory"), folder / "after")
+    state = json.loads((after / LINK).read_text(encoding="utf-8"))
+    state |= {"template": link["template"], "commit": target.commit, "checkout": target.checkout}
+    state["context"]["cookiecutter"] |= {"_template": link["template"], "_commit": target.commit}
+    state |= {"skip": link["skip"]} if "skip" in link else {}
+
+    skipped = [*link.get("skip", [])]
+    for settings in (before, project):  # a person may have added to their own
+        skipped += pyproject(settings).get("tool", {}).get("cruft", {}).get("skip", [])
+    for made, pattern in itertools.product((before, after), {LINK, *filter(None, skipped)}):
+        for path in list(made.glob(pattern.strip("/"))):
+            remove(path)
+    settle_date(*(place / "pyproject.toml" for place in (project, before, after)))
+    return before, after, state
+
+
+def remove(path: Path) -> None:
+    """Remove a file, or a folder with all that is in it."""
+    if path.is_dir() and not path.is_symlink():
+        for inner in list(path.iterdir()):
+            remove(inner)
+        path.rmdir()
+    else:
+        path.unlink(missing_ok=True)
+
+
+def settle_date(mine: Path, before: Path, after: Path) -> None:
+    """Let the later `exclude-newer` win: `make upgrade` moves it here, and releases move it there."""
+    if not all(path.is_file() for path in (mine, before, after)):
+        return
+    texts = [path.read_bytes().decode("utf-8") for path in (mine, before, after)]
+    own, old, new = map(DATE.search, texts)
+    if old is None or new is None or (own and own[1] == old[1]):
+        return
+    if own is None:  # taken out, as a mirror without upload dates needs it
+        dates = (old[1], old[1])
+    else:
+        dates = (own[1], max(own[1], new[1]) if own[1].startswith("20") else own[1])
+    for path, text, found, date in zip((before, after), texts[1:], (old, new), dates, strict=True):
+        path.write_bytes((text[: found.start(1)] + date + text[found.end(1) :]).encode("utf-8"))

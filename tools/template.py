@@ -1,0 +1,104 @@
+"""The template as this tool lies in it: the commit that is to be taken in, and what people call it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from repository import Git, Refused
+
+# What people write for `cookiecutter`, and git does not know.
+ABBREVIATIONS = {
+    "gh": "https://github.com/{}.git",
+    "gl": "https://gitlab.com/{}.git",
+    "bb": "https://bitbucket.org/{}",
+}
+RELEASE = re.compile(r"v?(\d+)\.(\d+)\.(\d+)")
+
+
+@dataclass(frozen=True)
+class Target:
+    """A commit of the template, its name for people, and what .cruft.json is to call it (or None)."""
+
+    commit: str
+    name: str
+    checkout: str | None
+
+
+def gather(link: Mapping[str, Any], folder: Path) -> Git:
+    """The template's commits in a repository of our own: those of the clone around this file, whose HEAD is
+    to be taken in, and the commit that the project came from.
+
+    Raises Refused when this file lies in no clone, or that commit is nowhere.
+    """
+    clone = Git(Path(__file__).resolve().parent)
+    if not clone.holds("cat-file", "-e", "HEAD:./update.py"):
+        raise Refused(
+            f"{clone.folder.parent} is no clone of the template, and only a clone knows the commit that this "
+            "project came from: `git clone` the template, and run the tools/update.py there."
+        )
+    template = Git(folder)
+    clone("init", "--quiet", "--bare", str(folder))
+    whole = clone("rev-parse", "--show-toplevel")
+    template("fetch", "--quiet", "--update-shallow", whole, "+refs/*:refs/*", "+HEAD:refs/heads/to-take-in")
+    template("symbolic-ref", "HEAD", "refs/heads/to-take-in")
+    former = str(link["commit"])
+    if not template.holds("cat-file", "-e", former + "^{commit}"):
+        # Not on a branch any more, or this clone is a shallow one; a server may have it.
+        kind, _, rest = str(link["template"]).partition(":")
+        address = ABBREVIATIONS[kind].format(rest) if kind in ABBREVIATIONS else str(link["template"])
+        template.run("fetch", "--quiet", "--depth=1", "--", address, former)
+    if not template.holds("update-ref", "refs/heads/former-of-this-project", former):
+        raise Refused(
+            f"The template no longer has the commit that this project was made from ({former}). Put the "
+            "commit of the nearest release into .cruft.json, and commit that."
+        )
+    return template
+
+
+def releases_of(template: Git) -> list[str]:
+    """Tags like v1.2.3, the newest last."""
+    tags = {tag: found for tag in template("tag").split() if (found := RELEASE.fullmatch(tag))}
+    return sorted(tags, key=lambda tag: tuple(map(int, tags[tag].groups())))
+
+
+def named(template: Git, commit: str) -> str:
+    """How people call a commit of the template: its release, or the first letters of its name."""
+    tags = template("tag", "--points-at", commit, "--sort=-version:refname").split()
+    return [*filter(RELEASE.fullmatch, tags), *tags, commit[:10]][0]
+
+
+def here(template: Git, version: str) -> Target:
+    """The commit that this file lies in. Raises Refused when `version` is given and names another."""
+    commit = template("rev-parse", "HEAD")
+    if not version:
+        name = named(template, commit)
+        return Target(commit, name, name if RELEASE.fullmatch(name) else None)
+    kinds = ("refs/tags/", "refs/tags/v", "refs/heads/", "refs/remotes/origin/", "")
+    for ref in (kind + version for kind in kinds):
+        found = template.run("rev-parse", "--verify", "--quiet", "--end-of-options", ref + "^{commit}")
+        if found.stdout.strip() == commit:
+            name = ref.rpartition("/")[2] if ref.startswith("refs/tags/") else version
+            return Target(commit, name, name)
+    raise Refused(
+        f"VERSION={version} is not what this clone of the template is at ({named(template, commit)}). "
+        f"In the clone: git checkout {version}"
+    )
+
+
+def check_answers(template: Git, target: Target, link: Mapping[str, Any], wanted: Mapping[str, str]) -> None:
+    """Raises Refused when a release does not offer an answer: cruft would end in a traceback."""
+    folder = "/".join(filter(None, [link.get("directory"), "cookiecutter.json"]))
+    questions = json.loads(template("show", f"{target.commit}:{folder}"))
+    for name, answer in {**link["context"]["cookiecutter"], **wanted}.items():
+        offered = questions.get(name, [] if name in wanted else None)
+        if name.startswith("_") or not isinstance(offered, list) or answer in offered:
+            continue
+        given = f"BACKEND={answer}" if name in wanted else f"{name} = {answer}"
+        raise Refused(
+            f"{given}: {target.name} of the template offers {' and '.join(offered) or 'no choice'}."
+        )
