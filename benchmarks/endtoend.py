@@ -59,6 +59,7 @@ def run_seconds(payload: str, way: str) -> float:
 def make_dag(payload: str, way: str) -> Any:
     """Two tasks."""
     from airflow.sdk import dag, task
+
     from exclusive_xcom import Handle, lazy
 
     @dag(dag_id="endtoend", schedule=None)

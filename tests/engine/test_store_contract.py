@@ -11,6 +11,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from s3_servers import ObjectContract
+
 from exclusive_xcom.address import Address, Attempt
 from exclusive_xcom.codecs import Payload
 from exclusive_xcom.db import RowStore
@@ -19,7 +21,6 @@ from exclusive_xcom.reference import Reference
 from exclusive_xcom.s3 import S3Store
 from exclusive_xcom.store import Check, Store, Stored
 from exclusive_xcom.testing.store_contract import StoreContract
-from s3_servers import ObjectContract
 
 
 class TestRow(StoreContract):

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
+from pydantic import Field, SecretStr, field_validator, model_validator
+
 from exclusive_xcom.variables import (
     Folders,
     InWords,
@@ -23,7 +25,6 @@ from exclusive_xcom.variables import (
     output_file,
     variables_file,
 )
-from pydantic import Field, SecretStr, field_validator, model_validator
 
 Import = Callable[[Path], dict[str, dict[str, Any]]]
 

@@ -12,14 +12,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from exclusive_xcom import errors
-from exclusive_xcom.codecs import codec_named
-from exclusive_xcom.testing.codec_contract import OPTIONS, CodecContract, Stored, data_of, decode, encode
-from exclusive_xcom.testing.identical import identical
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from PIL import Image
+
+from exclusive_xcom import errors
+from exclusive_xcom.codecs import codec_named
+from exclusive_xcom.testing.codec_contract import OPTIONS, CodecContract, Stored, data_of, decode, encode
+from exclusive_xcom.testing.identical import identical
 
 
 class TestNumpy(CodecContract):

@@ -18,10 +18,11 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+from PIL import Image
+
 from exclusive_xcom import codecs, errors, scratch
 from exclusive_xcom.codecs import OURS, codec_named
 from exclusive_xcom.testing.codec_contract import OPTIONS, CodecContract, Stored, data_of, decode, encode
-from PIL import Image
 
 
 def numbers() -> pd.DataFrame:

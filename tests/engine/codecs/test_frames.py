@@ -16,14 +16,15 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
-from exclusive_xcom import errors
-from exclusive_xcom.codecs import Options, _narrow, codec_named
-from exclusive_xcom.testing.codec_contract import OPTIONS, CodecContract, Stored, data_of, decode, encode
-from exclusive_xcom.testing.identical import identical
 from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing.parametric import dataframes
 from pyarrow import parquet
+
+from exclusive_xcom import errors
+from exclusive_xcom.codecs import Options, _narrow, codec_named
+from exclusive_xcom.testing.codec_contract import OPTIONS, CodecContract, Stored, data_of, decode, encode
+from exclusive_xcom.testing.identical import identical
 
 BOTH = ("arrow", "parquet")
 ALL = ("arrow", "packed", "parquet")

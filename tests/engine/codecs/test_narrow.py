@@ -12,12 +12,13 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from exclusive_xcom import errors
 from exclusive_xcom.codecs import Payload, _arrow_types, _ipc, _narrow
 from exclusive_xcom.testing import codec_contract
 from exclusive_xcom.testing.codec_contract import data_of, decode
-from hypothesis import given
-from hypothesis import strategies as st
 
 PACKED = replace(codec_contract.OPTIONS, frame_format="packed")
 ROWS = 16  # in a batch, of a column of floats

@@ -13,8 +13,9 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
-from exclusive_xcom.testing.codec_contract import OPTIONS, data_of, encode
 from pyarrow import feather, parquet
+
+from exclusive_xcom.testing.codec_contract import OPTIONS, data_of, encode
 
 ROWS = 20_000  # enough that what is packed is narrowed
 MOMENTS = pd.date_range("2026-01-01", periods=ROWS, freq="min").as_unit("us")

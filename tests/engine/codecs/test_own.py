@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 import pytest
+
 from exclusive_xcom.codecs import Content, Options, Payload, codec_for, codec_named, own_codecs
 from exclusive_xcom.codecs.common import check_decoded, check_encoded, count, readable
 from exclusive_xcom.errors import BadOption, PayloadUnreadable, UnknownCodec, UnsupportedValue

@@ -27,13 +27,14 @@ import pyarrow as pa
 import pydantic
 import pytest
 from airflow.sdk import ObjectStoragePath
+from hypothesis import given
+from hypothesis import strategies as st
+
 from exclusive_xcom import errors
 from exclusive_xcom.codecs import _json
 from exclusive_xcom.codecs.structured import plain
 from exclusive_xcom.testing.codec_contract import OPTIONS, CodecContract, damaged, data_of, decode, encode
 from exclusive_xcom.testing.identical import identical
-from hypothesis import given
-from hypothesis import strategies as st
 
 LEGIBLE = replace(OPTIONS, compress=False)
 

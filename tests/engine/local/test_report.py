@@ -6,11 +6,12 @@ import io
 from typing import Any
 
 import pytest
+from rich.console import Console
+
 from exclusive_xcom.address import Address
 from exclusive_xcom.local import report
 from exclusive_xcom.local.runner import PipelineEnd, TaskEnd
 from exclusive_xcom.transfer import Transfer
-from rich.console import Console
 
 
 def transfer(direction: str = "push", **changes: Any) -> Transfer:

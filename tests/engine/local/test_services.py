@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from exclusive_xcom.console import Failed
 from exclusive_xcom.local import services
 

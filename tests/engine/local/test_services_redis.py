@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import ClassVar
 
 import redis
-from exclusive_xcom.local import services
 from server_contract import ServerContract, port_of
+
+from exclusive_xcom.local import services
 
 
 class TestValkey(ServerContract):

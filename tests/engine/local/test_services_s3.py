@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import ClassVar
 
 import boto3
-from exclusive_xcom.local import services
 from server_contract import ServerContract, connection_of
+
+from exclusive_xcom.local import services
 
 
 class TestMoto(ServerContract):

@@ -29,6 +29,7 @@ import redis
 from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
 from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time.comms import DeleteTaskStateStore, ErrorResponse, OKResponse
+
 from exclusive_xcom import attempt as attempts
 from exclusive_xcom.address import Attempt
 from exclusive_xcom.redis import RedisStore

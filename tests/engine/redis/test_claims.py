@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 from airflow.sdk.bases.xcom import BaseXCom
+from redis_servers import Airflow, any_server, committed, in_child, keys_like, running
+
 from exclusive_xcom import attempt as attempts
 from exclusive_xcom.address import NOBODY, Address, Attempt
 from exclusive_xcom.codecs import Payload
@@ -22,7 +24,6 @@ from exclusive_xcom.redis import RedisStore
 from exclusive_xcom.redis.keys import CHUNK
 from exclusive_xcom.reference import Reference
 from exclusive_xcom.testing.store_contract import ADDRESS, attempt, keep, payload, stage
-from redis_servers import Airflow, any_server, committed, in_child, keys_like, running
 
 OTHER = replace(ADDRESS, key="other")
 

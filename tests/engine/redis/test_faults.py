@@ -12,6 +12,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from redis_servers import (
+    Proxy,
+    Valkey,
+    behind_tls,
+    cluster_of_two,
+    committed,
+    free_port,
+    in_child,
+    keys_like,
+    store_on,
+)
+
 from exclusive_xcom.address import NOBODY
 from exclusive_xcom.errors import (
     PayloadMissing,
@@ -24,17 +36,6 @@ from exclusive_xcom.errors import (
 from exclusive_xcom.redis.keys import CHUNK
 from exclusive_xcom.reference import Reference
 from exclusive_xcom.testing.store_contract import ADDRESS, attempt, keep, payload, stage, whole
-from redis_servers import (
-    Proxy,
-    Valkey,
-    behind_tls,
-    cluster_of_two,
-    committed,
-    free_port,
-    in_child,
-    keys_like,
-    store_on,
-)
 
 LARGE = os.urandom(20 * CHUNK)  # three windows
 

@@ -8,13 +8,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
-from exclusive_xcom import attempt as attempts
-from exclusive_xcom.address import Attempt
-from exclusive_xcom.errors import LeaseLost, PayloadMissing, StaleXCom, Superseded
-from exclusive_xcom.redis import RedisStore
-from exclusive_xcom.reference import Reference, parse
-from exclusive_xcom.store import Stored
-from exclusive_xcom.testing.store_contract import ADDRESS, payload, stage
 from hypothesis import HealthCheck, Phase, settings, strategies
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -24,6 +17,14 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from redis_servers import Airflow, Valkey, connection, running
+
+from exclusive_xcom import attempt as attempts
+from exclusive_xcom.address import Attempt
+from exclusive_xcom.errors import LeaseLost, PayloadMissing, StaleXCom, Superseded
+from exclusive_xcom.redis import RedisStore
+from exclusive_xcom.reference import Reference, parse
+from exclusive_xcom.store import Stored
+from exclusive_xcom.testing.store_contract import ADDRESS, payload, stage
 
 KEYS = ("return_value", "a", "b")
 

@@ -14,12 +14,13 @@ from typing import Any
 
 import pytest
 import redis
+from redis.exceptions import LockNotOwnedError
+from redis_servers import Proxy, Valkey, connection, in_child
+
 from exclusive_xcom.db import DbXComBackend
 from exclusive_xcom.errors import LeaseLost, LeaseTimeout, StoreError, StoreMisconfigured
 from exclusive_xcom.locks import Lease, lock
 from exclusive_xcom.redis import RedisXComBackend
-from redis.exceptions import LockNotOwnedError
-from redis_servers import Proxy, Valkey, connection, in_child
 
 
 @pytest.fixture(scope="module")

@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+from redis.exceptions import LockNotOwnedError
+from redis_servers import RedisContract, Valkey, connection
+
 from exclusive_xcom.errors import LeaseTimeout, StaleXCom
 from exclusive_xcom.locks import lock
 from exclusive_xcom.redis import RedisStore, RedisXComBackend
 from exclusive_xcom.testing.store_contract import ADDRESS, attempt, keep
-from redis.exceptions import LockNotOwnedError
-from redis_servers import RedisContract, Valkey, connection
 
 
 @pytest.fixture(scope="module")

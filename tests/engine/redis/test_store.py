@@ -13,6 +13,19 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from redis.crc import key_slot
+from redis_servers import (
+    Proxy,
+    RedisContract,
+    Valkey,
+    any_server,
+    cluster_of_two,
+    connection,
+    keys_like,
+    sentinel,
+    store_on,
+)
+
 from exclusive_xcom.address import NOBODY, Address
 from exclusive_xcom.errors import (
     BadReference,
@@ -34,18 +47,6 @@ from exclusive_xcom.testing.store_contract import (
     payload,
     stage,
     whole,
-)
-from redis.crc import key_slot
-from redis_servers import (
-    Proxy,
-    RedisContract,
-    Valkey,
-    any_server,
-    cluster_of_two,
-    connection,
-    keys_like,
-    sentinel,
-    store_on,
 )
 
 

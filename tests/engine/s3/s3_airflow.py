@@ -20,9 +20,10 @@ from typing import Any
 from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
 from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time.comms import ErrorResponse, OKResponse
+from structlog.contextvars import bound_contextvars
+
 from exclusive_xcom.address import NOBODY, Attempt
 from exclusive_xcom.s3 import S3XComBackend
-from structlog.contextvars import bound_contextvars
 
 DAG, RUN, TASK = "drill", "manual__2026-01-02T03:04:05+00:00", "produce"
 

@@ -20,6 +20,7 @@ from typing import Any
 
 import boto3
 import obstore
+
 from exclusive_xcom.local import services
 from exclusive_xcom.reference import Reference
 from exclusive_xcom.s3 import S3Store

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from faulty import Fault, FaultyProxy, faulty
+from s3_servers import configured, lengths
+
 from exclusive_xcom import Handle, lazy
 from exclusive_xcom.errors import PayloadError, PayloadMissing
 from exclusive_xcom.s3 import S3Store, S3XComBackend
-from faulty import Fault, FaultyProxy, faulty
-from s3_servers import configured, lengths
 
 FRAME = pd.DataFrame(np.random.default_rng(1).random((200_000, 10))).add_prefix("c")
 COLUMNS = ["c7", "c2"]

@@ -23,6 +23,9 @@ from typing import Any
 import boto3
 import pytest
 import s3_servers
+from faulty import Fault, faulty
+from s3_servers import BUCKET, KEY, SECRET, boto, configured, lengths
+
 from exclusive_xcom.errors import (
     BadOption,
     BadReference,
@@ -36,8 +39,6 @@ from exclusive_xcom.s3 import S3Store
 from exclusive_xcom.s3.location import Location
 from exclusive_xcom.s3.login import client_of
 from exclusive_xcom.testing.store_contract import keep
-from faulty import Fault, faulty
-from s3_servers import BUCKET, KEY, SECRET, boto, configured, lengths
 
 TOKEN = "FwoGZXIvYXdzEXAMPLETOKEN"
 

@@ -12,6 +12,9 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import pytest
+from faulty import Fault, FaultyProxy, faulty
+from s3_servers import BUCKET, boto, configured, lengths
+
 from exclusive_xcom.content import StoredContent
 from exclusive_xcom.errors import (
     PayloadAltered,
@@ -22,8 +25,6 @@ from exclusive_xcom.errors import (
 from exclusive_xcom.reference import Reference
 from exclusive_xcom.s3 import S3Store
 from exclusive_xcom.testing.store_contract import ADDRESS, attempt, keep, payload, stage, whole
-from faulty import Fault, FaultyProxy, faulty
-from s3_servers import BUCKET, boto, configured, lengths
 
 SMALL = os.urandom(100_000)
 LARGE = os.urandom(2**20) * 11  # three parts

@@ -17,9 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from exclusive_xcom.address import Attempt
-from exclusive_xcom.errors import Superseded
-from exclusive_xcom.s3 import S3Store
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -31,6 +28,10 @@ from hypothesis.stateful import (
 )
 from s3_airflow import Airflow, SteppedPush
 from s3_servers import configured, lengths
+
+from exclusive_xcom.address import Attempt
+from exclusive_xcom.errors import Superseded
+from exclusive_xcom.s3 import S3Store
 
 KEYS = ["return_value", "count", "a/b"]
 

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from exclusive_xcom.address import Attempt
 from faulty import FaultyProxy, faulty
 from s3_airflow import Airflow, producer, push
 from s3_servers import BUCKET, boto, configured, lengths
+
+from exclusive_xcom.address import Attempt
 
 KEY = "return_value"
 SMALL = os.urandom(100_000)

@@ -13,13 +13,14 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from faulty import faulty
+from s3_servers import BUCKET, ObjectContract, boto, configured, lengths
+from s3_servers import rclone as rclone_server
+
 from exclusive_xcom.reference import Reference
 from exclusive_xcom.s3 import S3Store
 from exclusive_xcom.store import Store
 from exclusive_xcom.testing.store_contract import ADDRESS, attempt, keep, payload, stage
-from faulty import faulty
-from s3_servers import BUCKET, ObjectContract, boto, configured, lengths
-from s3_servers import rclone as rclone_server
 
 
 class TestOnMoto(ObjectContract):

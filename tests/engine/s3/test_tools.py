@@ -15,11 +15,12 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
-from exclusive_xcom.s3 import S3XComBackend
 from PIL import Image
 from pyarrow import feather, fs, ipc
 from pyarrow import parquet as pq
 from s3_servers import BUCKET, KEY, SECRET, boto, configured
+
+from exclusive_xcom.s3 import S3XComBackend
 
 FRAME = pd.DataFrame(
     {
