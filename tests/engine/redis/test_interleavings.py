@@ -172,7 +172,7 @@ class Tries(RuleBasedStateMachine):
         """What the backend does when a push fails after its put; also when it was committed already."""
         assert one.stored is not None
         one.store.abandon(one.stored)
-        left = list(one.store.server.client.scan_iter(match=f"*/{one.stored.upload.keys.name}*"))
+        left = list(one.store.server.client.scan_iter(match=f"{one.stored.upload.keys.head}*"))
         assert left == [], "something was left behind"
         one.step = "between pushes"
 

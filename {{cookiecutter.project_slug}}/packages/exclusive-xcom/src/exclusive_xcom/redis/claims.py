@@ -18,7 +18,7 @@ from ..address import Address, Attempt
 from ..errors import LeaseLost, LeaseTimeout, PayloadMissing
 from ..reference import Reference
 from .client import Call, Command, Patience, Server
-from .durability import demands
+from .durability import demands, refuse_too_few
 from .keys import Keys, claim_text, new_keys, quoted
 from .leases import ServerLease, facts, identity, in_words, retention_ms
 from .probe import duration
@@ -81,7 +81,7 @@ class Upload:
             keys.owner,
             self.claim_seen,
             [self.lease.holder, json.dumps(head)],
-            [wait.command for wait in waits],
+            list(waits),
         )
         if outcome == b"lease":
             raise self._lost(found)
@@ -92,8 +92,8 @@ class Upload:
                 "the task again.",
                 address=self.address,
             )
-        for wait, count in zip(waits, counts, strict=True):
-            wait.refuse_less(count)
+        for (command, wanted), counted in zip(waits.items(), counts, strict=True):
+            refuse_too_few(command, wanted, counted)
 
     def _turn(self, claim: str, holder: str, wait: float) -> str:
         """Wait for the lease; the claim that was seen when it was got."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import quote
 
 from .. import config
@@ -29,28 +29,20 @@ _NAME = re.compile(r"([^/{}]+)-[0-9a-f]{20}")
 _LARGEST = 64 * 2**30  # bytes; a row that says more was not written by us
 
 
-@dataclass(frozen=True)
-class Keys:
-    """The keys of one payload. A task instance's share a hash tag: one server of a cluster has them."""
+class Keys(NamedTuple):
+    """The keys of one payload. A task instance's share a hash tag: one server of a cluster has them.
 
-    task: str
-    key: str
-    name: str
+    Attributes:
+        claim: says which try owns the task's XComs.
+        lease: says who is writing this XCom.
+        head: says that the payload is committed.
+        owner: the try that the claim has to name; "" if the claim does not matter.
+    """
 
-    @property
-    def claim(self) -> str:
-        """Which try owns the task's XComs."""
-        return f"{self.task}/claim"
-
-    @property
-    def lease(self) -> str:
-        """Who is writing this XCom."""
-        return f"{self.task}/{self.key}/lease"
-
-    @property
-    def head(self) -> str:
-        """Says that the payload is committed."""
-        return f"{self.task}/{self.key}/{self.name}"
+    claim: str
+    lease: str
+    head: str
+    owner: str
 
     @property
     def uri(self) -> str:
@@ -66,15 +58,9 @@ class Keys:
         return [self.chunk(index) for index in range(-(-length // CHUNK))]
 
     @property
-    def owner(self) -> str:
-        """The try that the claim has to name; "" if the claim does not matter."""
-        owner = self.name.rpartition("-")[0]
-        return "" if owner == _UNCLAIMED else owner
-
-    @property
     def written(self) -> int:
         """When it was put, in seconds since 1970."""
-        return int(self.name.rpartition("-")[2][:8], 16)
+        return int(self.head.rpartition("-")[2][:8], 16)
 
 
 def prefix() -> str:
@@ -124,5 +110,7 @@ def claim_in_words(claim: str) -> str:
 
 
 def _keys(address: Address, name: str) -> Keys:
-    task = "/".join(quoted(part) for part in (address.dag_id, address.run_id, address.task_id))
-    return Keys(f"{prefix()}/{{{task}/{address.map_index}}}", quoted(address.key), name)
+    path = "/".join(quoted(part) for part in (address.dag_id, address.run_id, address.task_id))
+    task, owner = f"{prefix()}/{{{path}/{address.map_index}}}", name.rpartition("-")[0]
+    key = f"{task}/{quoted(address.key)}"
+    return Keys(f"{task}/claim", f"{key}/lease", f"{key}/{name}", "" if owner == _UNCLAIMED else owner)

@@ -72,7 +72,7 @@ def try_out(store: Store, server: Server) -> Iterator[Check]:
             uri=stored.uri,
         )
         store.commit(stored, ref)
-        waited = "".join(f", {' '.join(each.command[:-1])} was fulfilled" for each in demands(server))
+        waited = "".join(f", {' '.join(command[:-1])} was fulfilled" for command in demands(server))
         yield Check(step, True, f"scripts are allowed{waited}")
         step = "read"
         same = store.fetch(ref) == body
