@@ -17,6 +17,8 @@ from airflow.sdk import dag, get_current_context, task
 from exclusive_xcom import Handle, errors, lazy
 from exclusive_xcom import attempt as attempts
 
+pytestmark = pytest.mark.usefixtures("airflow")
+
 FRAME = pd.DataFrame({"number": range(100)})
 seen: dict[str, Any] = {}
 

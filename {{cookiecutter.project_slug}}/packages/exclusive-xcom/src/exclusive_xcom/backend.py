@@ -26,7 +26,7 @@ from airflow.sdk.bases.xcom import BaseXCom
 from . import attempt as attempts
 from . import config, reference
 from .address import Address, Attempt
-from .codecs import Options, codec_for, codec_named
+from .codecs import ColumnCodec, Options, codec_for, codec_named, kind_word
 from .codecs._json import plain
 from .content import StoredContent, VerifyingStream
 from .errors import UnsupportedValue, ValueTooLarge, XComError
@@ -114,7 +114,7 @@ class XComBackend(BaseXCom):
         if plain := [row for row in rows if not reference.is_reference(row)]:
             address = Address.of(*map(query.get, ("dag_id", "run_id", "task_id", "map_index", "key")))
             several = f"{len(plain):,} values" if len(plain) > 1 else ""
-            watch.log(address, _kinds(map(_plain_kind, plain)), several, sum(map(_row_size, plain)))
+            watch.log(address, _kinds(map(kind_word, plain)), several, sum(map(_row_size, plain)))
         return cls._load_many(rows)
 
     @classmethod
@@ -185,7 +185,7 @@ class XComBackend(BaseXCom):
                 return BaseXCom.serialize_value(value)
             if not is_lazy and (size := cls._plain_size(value)) is not None:
                 attempts.confirm(address, attempt)
-                watch.log(address, _plain_kind(value), "", size)
+                watch.log(address, kind_word(value), "", size)
                 return value
             ref, row = cls._keep(address, attempt, value, is_lazy)
         except XComError as error:
@@ -306,7 +306,7 @@ def _decoded(
         content = StoredContent(ref, store_of(ref), None if fetched is None else next(fetched))
         if columns is None:
             return codec.decode(content, ref.meta, codec_options)
-        if hasattr(codec, "select"):
+        if isinstance(codec, ColumnCodec):
             return codec.select(content, ref.meta, codec_options, list(columns))
         raise UnsupportedValue(f"A {ref.kind} has no columns to choose from", "Call load() without columns.")
     except XComError as error:
@@ -376,10 +376,6 @@ def _unwrap(value: Any) -> tuple[Any, bool]:
 
 def _row_size(row: Any) -> int:
     return len(json.dumps(row, ensure_ascii=True, separators=(",", ":")))
-
-
-def _plain_kind(value: Any) -> str:
-    return {"str": "text", "NoneType": "nothing"}.get(type(value).__name__, type(value).__name__)
 
 
 def _kinds(kinds: Iterable[str]) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from .codecs import FRAME_FORMATS, Options
 from .errors import BadOption
 
 T = TypeVar("T")
@@ -87,8 +88,8 @@ PREFIX = Option("prefix", "xcom", str)
 INLINE_LIMIT = _whole("inline_limit", 0)
 MAX_ROW_SIZE = _whole("max_row_size", 2**20, 1024)
 MAX_SIZE = _whole("max_size", 16 * 2**30, 1)
-MAX_DECODED_SIZE = _whole("max_decoded_size", 8 * 2**30, 1)
-FRAME_FORMAT = _choice("frame_format", "arrow", "parquet", "packed")
+MAX_DECODED_SIZE = _whole("max_decoded_size", Options.max_size, 1)
+FRAME_FORMAT = _choice("frame_format", *FRAME_FORMATS)
 CODECS = Option[tuple[str, ...]]("codecs", (), _names, "names of modules")
 RETENTION = _number("retention", 7 * 86400, 1)
 WAIT_REPLICAS = _whole("wait_replicas", 0)

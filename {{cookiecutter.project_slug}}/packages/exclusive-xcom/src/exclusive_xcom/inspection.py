@@ -17,6 +17,7 @@ from sqlalchemy import select, text
 
 from . import reference
 from .backend import XComBackend
+from .codecs import kind_word
 from .errors import XComError
 from .store import Check
 
@@ -89,8 +90,7 @@ def _database() -> Check:
 def _describe(value: Any) -> tuple[str, str, int | None, str]:
     """Kind, summary, length and whereabouts of what a row holds."""
     if not reference.is_reference(value):
-        kind = {"str": "text", "NoneType": "nothing"}.get(type(value).__name__, type(value).__name__)
-        return kind, json.dumps(value, ensure_ascii=False)[:60], None, "row"
+        return kind_word(value), json.dumps(value, ensure_ascii=False)[:60], None, "row"
     try:
         found = reference.parse(value)
     except XComError as error:
