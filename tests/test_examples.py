@@ -124,7 +124,8 @@ def test_start_clean_is_refused_when_git_could_not_undo_it(
     project: BakedProject, change: str, tmp_path: Path
 ) -> None:
     if change == "edited":
-        (project.path / "dags" / "orders.py").open("a").write("\n# mine\n")
+        text = project.read("dags/orders.py")
+        (project.path / "dags" / "orders.py").write_text(f"{text}# mine\n", encoding="utf-8")
     elif change == "new":
         text = project.read("dags/orders.py")
         (project.path / "dags" / "sales.py").write_text(text.replace("orders", "sales"), encoding="utf-8")

@@ -1,1 +1,1 @@
-"""This project's own Python code: settings, the `xcom` command, and the way of its XComs."""
+"""This project's own Python code: its settings, its models, codecs of its own."""

@@ -55,9 +55,9 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
     prefix: ClassVar[str] = ""
 
-    def __init_subclass__(cls, *, prefix: str = "", **options: Any) -> None:
+    def __init_subclass__(cls, *, prefix: str | None = None, **options: Any) -> None:
         super().__init_subclass__(**options)
-        cls.prefix = prefix
+        cls.prefix = cls.prefix if prefix is None else prefix
 
     @classmethod
     def __pydantic_init_subclass__(cls, **options: Any) -> None:

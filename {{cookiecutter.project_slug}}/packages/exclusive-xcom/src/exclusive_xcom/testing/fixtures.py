@@ -40,11 +40,9 @@ if TYPE_CHECKING:
 
     from ..store import Store
 
-pytest.register_assert_rewrite(
-    "exclusive_xcom.testing.codec_contract",
-    "exclusive_xcom.testing.identical",
-    "exclusive_xcom.testing.store_contract",
-)
+# So that a contract's failed `assert` says what differed.
+for _name in ("codec_contract", "identical", "payloads", "store_contract"):
+    pytest.register_assert_rewrite(f"{__package__}.{_name}")
 _HOME = pytest.StashKey[Path]()
 
 
