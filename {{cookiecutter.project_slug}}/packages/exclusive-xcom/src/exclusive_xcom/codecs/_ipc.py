@@ -12,7 +12,7 @@ import struct
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -21,40 +21,30 @@ from . import Options
 from ._arrow_types import check_rows, memory, read_schema
 from .common import THREADS, check_decoded
 
+if TYPE_CHECKING:
+    from ._narrow import Narrowing
+
 _MAGIC = b"ARROW1\0\0"
 
 
-def write_ipc(schema: Any, batches: Iterator[Any]) -> io.BytesIO:
-    """A file of record batches in the types of their schema."""
-    out = io.BytesIO()
-    with _writer(out, schema) as writer:
-        for batch in batches:
-            writer.write_batch(batch)
-    return out
-
-
-def write_packed(schema: Any, rows: int, batches: Callable[[], Iterator[Any]]) -> io.BytesIO | None:
-    """A file with columns in narrower types; None if there is nothing to narrow.
+def write_ipc(
+    schema: Any, rows: int, batches: Callable[[], Iterator[Any]], *, packed: bool
+) -> tuple[io.BytesIO, bool]:
+    """A file, and whether columns in it are narrowed.
 
     Args:
         schema: pyarrow Schema of the batches.
         rows: how many there are in all of them.
         batches: gives record batches, the same ones when it is called again.
+        packed: narrow the columns that can be.
 
     Raises:
-        BadOption: numpy is not there.
+        BadOption: packing needs numpy, and it is not there.
         UnsupportedValue: a column has metadata of the name that narrowed ones get.
     """
-    try:
-        from ._narrow import Narrowing
-    except ImportError as error:
-        raise BadOption(
-            f"AIRFLOW__XCOM__FRAME_FORMAT=packed needs numpy, which can't be imported here ({error})",
-            "Install it (`uv sync --extra numpy`), or set AIRFLOW__XCOM__FRAME_FORMAT=arrow.",
-        ) from error
     found = batches()
     first = next(found)
-    found, narrowing = chain([first], found), Narrowing(first, rows)
+    found, narrowing = chain([first], found), _narrowing(first, rows) if packed else None
     with ThreadPoolExecutor(THREADS, "xcom-narrow") as pool:
         while narrowing:  # at most twice: each column is tried with each batch
             out, narrowing.fits = io.BytesIO(), True
@@ -64,9 +54,24 @@ def write_packed(schema: Any, rows: int, batches: Callable[[], Iterator[Any]]) -
                     if narrowing.fits:
                         writer.write_batch(narrowed, notes)
             if narrowing.fits:
-                return out
+                return out, True
             found = batches()
-    return None
+    out = io.BytesIO()
+    with _writer(out, schema) as writer:
+        for batch in found:
+            writer.write_batch(batch)
+    return out, False
+
+
+def _narrowing(first: Any, rows: int) -> Narrowing:
+    try:
+        from ._narrow import Narrowing
+    except ImportError as error:
+        raise BadOption(
+            f"AIRFLOW__XCOM__FRAME_FORMAT=packed needs numpy, which can't be imported here ({error})",
+            "Install it (`uv sync --extra numpy`), or set AIRFLOW__XCOM__FRAME_FORMAT=arrow.",
+        ) from error
+    return Narrowing(first, rows)
 
 
 def _writer(out: io.BytesIO, schema: Any) -> Any:

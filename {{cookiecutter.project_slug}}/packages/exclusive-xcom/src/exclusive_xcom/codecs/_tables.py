@@ -16,7 +16,7 @@ import pyarrow as pa
 from ..errors import PayloadUnreadable, UnsupportedValue
 from . import Content, Options, OurCodec, Payload
 from ._arrow_types import check_field, memory, not_held
-from ._ipc import Ipc, write_ipc, write_packed
+from ._ipc import Ipc, write_ipc
 from .common import check_encoded, readable
 
 _MEDIA_TYPES = {"arrow": "application/vnd.apache.arrow.file", "parquet": "application/vnd.apache.parquet"}
@@ -125,9 +125,8 @@ def _write(table: Table, options: Options) -> tuple[io.BytesIO, dict[str, Any]]:
 
             out, footer = write_parquet(table.schema, checked())
             return out, {"format": form, "footer": footer}
-        if form == "packed" and (packed := write_packed(table.schema, table.rows, checked)) is not None:
-            return packed, {"format": form}
-        return write_ipc(table.schema, checked()), {"format": "arrow"}
+        out, narrowed = write_ipc(table.schema, table.rows, checked, packed=form == "packed")
+        return out, {"format": "packed" if narrowed else "arrow"}
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
         raise not_held(form, str(error)) from error
 
