@@ -261,7 +261,7 @@ _REFUSALS = (
         "NOPERM|NoPermissionError",
         StoreDenied,
         "Redis does not allow this user an operation that is needed{where}",
-        "README, section Redis, lists what its ACL has to allow. `xcom probe` tells more.",
+        "docs/redis.md of exclusive-xcom lists what its ACL has to allow. `xcom probe` tells more.",
     ),
     Refusal(
         "WRONGTYPE",

@@ -35,7 +35,7 @@ _NOBODY = (
 )
 _FORBIDDEN = (
     StoreDenied,
-    "Allow it (README, 'A store of your own', says what is needed), or use other credentials.",
+    "Allow it (docs/s3.md of exclusive-xcom says what is needed), or use other credentials.",
 )
 _CLOCK = (StoreDenied, "Set the clock; S3 allows fifteen minutes.")
 _RIGHTS = (StoreDenied, "Give it the rights to the folder, or choose another.")
