@@ -61,8 +61,6 @@ _GONE = (
     PayloadMissing,
     "It was deleted, or expired by a rule of the bucket. Run the task that pushed it again.",
 )
-
-
 _NO_TLS = "The TLS connection to {host} failed: "
 
 
@@ -70,7 +68,8 @@ def _table(*rows: tuple[str, str, tuple[type[XComError], str]]) -> list[Refusal]
     return [Refusal(sign, kind, what, advice) for sign, what, (kind, advice) in rows]
 
 
-# Signs are looked for in "<status> <code> <class> <of what>: <text>"; status 0: there was no answer.
+# Signs are looked for in "<status> <code> <class> <of what>: <text>"; status 0: there was no answer. The
+# first line of obstore's texts is for people, the others are its debug text.
 # First, the error codes of S3; GCS and Azure share some of them, and boto3 knows them too.
 _CODES = _table(
     (r"^301 |redirect without LOCATION", "The bucket of {where} is in another region", _REGION),
@@ -116,7 +115,7 @@ _OBSTORE = _CODES + _table(
     ("ConnectionRefused", "Nothing listens at {host}, so {where} cannot be reached", _NOT_THERE),
     ("TimedOut", "{host} did not answer in time, so {where} cannot be reached", _NOT_THERE),
     (
-        rf"https?://[^/\s,]|HTTP error|{NO_RANGE.pattern}",
+        rf"^[^\n]*(https?://[^/\s,]|HTTP error|{NO_RANGE.pattern})",
         "The connection to {host} broke while trying to {doing} {where}",
         _LATER,
     ),
