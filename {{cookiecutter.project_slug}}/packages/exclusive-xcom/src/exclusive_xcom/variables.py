@@ -20,10 +20,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args, get_origin
 
-from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
-from pydantic import BaseModel, ConfigDict, Field, SecretBytes, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretBytes, SecretStr, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined, to_jsonable_python
 
 
 class SettingError(ValueError):
@@ -111,13 +109,13 @@ class Setting:
 
     @property
     def default(self) -> Any:
-        """The default; `PydanticUndefined` where there is none."""
+        """The default; pydantic's mark for none, where a value is required (`info.is_required()`)."""
         return self.info.get_default(call_default_factory=True)
 
     @property
     def plain_default(self) -> Any:
         """The default as JSON has it."""
-        return to_jsonable_python(self.default)
+        return _ANY.dump_python(self.default, mode="json")
 
     @property
     def rule(self) -> str:
@@ -152,7 +150,7 @@ class Setting:
         environment = f"AIRFLOW_VAR_{self.variable.upper()}"
         if environment in os.environ:
             return f"It comes from the environment: change {environment} there."
-        plain = "…" if self.default is PydanticUndefined else self.plain_default
+        plain = "…" if self.info.is_required() else self.plain_default
         example = f"'{json.dumps(plain)}'" if isinstance(plain, list | dict) else plain
         command = f"airflow variables set {self.variable} {example}"
         return f"Change it in the UI under Admin → Variables, or by `{command}`."
@@ -169,14 +167,16 @@ _WORDS: dict[Any, str] = {
     date: "a day such as 2024-12-31",
     Path: "a path",
 }
+# Constraints, by the names that they have with pydantic's Field.
 _LIMITS = {
-    "ge": (Ge, "of at least {}"),
-    "gt": (Gt, "above {}"),
-    "le": (Le, "of at most {}"),
-    "lt": (Lt, "below {}"),
-    "min_length": (MinLen, "of at least {} characters"),
-    "max_length": (MaxLen, "of at most {} characters"),
+    "ge": "of at least {}",
+    "gt": "above {}",
+    "le": "of at most {}",
+    "lt": "below {}",
+    "min_length": "of at least {} characters",
+    "max_length": "of at most {} characters",
 }
+_ANY: TypeAdapter[Any] = TypeAdapter(Any)
 
 
 def in_words(info: FieldInfo) -> str:
@@ -187,18 +187,16 @@ def in_words(info: FieldInfo) -> str:
             return note.rule
     if get_origin(info.annotation) is Literal:
         return f"one of {', '.join(map(str, get_args(info.annotation)))}"
-    limits = {
-        name: getattr(note, name)
-        for name, (kind, _) in _LIMITS.items()
-        for note in info.metadata
-        if isinstance(note, kind)
+    found = {
+        name: getattr(note, name, None) for note in info.metadata for name in _LIMITS if hasattr(note, name)
     }
+    limits = {name: found[name] for name in _LIMITS if found.get(name) is not None}
     if info.annotation not in _WORDS or len(limits) < len(info.metadata):
         return ""
     words = _WORDS[info.annotation]
     if limits.keys() == {"ge", "le"}:
         return f"{words} from {limits['ge']} to {limits['le']}"
-    return " ".join([words, " and ".join(_LIMITS[name][1].format(at) for name, at in limits.items())]).strip()
+    return " ".join([words, " and ".join(_LIMITS[name].format(at) for name, at in limits.items())]).strip()
 
 
 def _from_text(annotation: Any, text: str) -> Any:
@@ -268,7 +266,7 @@ def as_variables() -> dict[str, dict[str, Any]]:
     return {
         item.variable: {"value": item.plain_default, "description": _description(item)}
         for item in all_settings()
-        if item.default is not PydanticUndefined and not item.is_secret
+        if not (item.info.is_required() or item.is_secret)
     }
 
 
