@@ -67,7 +67,7 @@ def template_repository(machine: Machine, tmp_path_factory: pytest.TempPathFacto
     for name in released_files(machine):
         target = repository / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(TEMPLATE / name, target)
+        shutil.copy2(TEMPLATE / name, target, follow_symlinks=False)
     machine.git(repository, "init", "--quiet", "--initial-branch=main")
     machine.git(repository, "add", "--all", "--force")
     machine.git(repository, "commit", "--quiet", "--message", "Release")

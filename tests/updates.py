@@ -1,4 +1,4 @@
-"""How tests make releases of a template, edit projects, and run their `update.py`."""
+"""How tests make releases of a template, edit projects, and take releases into them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from projects import BakedProject, Files, Machine, as_bytes
+from projects import UV, BakedProject, Files, Machine, as_bytes
 
 FIRST, SECOND, THIRD = "v0.1.0", "v0.2.0", "v0.3.0"
 INSIDE = "{{cookiecutter.project_slug}}/handbook"
@@ -68,9 +68,33 @@ def copy_of(project: BakedProject, folder: Path) -> BakedProject:
 
 
 def script(project: BakedProject, *arguments: str, code: int = 0, **environment: Any) -> str:
-    """Run the project's update.py with this pytest's cruft; give what it said. `code` is how it must end."""
-    path = project.path / "src" / project.package / "update.py"
-    command = [sys.executable, "-P", str(path), *arguments]
+    """Run the project's packages/update.py, as make does; give what it said. `code` is how it must end.
+
+    The tool runs on this pytest's Python, which has what it requires: uv would install that for every run
+    anew, since each clone is another script to it. test_commands.py has uv do it.
+    """
+    command = [sys.executable, "-I", "packages/update.py", *arguments]
+    return said_by(project, command, code, {"UV": str(quick_uv(project.machine)), **environment})
+
+
+def quick_uv(machine: Machine) -> Path:
+    """A command that does what uv does, but runs a script without installing for it."""
+    path = machine.home / "quick-uv"
+    if not path.exists():
+        run = f'[ "$1 $2 $3" = "run --no-project --script" ] && shift 3 && exec "{sys.executable}" "$@"'
+        path.write_text(f'#!/bin/sh\n{run}\nexec "{UV}" "$@"\n', encoding="utf-8")
+        path.chmod(0o755)
+    return path
+
+
+def direct(project: BakedProject, clone: Path, *arguments: str, code: int = 0, **environment: Any) -> str:
+    """Run the tool of a clone of the template, as the documented command does; see `script`."""
+    command = [UV, "run", str(clone / "tools/update.py"), *arguments]
+    return said_by(project, command, code, environment)
+
+
+def said_by(project: BakedProject, command: list[str], code: int, environment: dict[str, Any]) -> str:
+    """What a command says in a project, and that it ends as it must."""
     done = project.machine.run(*command, cwd=project.path, check=False, **environment)
     said = done.stdout + done.stderr
     assert done.returncode == code, said

@@ -8,7 +8,7 @@ import re
 from collections.abc import Collection
 from pathlib import Path
 
-from repository import Git
+from repository import WITHOUT_HOOKS, Git
 
 MANAGED = "packages"
 
@@ -79,7 +79,7 @@ def new_file(stem: Path) -> Path | None:
 def take_whole(git: Git, after: str) -> None:
     """Make packages/ what it is in this tree, in the work tree and for the next commit."""
     if git("ls-tree", "--name-only", after, f"{MANAGED}/"):
-        git("checkout", "--quiet", "--no-overlay", after, "--", MANAGED)
+        git(*WITHOUT_HOOKS, "checkout", "--quiet", "--no-overlay", after, "--", MANAGED)
     elif git.names("ls-files", "-z", "--", MANAGED):
         git("rm", "-r", "--force", "--quiet", "--", MANAGED)
 

@@ -43,7 +43,7 @@ def cruft(*arguments: str | Path, cwd: Path) -> None:
     )
     if done.returncode:
         if "No module named cruft" in done.stdout:
-            raise Refused("cruft is not installed for this Python. In the project: uv run this-file update")
+            raise Refused("cruft is not installed for this Python. Run: uv run " + " ".join(sys.argv))
         lines = done.stdout.strip().splitlines() or ["it does not say why"]
         told = list(itertools.takewhile(lambda line: "Traceback (most recent" not in line, lines))
         raise Refused(

@@ -69,7 +69,7 @@ def releases_of(template: Git) -> list[str]:
 def named(template: Git, commit: str) -> str:
     """How people call a commit of the template: its release, or the first letters of its name."""
     tags = template("tag", "--points-at", commit, "--sort=-version:refname").split()
-    return tags[0] if tags else commit[:10]
+    return [*filter(RELEASE.fullmatch, tags), *tags, commit[:10]][0]
 
 
 def here(template: Git, version: str) -> Target:
@@ -77,8 +77,6 @@ def here(template: Git, version: str) -> Target:
     commit = template("rev-parse", "HEAD")
     if not version:
         name = named(template, commit)
-        if not releases_of(template):
-            print("The template has no release yet: taking the commit that its clone is at.")
         return Target(commit, name, name if RELEASE.fullmatch(name) else None)
     kinds = ("refs/tags/", "refs/tags/v", "refs/heads/", "refs/remotes/origin/", "")
     for ref in (kind + version for kind in kinds):

@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # it is not there with PYTHONSAFEPATH
+
 import locking
 import managed
 import merging

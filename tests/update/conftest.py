@@ -18,7 +18,7 @@ def releases(machine: Machine, template_repository: Path, tmp_path_factory: pyte
     Do not change it: `releases_of_ours` gives a copy.
     """
     template = tmp_path_factory.mktemp("releases") / "cookiecutter-airflow-xcom"
-    shutil.copytree(template_repository, template, ignore=shutil.ignore_patterns(".git"))
+    shutil.copytree(template_repository, template, symlinks=True, ignore=shutil.ignore_patterns(".git"))
     machine.git(template, "init", "--quiet", "--initial-branch=main")
     handbook = template / INSIDE
     handbook.mkdir()
@@ -51,7 +51,7 @@ def releases(machine: Machine, template_repository: Path, tmp_path_factory: pyte
 @pytest.fixture
 def our_releases(releases: Path, tmp_path: Path) -> Path:
     """A copy of the three releases, to be changed."""
-    return Path(shutil.copytree(releases, tmp_path / "template" / releases.name))
+    return Path(shutil.copytree(releases, tmp_path / "template" / releases.name, symlinks=True))
 
 
 @pytest.fixture(scope="session")

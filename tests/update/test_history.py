@@ -94,7 +94,7 @@ def history(machine: Machine, render: Render, tmp_path_factory: pytest.TempPathF
     machine.git(clone, "rm", "--quiet", "-r", ".")
     for name in released_files(machine):
         (clone / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(TEMPLATE / name, clone / name)
+        shutil.copy2(TEMPLATE / name, clone / name, follow_symlinks=False)
     machine.git(clone, "add", "--all", "--force")
     machine.git(clone, "commit", "--quiet", "--allow-empty", "--message", "The working tree")
     return History(clone, machine, render)

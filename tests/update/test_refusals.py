@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,8 +29,9 @@ def unchanged(project: BakedProject) -> Iterator[BakedProject]:
 
 
 def refusal(said: str) -> str:
-    """What was said after the template was fetched."""
-    return "".join(line for line in said.splitlines(keepends=True) if not line.startswith("Fetching "))
+    """What was said after the template was fetched, and the commit that runs was named."""
+    lines = said.splitlines(keepends=True)
+    return "".join(line for line in lines if not line.startswith(("Fetching ", "Running ", "Installed ")))
 
 
 @pytest.mark.parametrize("backend", ["s4", "", "S3", "--s3", "s3; rm -rf /"])
@@ -45,8 +47,8 @@ def test_the_backend_that_it_is(unchanged: BakedProject) -> None:
 @pytest.mark.parametrize("version", ["v9.9.9", "--help", "no such branch"])
 def test_a_release_that_does_not_exist(version: str, unchanged: BakedProject) -> None:
     said = refusal(update(unchanged, f"--version={version}", code=1))
-    expected = f"VERSION={version} is no release of the template. There is: {FIRST}, {SECOND}, {THIRD}.\n"
-    assert said == expected
+    there_is = f"Releases: {FIRST}, {SECOND}, {THIRD}."
+    assert said == f"{version} is no release, branch or commit of the template. {there_is}\n"
 
 
 def test_work_that_is_not_committed(project: BakedProject) -> None:
@@ -86,9 +88,10 @@ def test_a_project_that_an_outer_repository_ignores(project: BakedProject) -> No
 def test_a_template_that_cannot_be_fetched(project: BakedProject, tmp_path: Path) -> None:
     relink(project, template=str(tmp_path / "gone"))
     said = refusal(update(project, code=1))
-    assert said.startswith(f"The template cannot be fetched from {tmp_path}/gone: ")
-    assert 'correct "template" in .cruft.json' in said
-    assert len(said.splitlines()) == 1
+    why, told = said.splitlines()
+    assert why.startswith("fatal: "), "git's own words"
+    assert told.startswith(f"The template cannot be fetched from {tmp_path}/gone. ")
+    assert 'correct "template" in .cruft.json' in told
 
 
 def test_a_commit_that_the_template_no_longer_has(project: BakedProject) -> None:
@@ -113,13 +116,9 @@ def test_a_commit_that_is_on_no_branch_any_more_but_still_there(
     assert "10. Do it now\n" in project.read("handbook/plan.txt")
 
 
-def test_a_broken_cruft_json(project: BakedProject) -> None:
-    for text in (
-        "<<<<<<< HEAD\n{}\n",
-        "{}",
-        "[]",
-        '{"template": "x", "commit": "y", "context": {"cookiecutter": 1}}',
-    ):
+def test_a_broken_cruft_json(project: BakedProject, releases: Path) -> None:
+    answerless = {"template": str(releases), "commit": "y", "context": {"cookiecutter": 1}}
+    for text in ("<<<<<<< HEAD\n{}\n", "{}", "[]", json.dumps(answerless)):
         (project.path / ".cruft.json").write_text(text, encoding="utf-8")
         assert ".cruft.json cannot be read" in update(project, code=1)
 
@@ -143,7 +142,9 @@ def test_a_project_of_an_archive_is_told_how_to_link(
     assert "not linked to a template" in said
     (command,) = (line.split() for line in said.splitlines() if "cruft link" in line)
     assert command[:5] == ["uvx", "--from", "cruft==2.16.0", "cruft", "link"]
-    arguments = [str(releases) if word == "ADDRESS" else word for word in command[3:]]
+    version = tomllib.loads(project.read("pyproject.toml"))["tool"]["xcom-template"]["version"]
+    meant = {"ADDRESS": str(releases), "vVERSION": f"v{version}"}
+    arguments = [meant.get(word, word) for word in command[3:]]
     machine.tool(*arguments, "--no-input", cwd=project.path)
     project.commit("Linked")
     update(project)
@@ -180,7 +181,7 @@ def test_a_template_without_releases(render: Render, our_releases: Path, machine
     project = render(FIRST, our_releases)
     project.commit("As generated")
     machine.git(our_releases, "tag", "--delete", FIRST, SECOND, THIRD)
-    assert "no release yet: taking the head of its branch, main" in update(project)
+    assert "no release yet: taking the head of its default branch" in update(project)
     head = machine.git(our_releases, "rev-parse", "HEAD")
     machine.git(our_releases, "checkout", "--quiet", "--detach")
     project.commit("Updated")
@@ -223,9 +224,9 @@ def test_a_release_can_be_named_in_several_ways_and_also_an_older_one(
     assert again == first
 
 
-def test_without_cruft(unchanged: BakedProject) -> None:
-    """Whoever runs the script by hand is told what runs it."""
-    path = unchanged.path / "src" / unchanged.package / "update.py"
-    done = unchanged.run("/usr/bin/env", "python3", "-S", str(path), "update", check=False)
+def test_without_cruft(unchanged: BakedProject, releases: Path) -> None:
+    """Whoever runs the tool by hand, but not by uv, is told what runs it."""
+    path = str(releases / "tools/update.py")
+    done = unchanged.run("/usr/bin/env", "python3", "-S", path, "update", check=False)
     assert done.returncode == 1
-    assert "run this script by `make update`" in done.stderr
+    assert f"uv run {path} update" in done.stderr

@@ -9,9 +9,11 @@ import sys
 import tempfile
 
 HOSTS = {"gh": "github.com", "gl": "gitlab.com", "bb": "bitbucket.org"}
-UNREADABLE = """Take it from an earlier commit. A project that never had one is linked by
-    uvx cruft link ADDRESS-OF-THE-TEMPLATE --checkout vVERSION
-and the answers it was made with (VERSION is in pyproject.toml, [tool.xcom-template]). Commit .cruft.json."""
+MOVED = 'If it has moved, correct "template" in .cruft.json and commit that.'
+UNLINKED = """This project is not linked to a template: there is no .cruft.json here. To link it, give the
+address of the template's git repository, and the answers that the project was made with:
+    uvx --from cruft==2.16.0 cruft link ADDRESS --checkout vVERSION
+VERSION is in pyproject.toml, under [tool.xcom-template]. Then commit .cruft.json."""
 
 
 def git(*words: str) -> str:
@@ -28,6 +30,8 @@ def find(clone: str, name: str) -> tuple[str, str]:
     """A name in the template, and its commit: a release (without a name, the newest), a branch, a commit."""
     tags = re.findall(r"^v(\d+)\.(\d+)\.(\d+)$", git("-C", clone, "tag"), re.MULTILINE)
     releases = ["v" + ".".join(tag) for tag in sorted(tags, key=lambda tag: [*map(int, tag)])]
+    if not (name or releases):
+        print("The template has no release yet: taking the head of its default branch.", flush=True)
     name = name or (releases or ["HEAD"])[-1]
     for ref in (f"tags/{name}", f"tags/v{name}", f"remotes/origin/{name}", name):
         wanted = ("" if ref == name else "refs/") + ref + "^{commit}"
@@ -43,13 +47,12 @@ def main(command: str = "update", *options: str) -> int:
     try:
         with open(".cruft.json", encoding="utf-8") as file:
             link = json.load(file)
-        given, former, tool = (
-            link["template"],
-            link["commit"],
-            (link.get("directory") or ".") + "/tools/update.py",
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        sys.exit(f".cruft.json cannot be read ({error}). {UNREADABLE}")
+        given, former = str(link["template"]), str(link["commit"])
+        tool = os.path.normpath(f"{link.get('directory') or '.'}/tools/update.py")
+    except FileNotFoundError:
+        sys.exit(UNLINKED)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        sys.exit(f".cruft.json cannot be read ({error!r}). Take it from an earlier commit.")
     host, _, path = given.partition(":")
     version = re.search(r"^--version[=\n](.*)", "\n".join(options), re.MULTILINE)
     print("Fetching the template:", given, flush=True)
@@ -57,7 +60,7 @@ def main(command: str = "update", *options: str) -> int:
         address = f"https://{HOSTS[host]}/{path}.git" if host in HOSTS else given
         git("clone", "--quiet", "--no-checkout", "--", address, folder)
         if not os.path.isdir(folder + "/.git"):
-            sys.exit(f"{given} cannot be fetched. If it has moved, correct and commit .cruft.json.")
+            sys.exit(f"The template cannot be fetched from {given}. {MOVED}")
         name, commit = find(folder, former if command == "switch" else version[1] if version else "")
         if not git("-C", folder, "ls-tree", "--name-only", commit, tool):
             sys.exit(f"{name} of the template is from before its tools/update.py: take a newer one.")
