@@ -58,6 +58,13 @@ def gone_modules(before: Path, after: Path) -> set[str]:
     return src | {name for name in helpers - kept if not name.startswith(("test_", "__"))}
 
 
+def moved(gone: str, package: str) -> str:
+    """Where a module went; nothing when nobody knows."""
+    tail = gone.removeprefix(f"{package}.")
+    found = ((re.fullmatch(pattern, tail), place) for pattern, place in MOVED.items())
+    return next((match.expand(place) for match, place in found if match), "")
+
+
 class Engine:
     """What the packages of a release define, for finding where a name is now."""
 
@@ -68,16 +75,14 @@ class Engine:
                 self.names[module] = set(defined(ast.parse(path.read_bytes())))
 
     def module(self, gone: str, package: str) -> str:
-        """Where a module went; nothing when it is nowhere."""
-        tail = gone.removeprefix(f"{package}.")
-        for pattern, place in MOVED.items():
-            if found := re.fullmatch(pattern, tail):
-                new = found.expand(place)
-                return new if new in self.names else ""
-        return ""
+        """Where a module is now; nothing when it is nowhere."""
+        new = moved(gone, package)
+        return new if new in self.names else ""
 
     def place(self, name: str, module: str) -> str:
-        """The module that a name is imported from now, if it was in what is now `module`; or nothing."""
+        """The module that a name is imported from now, if it went to `module` with others; or nothing."""
+        if not module:
+            return ""
         by_depth = sorted(self.names, key=lambda known: (known.count("."), known))
         public = [known for known in by_depth[:1] if name in self.names[known]]
         elsewhere = [known for known in by_depth if name in self.names[known]]
@@ -120,7 +125,9 @@ def old_lines(git: Git, package: str, before: Path, after: Path, left_out: Colle
         if is_managed(name) or name in left_out or name in (".cruft.json", "uv.lock") or path.is_symlink():
             continue
         if path.is_file() and path.stat().st_size < LARGEST:
-            found += old_lines_of(name, path.read_bytes(), gone, engine, package)
+            content, theirs = path.read_bytes(), after / name
+            if not (theirs.is_file() and theirs.read_bytes() == content):
+                found += old_lines_of(name, content, gone, engine, package)
     return found
 
 
@@ -176,15 +183,16 @@ def rewritten(base: str, names: list[ast.alias], gone: set[str], engine: Engine,
             module, _, name = engine.module(whole, package).rpartition(".")
         elif base in gone:
             name = RENAMED.get(alias.name, alias.name)
-            module = engine.place(name, engine.module(base, package))
+            module = engine.place(name, moved(base, package))
         else:
             module, name = base, alias.name
         wanted.setdefault(module, []).append(name + (f" as {alias.asname}" if alias.asname else ""))
     if set(wanted) == {base}:
         return None
-    if "" in wanted:
+    lost = wanted.pop("", [])
+    if not wanted:
         return ""
-    was = [f"  # {new} was called {old}" for old, new in RENAMED.items() if any(old == a.name for a in names)]
-    return "; ".join(f"from {module} import {', '.join(kept)}" for module, kept in wanted.items()) + "".join(
-        was
-    )
+    notes = [f"nothing takes the place of {', '.join(lost)}"] if lost else []
+    notes += [f"{new} was called {old}" for old, new in RENAMED.items() if any(old == a.name for a in names)]
+    lines = [f"from {module} import {', '.join(kept)}" for module, kept in wanted.items()]
+    return "; ".join(lines) + (f"  # {'; '.join(notes)}" if notes else "")

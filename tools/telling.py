@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,8 @@ KEPT_SETTINGS = {"URL": "FORMER_URL", "CONN_ID": "FORMER_CONN_ID", "PREFIX": "PR
 
 def tell_outcome(git: Git, outcome: Outcome, managed: str, *, dry_run: bool) -> None:
     """Say in plain words what the merge did. `managed` says what became of packages/, or nothing."""
-    lines = [f"{name}  ({how})" for name, how in outcome.changed.items()]
-    lines += [f"{MANAGED}/  ({managed})"] if managed else []
+    lines = [f"{MANAGED}/  ({managed})"] if managed else []
+    lines += [f"{name}  ({how})" for name, how in gathered(outcome.changed).items()]
     if lines:
         print(f"\nWhat {'would change' if dry_run else 'changed'}:{listed(lines, 60)}")
     would_be = " (there would be)" if dry_run else ""
@@ -35,6 +36,19 @@ def tell_outcome(git: Git, outcome: Outcome, managed: str, *, dry_run: bool) -> 
         print("Drop a file with `git rm`, or keep it with `git add`:" + listed(outcome.left_behind))
     if not (lines or outcome.unresolved):
         print("\nNothing in the project changes but .cruft.json, which notes what it was made from.")
+
+
+def gathered(changed: Mapping[str, str], most: int = 5) -> dict[str, str]:
+    """The same with one line for a folder from which more than `most` files were removed."""
+    folders = Counter(name.rpartition("/")[0] for name, how in changed.items() if how == "removed")
+    told = {}
+    for name, how in changed.items():
+        folder = name.rpartition("/")[0]
+        if how == "removed" and folder and folders[folder] > most:
+            told[f"{folder}/"] = f"{folders[folder]} files removed"
+        else:
+            told[name] = how
+    return told
 
 
 def content(path: Path) -> bytes:
