@@ -8,6 +8,9 @@ import subprocess
 import sys
 import tempfile
 
+# A git hook names its own repository; what Python is told here is not for the tool.
+ODD = "PYTHON|GIT_(DIR|WORK|INDEX|COMMON|OBJECT)"
+HERE = {name: value for name, value in os.environ.items() if not re.match(ODD, name)}
 HOSTS = {"gh": "github.com", "gl": "gitlab.com", "bb": "bitbucket.org"}
 MOVED = 'If it has moved, correct "template" in .cruft.json and commit that.'
 UNLINKED = """This project is not linked to a template: there is no .cruft.json here. To link it, give the
@@ -17,12 +20,9 @@ VERSION is in pyproject.toml, under [tool.xcom-template]. Then commit .cruft.jso
 
 
 def git(*words: str) -> str:
-    """What git says, in no repository that a git hook names; nothing when it fails, which it tells itself."""
-    env = {name: os.environ[name] for name in os.environ if not re.match("GIT_(DIR|WORK|IND|COM|OBJ)", name)}
+    """What git says; nothing when it fails, which it tells itself."""
     calm = ("git", "-c", f"core.hooksPath={os.devnull}", "-c", "core.autocrlf=false")
-    done = subprocess.run(
-        [*calm, *words], env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=False
-    )
+    done = subprocess.run([*calm, *words], env=HERE, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
     return done.stdout.decode("utf-8", "replace").strip() if done.returncode == 0 else ""
 
 
@@ -36,7 +36,7 @@ def find(clone: str, name: str) -> tuple[str, str]:
     for ref in (f"tags/{name}", f"tags/v{name}", f"remotes/origin/{name}", name):
         wanted = ("" if ref == name else "refs/") + ref + "^{commit}"
         if commit := git("-C", clone, "rev-parse", "--quiet", "--verify", "--end-of-options", wanted):
-            return name, commit
+            return name[:10] if name == commit else name, commit
     sys.exit(
         f"{name} is no release, branch or commit of the template. Releases: {', '.join(releases) or 'none'}."
     )
@@ -67,10 +67,8 @@ def main(command: str = "update", *options: str) -> int:
         print(f"Running tools/update.py of {name}: commit {commit} of {given}", flush=True)
         git("-C", folder, "checkout", "--quiet", "--detach", commit)
         signal.signal(signal.SIGINT, lambda *_: None)  # the tool gets it too, tidies up and ends with 130
-        uv = os.environ.get("UV") or "uv"
-        return subprocess.run(
-            [uv, "run", "--no-project", "--script", f"{folder}/{tool}", command, *options]
-        ).returncode
+        run = [HERE.get("UV") or "uv", "run", "--no-project", "--script", f"{folder}/{tool}", command]
+        return subprocess.run([*run, *options], env=HERE, check=False).returncode
 
 
 if __name__ == "__main__":
