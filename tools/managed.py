@@ -56,9 +56,9 @@ def keep_as_patch(git: Git, before: str, release: str) -> Path:
     patch = next(filter(None, map(new_file, places)), None)
     if patch is None:
         raise OSError(f"neither {beside.parent} nor {inside.parent} can be written")
-    plain = ("--binary", "--no-color", "--no-ext-diff", "--no-textconv", "--no-renames", "--relative")
+    plain = ("--binary", "--no-color", "--no-ext-diff", "--no-textconv", "--no-renames")
     prefixes = ("--src-prefix=a/", "--dst-prefix=b/", f"--output={patch}")
-    git("diff", *plain, *prefixes, before, "HEAD", "--", MANAGED)
+    git("-c", "diff.relative=false", "diff", *plain, *prefixes, before, "HEAD", "--", MANAGED)
     return patch
 
 

@@ -76,7 +76,11 @@ class Work:
             stale = locking.is_stale(merged)
             moved = self.old_lines(merged, before, after, outcome)
             if self.dry_run:
-                print(merged("diff", "--no-ext-diff", "--relative", "HEAD", "--", ".", ":(exclude)packages"))
+                print(
+                    merged(
+                        "diff", "--no-ext-diff", "-D", "--relative", "HEAD", "--", ".", ":(exclude)packages"
+                    )
+                )
             taken = managed.summary(merged, new.tree) if replaced else ""
             telling.tell_outcome(merged, outcome, taken, dry_run=self.dry_run)
         telling.tell_edits(edits, replaced, patch)

@@ -33,7 +33,7 @@ parser.add_argument("--version")
 parser.add_argument("--dry-run", action="store_true")
 parser.add_argument("--colour", help="an option that no project made so far has heard of")
 parser.add_argument("--end", type=int, default=0)
-asked = parser.parse_args([word for word in sys.argv[1:] if word != "--"])
+asked = parser.parse_intermixed_args([word for word in sys.argv[1:] if word != "--"])
 here = {"cwd": os.getcwd(), "uv": os.environ.get("UV"), "python": sys.version_info[:2]}
 here["release"] = sibling.RELEASE
 print(json.dumps(vars(asked) | here))
