@@ -86,7 +86,6 @@ def take_whole(git: Git, after: str) -> None:
 
 def summary(git: Git, after: str) -> str:
     """What became of packages/, in a few words; nothing if it is as it was."""
-    now = git.names("ls-tree", "-r", "-z", "--name-only", after, "--", MANAGED)
-    if git.holds("diff", "--cached", "--quiet", "HEAD", "--", MANAGED):
-        return ""
-    return f"replaced as a whole: {len(now)} files of the template"
+    others = git.names("diff", "--cached", "--no-renames", "--name-only", "-z", "HEAD", "--", MANAGED)
+    now = git.names("ls-tree", "-r", "-z", "--name-only", after, "--", f"{MANAGED}/")
+    return f"taken whole: {len(others)} files are others, of {len(now)}" if others else ""

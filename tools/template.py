@@ -41,7 +41,9 @@ def gather(link: Mapping[str, Any], folder: Path) -> Git:
             f"{clone.folder.parent} is no clone of the template, and only a clone knows the commit that this "
             "project came from: `git clone` the template, and run the tools/update.py there."
         )
-    template = Git(folder)
+    if clone("status", "--porcelain", "--", "..", ":(exclude)**/__pycache__"):
+        print("The template's clone has changes that are not committed: its last commit is taken in.")
+    template = Git(folder, {"GIT_DIR": str(folder)})
     clone("init", "--quiet", "--bare", str(folder))
     whole = clone("rev-parse", "--show-toplevel")
     template("fetch", "--quiet", "--update-shallow", whole, "+refs/*:refs/*", "+HEAD:refs/heads/to-take-in")

@@ -151,7 +151,7 @@ def test_a_dry_run_tells_of_edits_and_writes_no_patch(project: BakedProject) -> 
     before = managed(project)
     said = update(project, "--dry-run")
     assert f"    {ENGINE}/mine.py  (added)\n" in said
-    assert "packages/  (replaced as a whole: " in said
+    assert "packages/  (taken whole: " in said
     assert "be kept as a patch" in said
     assert managed(project) == before
     assert not list(project.path.parent.glob("*.patch"))
