@@ -111,7 +111,7 @@ def test_edits_are_told_in_plain_words(bake_into: Bake, tmp_path: Path) -> None:
         "    packages/exclusive-xcom/src/exclusive_xcom/handle.py  (missing)\n"
         "    packages/exclusive-xcom/src/exclusive_xcom/mine.py  (added)\n"
         "Put a codec of your own into src/my_pipelines/, and name it in AIRFLOW__XCOM__CODECS.\n"
-        "`git checkout COMMIT -- packages` takes the files back as they were in an earlier commit.\n"
+        "As in an earlier commit they are by: git restore --source=COMMIT --staged --worktree packages\n"
     )
 
 

@@ -64,7 +64,7 @@ def main() -> int:
     )
     print(
         f"Put a codec of your own into src/{package}/, and name it in AIRFLOW__XCOM__CODECS.\n"
-        f"`git checkout COMMIT -- {HERE.name}` takes the files back as they were in an earlier commit."
+        f"As in an earlier commit they are by: git restore --source=COMMIT --staged --worktree {HERE.name}"
     )
     return 1
 
