@@ -7,6 +7,7 @@ in the project's own package, and looked up in the new packages/: only what is r
 from __future__ import annotations
 
 import ast
+import contextlib
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -72,7 +73,9 @@ class Engine:
         self.names: dict[str, set[str]] = {}
         for src in sorted((project / MANAGED).glob("*/src")):
             for module, path in modules(src).items():
-                self.names[module] = set(defined(ast.parse(path.read_bytes())))
+                self.names[module] = set()
+                with contextlib.suppress(SyntaxError, ValueError):  # written for a newer Python than this
+                    self.names[module].update(defined(ast.parse(path.read_bytes())))
 
     def module(self, gone: str, package: str) -> str:
         """Where a module is now; nothing when it is nowhere."""
