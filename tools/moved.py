@@ -16,7 +16,7 @@ from pathlib import Path
 from managed import MANAGED, is_managed
 from repository import Git
 
-# Modules of the project's package, or helpers of its tests, and where the engine has them.
+# Modules of the project's package, or modules that its tests share, and where the engine has them.
 MOVED = {
     r"xcom\.(redis|s3)_(\w+)": r"exclusive_xcom.\1.\2",
     r"xcom\.options": r"exclusive_xcom.config",
@@ -55,8 +55,8 @@ def modules(root: Path) -> dict[str, Path]:
 def gone_modules(before: Path, after: Path) -> set[str]:
     """Modules that the template no longer has in src/, and those that its tests imported from each other."""
     src = modules(before / "src").keys() - modules(after / "src").keys()
-    helpers, kept = ({path.stem for path in (made / "tests").rglob("*.py")} for made in (before, after))
-    return src | {name for name in helpers - kept if not name.startswith(("test_", "__"))}
+    shared, kept = ({path.stem for path in (made / "tests").rglob("*.py")} for made in (before, after))
+    return src | {name for name in shared - kept if not name.startswith(("test_", "__"))}
 
 
 def moved(gone: str, package: str) -> str:
