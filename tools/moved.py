@@ -7,6 +7,7 @@ in the project's own package, and looked up in the new packages/: only what is r
 from __future__ import annotations
 
 import ast
+import contextlib
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from pathlib import Path
 from managed import MANAGED, is_managed
 from repository import Git
 
-# Modules of the project's package, or helpers of its tests, and where the engine has them.
+# Modules of the project's package, or modules that its tests share, and where the engine has them.
 MOVED = {
     r"xcom\.(redis|s3)_(\w+)": r"exclusive_xcom.\1.\2",
     r"xcom\.options": r"exclusive_xcom.config",
@@ -54,8 +55,15 @@ def modules(root: Path) -> dict[str, Path]:
 def gone_modules(before: Path, after: Path) -> set[str]:
     """Modules that the template no longer has in src/, and those that its tests imported from each other."""
     src = modules(before / "src").keys() - modules(after / "src").keys()
-    helpers, kept = ({path.stem for path in (made / "tests").rglob("*.py")} for made in (before, after))
-    return src | {name for name in helpers - kept if not name.startswith(("test_", "__"))}
+    shared, kept = ({path.stem for path in (made / "tests").rglob("*.py")} for made in (before, after))
+    return src | {name for name in shared - kept if not name.startswith(("test_", "__"))}
+
+
+def moved(gone: str, package: str) -> str:
+    """Where a module went; nothing when nobody knows."""
+    tail = gone.removeprefix(f"{package}.")
+    found = ((re.fullmatch(pattern, tail), place) for pattern, place in MOVED.items())
+    return next((match.expand(place) for match, place in found if match), "")
 
 
 def moved(gone: str, package: str) -> str:
@@ -72,7 +80,9 @@ class Engine:
         self.names: dict[str, set[str]] = {}
         for src in sorted((project / MANAGED).glob("*/src")):
             for module, path in modules(src).items():
-                self.names[module] = set(defined(ast.parse(path.read_bytes())))
+                self.names[module] = set()
+                with contextlib.suppress(SyntaxError, ValueError):  # written for a newer Python than this
+                    self.names[module].update(defined(ast.parse(path.read_bytes())))
 
     def module(self, gone: str, package: str) -> str:
         """Where a module is now; nothing when it is nowhere."""

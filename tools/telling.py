@@ -11,7 +11,7 @@ from typing import Any
 from managed import MANAGED
 from merging import Outcome
 from moved import Line
-from project import answers_of, pyproject
+from project import LINK, answers_of, pyproject
 from repository import Git, listed
 
 SETTINGS = "config/airflow.env"
@@ -111,7 +111,9 @@ def to_go_on_reading(git: Git, former: str) -> str:
     )
 
 
-def new_questions(link: Mapping[str, Any], state: Mapping[str, Any]) -> list[str]:
-    """What a release asks that this project was never asked, with the default that it now has."""
+def tell_new_questions(link: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+    """Say what a release asks that this project was never asked, with the default that it now has."""
     asked = answers_of(link)
-    return [f"{name} = {answer}" for name, answer in answers_of(state).items() if name not in asked]
+    new = [f"{name} = {answer}" for name, answer in answers_of(state).items() if name not in asked]
+    if new:
+        print(f"\nNew questions of the template, answered by their defaults in {LINK}:" + listed(new))

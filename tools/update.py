@@ -31,7 +31,7 @@ import telling
 from moved import Line, old_lines
 from project import LINK, check_tree, pyproject, read_link
 from rendering import render
-from repository import Git, Refused, listed
+from repository import Git, Refused
 from template import Target, check_answers, gather, here, named
 
 QUESTION = "xcom_backend"
@@ -63,42 +63,34 @@ class Work:
         new = merging.keep(self.git, after, f"Take in {self.target.name} of the template", "-p", old.commit)
         merging.check_untracked(self.git, old.tree, new.tree)
         edits = managed.edits(self.git, old.tree)
-        replaced = not self.wanted
         with merging.place(self.git, self.scratch, dry_run=self.dry_run) as merged:
             self.merge(merged, old, new)
-            patch = None
-            if replaced:
-                if edits and not self.dry_run:
-                    patch = managed.keep_as_patch(self.git, old.tree, release)
-                managed.take_whole(merged, new.tree)
+            patch = None if self.wanted else self.take_packages(merged, old, new, release if edits else "")
             write_link(merged, state)
             outcome = merging.look(merged, old.commit, new.commit)
             stale = locking.is_stale(merged)
             moved = self.old_lines(merged, before, after, outcome)
             if self.dry_run:
-                print(
-                    merged(
-                        "diff", "--no-ext-diff", "-D", "--relative", "HEAD", "--", ".", ":(exclude)packages"
-                    )
-                )
-            taken = managed.summary(merged, new.tree) if replaced else ""
-            telling.tell_outcome(merged, outcome, taken, dry_run=self.dry_run)
-        telling.tell_edits(edits, replaced, patch)
+                show_difference(merged)
+            telling.tell_outcome(merged, outcome, managed.summary(merged, new.tree), dry_run=self.dry_run)
+        telling.tell_edits(edits, not self.wanted, patch)
         telling.tell_old_lines(moved, dry_run=self.dry_run)
-        if questions := telling.new_questions(self.link, state):
-            print(
-                f"\nNew questions of the template, answered by their defaults in {LINK}:" + listed(questions)
-            )
+        telling.tell_new_questions(self.link, state)
         if self.dry_run:
-            if stale:
-                print("\nuv.lock would be made anew: the requirements are others.")
-            print("\nThis was a dry run on what is committed: nothing was changed.")
+            print("\nuv.lock would be made anew: the requirements are others." * stale)
+            print("This was a dry run on what is committed: nothing was changed.")
             return 0
         unlocked = relock(self.git) if stale else None
         if reading:
             print(reading)
         print(telling.next_steps(outcome, unlocked))
         return 2 if outcome.unresolved or moved else 0
+
+    def take_packages(self, merged: Git, old: merging.Kept, new: merging.Kept, edited: str) -> Path | None:
+        """Take packages/ whole; before, but not dry, keep what was `edited` of a release as a patch."""
+        patch = managed.keep_as_patch(self.git, old.tree, edited) if edited and not self.dry_run else None
+        managed.take_whole(merged, new.tree)
+        return patch
 
     def merge(self, merged: Git, old: merging.Kept, new: merging.Kept) -> None:
         """Merge, or leave everything as it was. Raises Refused when git gives up."""
@@ -112,6 +104,12 @@ class Work:
         """Lines of the person's own files that name what the template moved."""
         package = str(self.link["context"]["cookiecutter"].get("project_slug", "")).replace("-", "_")
         return old_lines(merged, package, before, after, outcome.left_behind) if package else []
+
+
+def show_difference(git: Git) -> None:
+    """Print what a merge changed, without what was in removed files, and without packages/, taken whole."""
+    short = ("--no-ext-diff", "--irreversible-delete", "--relative")
+    print(git("diff", *short, "HEAD", "--", ".", f":(exclude){managed.MANAGED}"))
 
 
 def write_link(git: Git, state: Mapping[str, Any]) -> None:

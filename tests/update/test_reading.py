@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,6 @@ def switch(project: BakedProject, backend: str) -> tuple[list[str], dict[str, st
     project.commit("What `make run` made, such as uv.lock")
     told = [line.strip() for line in project.make("switch", f"BACKEND={backend}").stdout.splitlines()]
     project.commit(f"On {backend}")
-    packages = [word for line in told if line.startswith("uv add ") for word in line.split()[2:]]
+    packages = [word for line in told if line.startswith("uv add ") for word in shlex.split(line)[2:]]
     settings = dict(line.split("=", 1) for line in told if line.startswith("AIRFLOW__XCOM__"))
     return packages, settings
