@@ -66,13 +66,6 @@ def moved(gone: str, package: str) -> str:
     return next((match.expand(place) for match, place in found if match), "")
 
 
-def moved(gone: str, package: str) -> str:
-    """Where a module went; nothing when nobody knows."""
-    tail = gone.removeprefix(f"{package}.")
-    found = ((re.fullmatch(pattern, tail), place) for pattern, place in MOVED.items())
-    return next((match.expand(place) for match, place in found if match), "")
-
-
 class Engine:
     """What the packages of a release define, for finding where a name is now."""
 
