@@ -79,6 +79,14 @@ class History:
                 return project
         pytest.fail("No commit of this repository can be baked.")
 
+    def last_without(self, folder: str) -> BakedProject:
+        """A project of the last commit before projects had this folder."""
+        inside = f":(literal){{{{cookiecutter.project_slug}}}}/{folder}"
+        first = self.git("rev-list", "--reverse", "HEAD", "--", inside).split()[0]
+        project = self.bake(f"{first}^")
+        assert project is not None
+        return project
+
 
 @pytest.fixture(scope="module")
 def history(machine: Machine, render: Render, tmp_path_factory: pytest.TempPathFactory) -> History:
@@ -109,14 +117,15 @@ def quiet_place(before: list[str], after: list[str]) -> tuple[int, int] | None:
 
 
 def edit_beside(project: BakedProject, fresh: BakedProject) -> dict[str, str]:
-    """Put a comment into a project's settings and modules, away from what changed since.
+    """Put a comment into a project's own files, away from what changed since.
 
     Returns:
         What these files must be after the update.
     """
     expected = {}
     new = tree(fresh.path)
-    for path in [*project.path.glob("src/**/*.py"), *project.path.glob("config/*.env")]:
+    rooms = ("src/**/*.py", "dags/*.py", "config/*.env", "Makefile", "pyproject.toml", "docker-compose.yaml")
+    for path in sorted(path for room in rooms for path in project.path.glob(room)):
         name = path.relative_to(project.path).as_posix()
         if name not in new:
             continue
@@ -136,7 +145,6 @@ def work_in(project: BakedProject, fresh: BakedProject) -> dict[str, str]:
     (project.path / "dags").mkdir(exist_ok=True)
     (project.path / "dags/mine.py").write_text(OWN_DAG, encoding="utf-8")
     expected = edit_beside(project, fresh)
-    assert expected, "nothing generated was edited, so the test would show little"
     project.commit("My own work")
     (project.path / ".env").write_text("PASSWORD=mine\n", encoding="utf-8")
     (project.path / ".git/info/exclude").write_text(".env\n", encoding="utf-8")
@@ -158,6 +166,14 @@ def test_a_project_of_the_first_commit(history: History) -> None:
     project, fresh = history.first_that_bakes(), history.render(history.head, history.template)
     expected = work_in(project, fresh)
     direct(project, history.template, "update")  # such a project may be older than its own `make update`
+    check(project, fresh, expected, history.head)
+
+
+def test_a_project_from_before_the_engine_was_a_package(history: History) -> None:
+    project, fresh = history.last_without("packages"), history.render(history.head, history.template)
+    expected = work_in(project, fresh)
+    assert len(expected) > 10, "hardly anything generated was edited, so the test would show little"
+    direct(project, history.template, "update")
     check(project, fresh, expected, history.head)
 
 
