@@ -124,14 +124,16 @@ def test_start_clean_is_refused_when_git_could_not_undo_it(
     project: BakedProject, change: str, tmp_path: Path
 ) -> None:
     if change == "edited":
-        (project.path / "dags" / "orders.py").open("a").write("\n# mine\n")
+        (project.path / "dags" / "orders.py").write_text(
+            project.read("dags/orders.py") + "\n# mine\n", "utf-8"
+        )
     elif change == "new":
         text = project.read("dags/orders.py")
         (project.path / "dags" / "sales.py").write_text(text.replace("orders", "sales"), encoding="utf-8")
     else:
         (project.path / ".git").rename(tmp_path / "git")
     before = project.files()
-    done = project.uv("run", "python", "-m", "exclusive_xcom.local.start_clean", check=False)
+    done = project.uv("run", "xcom", "start-clean", check=False)
     if change == "no git":
         (tmp_path / "git").rename(project.path / ".git")
     reason = "git does not keep this project" if change == "no git" else "Commit your changes first"
