@@ -132,7 +132,7 @@ def test_start_clean_is_refused_when_git_could_not_undo_it(
     else:
         (project.path / ".git").rename(tmp_path / "git")
     before = project.files()
-    done = project.uv("run", "python", "-m", "exclusive_xcom.local.start_clean", check=False)
+    done = project.uv("run", "xcom", "start-clean", check=False)
     if change == "no git":
         (tmp_path / "git").rename(project.path / ".git")
     reason = "git does not keep this project" if change == "no git" else "Commit your changes first"

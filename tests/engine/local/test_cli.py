@@ -48,7 +48,7 @@ class TestHelp:
     def test_names_every_command(self, project: Project) -> None:
         said = project.xcom("--help", COLUMNS="80")
         assert said.returncode == 0
-        for command in ("probe", "show", "run", "up", "down", "secrets", "airflow"):
+        for command in ("probe", "show", "run", "up", "down", "secrets", "start-clean", "airflow"):
             assert f"│ {command} " in said.stdout
         assert max(map(len, said.stdout.splitlines())) <= 80
 
@@ -170,7 +170,10 @@ class TestLookingAtThings:
             assert process.wait() == 1
         for command in ("--help", "secrets"):
             line = f"'{XCOM}' {command} | true"
-            done = subprocess.run(["sh", "-c", line], cwd=project.folder, capture_output=True, text=True)
+            environ = {**os.environ, "PYTHONUNBUFFERED": ""}
+            done = subprocess.run(
+                ["sh", "-c", line], cwd=project.folder, env=environ, capture_output=True, text=True
+            )
             assert done.stderr == ""
 
 

@@ -7,13 +7,20 @@ import json
 import os
 import socket
 import subprocess
+import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 from small_project import SLEEPS, Project, eventually, lives
+
+from exclusive_xcom.local import processes
+
+# Like Airflow's supervisors of tasks: nobody but root sees where it works and what it has open.
+HIDES = f"'{sys.executable}' -c 'import ctypes, time; ctypes.CDLL(None).prctl(4, 0); time.sleep(600)'"
 
 
 @pytest.fixture
@@ -54,13 +61,9 @@ class TestUpAndDown:
         assert eventually(lambda: any(process.name() == "sleep" for process in _session(state["pid"])))
 
         session = _session(state["pid"])
-        open_to_others = [
-            connection.laddr
-            for process in session
-            for connection in process.net_connections("inet")
-            if connection.status == psutil.CONN_LISTEN and connection.laddr.ip not in ("127.0.0.1", "::1")
-        ]
-        assert open_to_others == []
+        listening = [address for process in session for address in _listening(process)]
+        assert {address.ip for address in listening} <= {"127.0.0.1", "::1"}
+        assert state["port"] in {address.port for address in listening}
 
         assert up.xcom("down").returncode == 0
         assert [process for process in session if lives(process)] == []
@@ -91,10 +94,10 @@ class TestDownAfterTheKeeperWasKilled:
         project.home.mkdir(exist_ok=True)
         with contextlib.ExitStack() as stack:
 
-            def leave(folder: Path, *, waited_for: bool = True) -> psutil.Process:
+            def leave(folder: Path, command: str = "sleep 600", *, waited_for: bool = True) -> psutil.Process:
                 leader = stack.enter_context(
                     subprocess.Popen(
-                        ["sh", "-c", "sleep 600 >/dev/null & echo $!"],
+                        ["sh", "-c", f"{command} >/dev/null & echo $!"],
                         cwd=folder,
                         start_new_session=True,
                         stdout=subprocess.PIPE,
@@ -128,6 +131,18 @@ class TestDownAfterTheKeeperWasKilled:
         assert "was not running" in project.xcom("down").stdout
         assert lives(process)
 
+    @pytest.mark.skipif(os.geteuid() == 0 or sys.platform != "linux", reason="nothing is hidden from us")
+    @pytest.mark.parametrize(("command", "ended"), [(f"sleep 600 >&2 & {HIDES}", True), (HIDES, False)])
+    def test_what_may_not_be_seen_ends_with_its_session_or_is_told(
+        self, project: Project, left_behind: Callable[..., psutil.Process], command: str, ended: bool
+    ) -> None:
+        hidden = left_behind(project.folder, command)
+        assert eventually(lambda: processes.folder(hidden) is None)
+        done = project.xcom("down")
+        assert lives(hidden) != ended
+        assert ("has ended" if ended else "you may not look at it") in done.stdout
+        assert done.returncode == (0 if ended else 1)
+
     def test_a_process_that_got_its_number_is_left_alone(self, project: Project) -> None:
         project.home.mkdir(exist_ok=True)
         with subprocess.Popen(["sleep", "600"], start_new_session=True, cwd=project.folder) as other:
@@ -157,6 +172,15 @@ def _session(leader: int) -> list[psutil.Process]:
         except (ProcessLookupError, PermissionError):
             pass
     return found
+
+
+def _listening(process: psutil.Process) -> list[Any]:
+    """The addresses at which a process waits for others; nothing of one that hides them from us."""
+    try:
+        found = process.net_connections("inet")
+    except psutil.AccessDenied:
+        return []
+    return [connection.laddr for connection in found if connection.status == psutil.CONN_LISTEN]
 
 
 def _logs(project: Project) -> str:

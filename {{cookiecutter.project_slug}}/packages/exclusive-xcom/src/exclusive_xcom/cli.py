@@ -11,20 +11,15 @@ from __future__ import annotations
 import sys
 from contextlib import nullcontext
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
+from rich.table import Table
 from typer.core import TyperGroup
 
 from .console import SIGNS, Failed, Refused, console
 from .handle import human_size
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from .inspection import Row
-
-COMMANDS = "exclusive_xcom.commands"  # the entry point group
 
 
 class Commands(TyperGroup):
@@ -33,7 +28,9 @@ class Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was given."""
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            sys.stdout.flush()  # while typer still takes a reader who has seen enough for no error
+            return result
         except Failed as error:
             print(error, file=sys.stderr)
             raise typer.Exit(error.exit_code) from None
@@ -59,7 +56,7 @@ def application() -> typer.Typer:
     )
     for command in (probe, show):
         app.command(rich_help_panel="XComs")(command)
-    for entry in entry_points(group=COMMANDS):
+    for entry in entry_points(group="exclusive_xcom.commands"):
         try:
             entry.load()(app)
         except ImportError as error:
@@ -76,16 +73,14 @@ def probe(context: typer.Context) -> None:
         checks = inspection.probe()
     for check in checks:
         sign = SIGNS["success" if check.ok else "failed"]
-        out.print(f"{sign} {_plain(check.name)}: {_plain(check.detail)}", soft_wrap=True)
+        out.print(f"{sign} {escape(check.name)}: {escape(check.detail)}", soft_wrap=True)
     if not all(check.ok for check in checks):
         raise typer.Exit(1)
 
 
 def show(
     pipeline: Annotated[str, typer.Argument(metavar="PIPELINE", help="Its id.")],
-    run: Annotated[
-        str | None, typer.Argument(metavar="RUN", help="The run's id; the latest if left out.")
-    ] = None,
+    run: Annotated[str | None, typer.Argument(metavar="RUN", help="Its id; else the latest.")] = None,
 ) -> None:
     """List the XComs of a run: kind, size, where they are kept."""
     from sqlalchemy.exc import SQLAlchemyError
@@ -96,34 +91,18 @@ def show(
         run_id = run or inspection.latest_run(pipeline)
         if run_id is None:
             raise Refused(f"Airflow's database has no run of {pipeline!r}.")
-        _print_rows(run_id, inspection.xcoms(pipeline, run_id))
+        rows = inspection.xcoms(pipeline, run_id)
     except SQLAlchemyError as error:
         reason = str(error).strip().splitlines()[0]
         advice = "`airflow db migrate` makes it, and in a project `xcom run`."
         raise Failed(f"Airflow's database can't be read: {reason}. {advice}") from error
-
-
-def _print_rows(run_id: str, rows: Sequence[Row]) -> None:
-    from rich.table import Table
-
     out = console()
-    out.print(f"Run {_plain(run_id)}", soft_wrap=True)
+    out.print(f"Run {escape(run_id)}", soft_wrap=True)
     table = Table(box=None, header_style="bold", pad_edge=False)
     for title in ("task", "key", "kind", "summary", "size", "kept in"):
         table.add_column(title, overflow="fold", justify="right" if title == "size" else "left")
     for row in rows:
         task = row.task_id if row.map_index < 0 else f"{row.task_id}[{row.map_index}]"
         size = "" if row.length is None else human_size(row.length)
-        table.add_row(*map(_plain, (task, row.key, row.kind, row.summary, size, row.where)))
+        table.add_row(*map(escape, (task, row.key, row.kind, row.summary, size, row.where)))
     out.print(table)
-
-
-def _plain(text: str) -> str:
-    """A text that rich prints as it is."""
-    from rich.markup import escape
-
-    return escape(text)
-
-
-if __name__ == "__main__":
-    main()

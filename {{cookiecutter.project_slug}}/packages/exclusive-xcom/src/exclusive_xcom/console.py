@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-if TYPE_CHECKING:
-    from rich.console import Console
+from rich.console import Console
 
-SIGNS = {
-    "success": "[green]✓[/]",
-    "failed": "[red]✗[/]",
-    "skipped": "[yellow]-[/]",
-    "up_for_retry": "[yellow]↻[/]",
-}
+SIGNS = {"success": "[green]✓[/]", "failed": "[red]✗[/]"}
+SIGNS |= {"skipped": "[yellow]-[/]", "up_for_retry": "[yellow]↻[/]"}
 
 
 class Failed(RuntimeError):
@@ -31,7 +26,5 @@ class Refused(Failed):
 
 def console() -> Console:
     """Standard output. Where it is no terminal, lines may be long: nothing wraps in a log file."""
-    from rich.console import Console
-
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160
     return Console(width=width, highlight=False)

@@ -24,13 +24,8 @@ from .store import Check
 
 @dataclass(frozen=True)
 class Row:
-    """One XCom as Airflow's database has it.
-
-    Attributes:
-        kind, summary: as the reference tells; of a plain value its JSON type and beginning.
-        length: bytes of the payload; None for a plain value.
-        where: "row", or where the payload is.
-    """
+    """One XCom as Airflow's database has it: kind and summary as its reference tells, or a plain value's JSON
+    type and beginning; the payload's bytes, None of a plain value; and where it is, which may be "row"."""
 
     task_id: str
     map_index: int
@@ -57,10 +52,8 @@ def xcoms(dag_id: str, run_id: str) -> list[Row]:
         .order_by(XComModel.timestamp, XComModel.map_index)
     )
     with create_session() as session:
-        return [
-            Row(task_id, map_index, key, *_describe(value))
-            for task_id, map_index, key, value in session.execute(wanted)
-        ]
+        found = session.execute(wanted)
+        return [Row(task, index, key, *_describe(value)) for task, index, key, value in found]
 
 
 def probe() -> list[Check]:

@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import json
 import os
-import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import astuple, dataclass
 from datetime import date
 from pathlib import Path
-from types import FrameType
+from traceback import walk_stack
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args, get_origin
 
+from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
 from pydantic import BaseModel, ConfigDict, Field, SecretBytes, SecretStr, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
@@ -58,17 +58,12 @@ class Settings(BaseModel):
         cls.prefix = cls.prefix if prefix is None else prefix
 
     @classmethod
-    def __pydantic_init_subclass__(cls, **options: Any) -> None:
-        """Takes the class's options (`prefix`), which concern only the method above."""
-
-    @classmethod
     def read(cls) -> Self:
         """All settings of this class, as Airflow has them now. For tasks and templates only.
 
         Raises:
             SettingError: a Variable breaks its rule, or one without a default is not set.
-            ReadAtImport: a DAG file is being imported. Airflow imports those all the time, and would ask its
-                database each time.
+            ReadAtImport: a DAG file is being imported. Airflow would ask its database each time.
         """
         _refuse_at_import(cls.__name__)
         from airflow.sdk import Variable  # not above: `python -m` of a settings file must not start Airflow
@@ -89,7 +84,7 @@ class Settings(BaseModel):
             names = ", ".join(item.variable for item in items.values())
             raise SettingError(f"The Variables {names} do not go together: {first['msg']}.")
         if first["type"] == "missing":
-            raise item.missing()
+            raise item.error(f"is not set.{item.rule and f' It must be {item.rule}.'}")
         own = first["type"] in ("value_error", "assertion_error")  # said by a validator of the class
         raise item.broken(texts.get(item.field, str(item.plain_default)), first["msg"], own=own)
 
@@ -119,8 +114,17 @@ class Setting:
 
     @property
     def rule(self) -> str:
-        """What is allowed, in words; empty where only pydantic knows."""
-        return in_words(self.info)
+        """What is allowed, in words; empty where only pydantic has some, whose message is told then."""
+        words, notes = _kind(self.info.annotation)[0], self.info.metadata
+        if own := [note.rule for note in notes if isinstance(note, InWords)]:
+            return str(own[0])
+        if not words or not {type(note) for note in notes} <= _LIMITS.keys():
+            return ""
+        limits = {type(note): astuple(note)[0] for note in notes}
+        if limits.keys() == {Ge, Le}:
+            return f"{words} from {limits[Ge]} to {limits[Le]}"
+        said = " and ".join(_LIMITS[limit].format(at) for limit, at in limits.items())
+        return f"{words} {said}" if said else words
 
     @property
     def is_secret(self) -> bool:
@@ -128,9 +132,10 @@ class Setting:
         return self.info.annotation in (SecretStr, SecretBytes)
 
     def parse(self, text: str) -> Any:
-        """The value that a text stands for; limits are not checked yet. Raises `SettingError`."""
+        """The value that a text stands for, before pydantic checks its limits. Stricter than pydantic, which
+        takes 1 for true, 2.0 for a whole number and seconds for a day. Raises `SettingError`."""
         try:
-            return _from_text(self.info.annotation, text.strip())
+            return _kind(self.info.annotation)[1](text.strip())
         except (ValueError, KeyError) as error:
             raise self.broken(text, str(error)) from None
 
@@ -139,99 +144,65 @@ class Setting:
         where it is the owner's own (`own`)."""
         shown = "'***'" if self.is_secret else repr(text)
         rule = f"but must be {self.rule}" if self.rule and not own else f"which is not allowed: {reason}"
-        return SettingError(f"The Variable {self.variable} is {shown}, {rule}. {self._advice()}")
+        return self.error(f"is {shown}, {rule}.")
 
-    def missing(self) -> SettingError:
-        """That the Variable is not set and has no default."""
-        rule = f" It must be {self.rule}." if self.rule else ""
-        return SettingError(f"The Variable {self.variable} is not set.{rule} {self._advice()}")
-
-    def _advice(self) -> str:
+    def error(self, problem: str) -> SettingError:
+        """That the Variable has this problem, and where to correct it."""
         environment = f"AIRFLOW_VAR_{self.variable.upper()}"
-        if environment in os.environ:
-            return f"It comes from the environment: change {environment} there."
         plain = "…" if self.info.is_required() else self.plain_default
         example = f"'{json.dumps(plain)}'" if isinstance(plain, list | dict) else plain
         command = f"airflow variables set {self.variable} {example}"
-        return f"Change it in the UI under Admin → Variables, or by `{command}`."
+        advice = f"Change it in the UI under Admin → Variables, or by `{command}`."
+        if environment in os.environ:
+            advice = f"It comes from the environment: change {environment} there."
+        return SettingError(f"The Variable {self.variable} {problem} {advice}")
 
 
-# -- rules in words, and texts as values --------------------------------------------------------------
+# -- kinds of values ----------------------------------------------------------------------------------
 
 
-_WORDS: dict[Any, str] = {
-    bool: "true or false",
-    int: "a whole number",
-    float: "a number",
-    str: "a text",
-    date: "a day such as 2024-12-31",
-    Path: "a path",
-}
-# Constraints, by the names that they have with pydantic's Field.
-_LIMITS = {
-    "ge": "of at least {}",
-    "gt": "above {}",
-    "le": "of at most {}",
-    "lt": "below {}",
-    "min_length": "of at least {} characters",
-    "max_length": "of at most {} characters",
-}
-_ANY: TypeAdapter[Any] = TypeAdapter(Any)
+def _path(text: str) -> Path:
+    if not text or "\0" in text:
+        raise ValueError("a path must not be empty")
+    return Path(text)
 
 
-def in_words(info: FieldInfo) -> str:
-    """What a field allows, in words, from its annotation and its constraints. Empty where these have no words
-    of ours: then pydantic's own message is told."""
-    for note in info.metadata:
-        if isinstance(note, InWords):
-            return note.rule
-    if get_origin(info.annotation) is Literal:
-        return f"one of {', '.join(map(str, get_args(info.annotation)))}"
-    found = {
-        name: getattr(note, name, None) for note in info.metadata for name in _LIMITS if hasattr(note, name)
-    }
-    limits = {name: found[name] for name in _LIMITS if found.get(name) is not None}
-    if info.annotation not in _WORDS or len(limits) < len(info.metadata):
-        return ""
-    words = _WORDS[info.annotation]
-    if limits.keys() == {"ge", "le"}:
-        return f"{words} from {limits['ge']} to {limits['le']}"
-    return " ".join([words, " and ".join(_LIMITS[name].format(at) for name, at in limits.items())]).strip()
-
-
-def _from_text(annotation: Any, text: str) -> Any:
-    """What a text stands for, before pydantic checks it. Stricter than pydantic, which takes 1 for true, 2.0
-    for a whole number and seconds for a day. Raises ValueError or KeyError."""
-    if annotation is bool:
-        return {"true": True, "false": False}[text.lower()]
-    if annotation in (int, float):
-        return annotation(text)
-    if annotation is date:
-        return date.fromisoformat(text)
-    if annotation is Path:
-        if not text or "\0" in text:
-            raise ValueError("a path must not be empty")
-        return Path(text)
-    if get_origin(annotation) is Literal:
-        return {str(word): word for word in get_args(annotation)}[text]
-    # Airflow keeps what is no text as JSON.
+def _json(text: str) -> Any:
+    """What Airflow keeps: JSON, unless it is a text."""
     return json.loads(text) if text[:1] in ("[", "{") else text
+
+
+Kind = tuple[str, Callable[[str], Any]]  # in words, and how a text is read
+_KINDS: dict[Any, Kind] = {
+    bool: ("true or false", lambda text: {"true": True, "false": False}[text.lower()]),
+    int: ("a whole number", int),
+    float: ("a number", float),
+    str: ("a text", str),
+    date: ("a day such as 2024-12-31", date.fromisoformat),
+    Path: ("a path", _path),
+}
+_LIMITS: dict[Any, str] = {Ge: "of at least {}", Gt: "above {}", Le: "of at most {}", Lt: "below {}"}
+_LIMITS |= {MinLen: "of at least {} characters", MaxLen: "of at most {} characters"}
+_ANY: TypeAdapter[Any] = TypeAdapter(Any)
+_IMPORTERS = ("airflow.dag_processing.dagbag", "airflow.dag_processing.importers")
+
+
+def _kind(annotation: Any) -> Kind:
+    if get_origin(annotation) is Literal:
+        words = {str(word): word for word in get_args(annotation)}
+        return f"one of {', '.join(words)}", words.__getitem__
+    return _KINDS.get(annotation, ("", _json))
 
 
 def _refuse_at_import(name: str) -> None:
     """Raise if a DAG file is being imported: then Airflow's importer is among our callers."""
-    frame: FrameType | None = sys._getframe()
-    while frame is not None:
+    for frame, _ in walk_stack(None):
         if frame.f_globals.get("__name__", "").startswith(_IMPORTERS):
             raise ReadAtImport(
                 f"{name}.read() was called while a DAG file is imported, which Airflow does all the time. "
                 "Call it inside a task, or let a template call it: "
                 f"user_defined_macros={{'settings': {name}.read}}."
             )
-        frame = frame.f_back
-
-
-_IMPORTERS = ("airflow.dag_processing.dagbag", "airflow.dag_processing.importers")
 
 
 # -- all settings of a project ------------------------------------------------------------------------
@@ -245,11 +216,7 @@ class Folders(Settings):
 
 
 def all_settings() -> list[Setting]:
-    """Every setting that there is, class by class.
-
-    Raises:
-        ValueError: two classes have the same Variable.
-    """
+    """Every setting, class by class. Raises ValueError if two classes have the same Variable."""
     groups = Settings.__subclasses__()
     for group in groups:  # grows while it is read: subclasses of subclasses
         groups.extend(group.__subclasses__())
@@ -263,16 +230,13 @@ def all_settings() -> list[Setting]:
 def as_variables() -> dict[str, dict[str, Any]]:
     """Every Variable with its default and description, as `airflow variables import` reads them. Left out are
     those that have no default, and secrets: the file is committed."""
-    return {
-        item.variable: {"value": item.plain_default, "description": _description(item)}
-        for item in all_settings()
-        if not (item.info.is_required() or item.is_secret)
-    }
-
-
-def _description(item: Setting) -> str:
-    allowed = f"Allowed: {item.rule}." if item.rule else ""
-    return " ".join(filter(None, (item.info.description, allowed)))
+    found = {}
+    for item in all_settings():
+        if not (item.info.is_required() or item.is_secret):
+            allowed = f"Allowed: {item.rule}." if item.rule else ""
+            about = " ".join(filter(None, (item.info.description, allowed)))
+            found[item.variable] = {"value": item.plain_default, "description": about}
+    return found
 
 
 def variables_file() -> str:
@@ -280,15 +244,8 @@ def variables_file() -> str:
     return json.dumps(as_variables(), indent=2, ensure_ascii=False) + "\n"
 
 
-# -- files of pipelines -------------------------------------------------------------------------------
-
-
 def data_file(name: str) -> Path:
-    """A file or folder in the data folder. For tasks only.
-
-    Raises:
-        FileNotFoundError: there is none of that name.
-    """
+    """A file or folder in the data folder. For tasks only. Raises FileNotFoundError."""
     path = _beside_dags(Folders.read().data_folder) / name
     if not path.exists():
         raise FileNotFoundError(f"There is no {path}. The Variable data_folder says where input lies.")
@@ -296,20 +253,19 @@ def data_file(name: str) -> Path:
 
 
 def output_file(name: str) -> Path:
-    """A path in the running pipeline's own folder below the output folder; makes that folder. For tasks
-    only."""
-    from airflow.sdk import get_current_context
-
-    folder = _beside_dags(Folders.read().output_folder) / get_current_context()["dag"].dag_id
+    """A path in the running pipeline's own folder below the output folder, which it makes. For tasks only."""
+    folder = _beside_dags(Folders.read().output_folder) / str(_dag().dag_id)
     folder.mkdir(parents=True, exist_ok=True)
     return folder / name
 
 
 def _beside_dags(folder: Path) -> Path:
-    """The folder; a relative one counts from the folder that holds `dags/`.
+    """The folder; a relative one counts from the folder that holds `dags/`: from the DAG's own file, since a
+    DAG bundle may keep several copies of the repository."""
+    return Path(_dag().fileloc).resolve().parents[1] / folder
 
-    The DAG's own file tells where that is, since a DAG bundle may keep several copies of the repository.
-    """
+
+def _dag() -> Any:
     from airflow.sdk import get_current_context
 
-    return Path(get_current_context()["dag"].fileloc).resolve().parents[1] / folder
+    return get_current_context()["dag"]

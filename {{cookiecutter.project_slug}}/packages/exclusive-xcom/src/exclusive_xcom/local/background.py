@@ -19,25 +19,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
-import psutil
 
 from ..console import Failed
 from . import processes
 
-HEALTHY = ("metadatabase", "scheduler", "triggerer", "dag_processor")  # as the api-server names them
+PARTS = {"metadatabase", "scheduler", "triggerer", "dag_processor"}  # as the api-server names them
 END_TIMEOUT = 15  # seconds that components have to end by themselves
 
 
 @dataclass(frozen=True)
 class State:
-    """What the keeper tells about itself.
-
-    Attributes:
-        pid: of the keeper, and the id of its session.
-        port: of the UI.
-        variables: what leads Airflow to the servers for development.
-        ready: whether all components have been started.
-    """
+    """What the keeper tells about itself: its pid, which is its session's, too; the UI's port; what leads
+    Airflow to the servers for development; and whether all components have been started."""
 
     pid: int
     port: int
@@ -54,11 +47,8 @@ class Background:
     """The background Airflow of one project. `home` is its AIRFLOW_HOME."""
 
     def __init__(self, home: Path) -> None:
-        self.home = home
-        self.logs = home / "logs" / "up"
-        self.lock = home / "up.lock"
-        self._log = self.logs / "keeper.log"
-        self._state = home / "up.json"
+        self.home, self.logs, self.lock = home, home / "logs" / "up", home / "up.lock"
+        self._log, self._state = self.logs / "keeper.log", home / "up.json"
 
     def find(self) -> State | None:
         """The running keeper's state; None while there is no keeper, or it has not come to saying it."""
@@ -71,14 +61,7 @@ class Background:
         unfinished.replace(self._state)
 
     def start(self, port: int) -> State:
-        """Start the keeper and wait until it has started Airflow's components.
-
-        Args:
-            port: for the UI, see `free_port`.
-
-        Raises:
-            Failed: something did not start.
-        """
+        """Start the keeper and wait until it has started all components. Raises `Failed`."""
         self._sweep()
         self.logs.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", f"{__package__}.keeper", str(self.home), str(port)]
@@ -90,12 +73,8 @@ class Background:
             time.sleep(0.1)
         raise Failed(self._last_words())
 
-    def health(self, state: State) -> dict[str, bool]:
-        """Which parts answer that they are well; all False while the api-server does not answer.
-
-        Raises:
-            Failed: a component has ended.
-        """
+    def well(self, state: State) -> set[str]:
+        """Which parts answer that they are well. Raises `Failed` when a component has ended."""
         if self.find() is None:
             raise Failed(self._last_words())
         report: dict[str, dict[str, str]] = {}
@@ -103,37 +82,28 @@ class Background:
         with contextlib.suppress(OSError, http.client.HTTPException, ValueError), contextlib.closing(client):
             client.request("GET", "/api/v2/monitor/health")
             report = json.loads(client.getresponse().read())
-        return {part: report.get(part, {}).get("status") == "healthy" for part in HEALTHY}
+        return {part for part in PARTS if report.get(part, {}).get("status") == "healthy"}
 
     def login(self) -> tuple[str, str] | None:
         """User and password that Airflow made up for this project; None with another auth manager."""
-        file = self.home / "simple_auth_manager_passwords.json.generated"
-        try:
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            file = self.home / "simple_auth_manager_passwords.json.generated"
             users: dict[str, str] = json.loads(file.read_text())
-        except (FileNotFoundError, ValueError):
-            return None
-        return next(iter(users.items()), None)
+            return next(iter(users.items()), None)
+        return None
 
     def stop(self) -> bool:
-        """End all of it: when this returns, no process and no port is left.
-
-        Returns:
-            Whether there was anything to end.
-
-        Raises:
-            Failed: a process did not end.
-        """
+        """End all of it: when this returns, no process and no port is left. Returns whether there was any.
+        Raises `Failed` if a process did not end, or may be Airflow's and can't be looked at."""
         state = self.find()
         if state is None:
             return self._sweep()
-        with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # it has ended, or is another user's
             os.kill(state.pid, signal.SIGTERM)
         deadline = time.monotonic() + 2 * END_TIMEOUT
         while processes.is_locked(self.lock) and time.monotonic() < deadline:
             time.sleep(0.1)
-        processes.end(processes.session(state.pid), 0)
-        if processes.is_locked(self.lock) or processes.session(state.pid):
-            raise Failed(f"Session {state.pid} could not be ended. See `ps -s {state.pid}`.")
+        self._end(state.pid, 0)
         self._state.unlink(missing_ok=True)
         return True
 
@@ -147,10 +117,22 @@ class Background:
         # The keeper is dead, for its lock is free. If its pid lives, it was given to another program,
         # which the system does only after the last process of the session has gone.
         left = [] if processes.lives(state.pid) else processes.session(state.pid)
-        left = [process for process in left if _works_in(process, Path.cwd())]
-        processes.end(left, END_TIMEOUT)
+        folders = [processes.folder(process) for process in left]
+        ours = Path.cwd() in folders
+        if not ours and None in folders:
+            raise Failed(
+                f"Session {state.pid} may be what is left of Airflow, but you may not look at it. See "
+                f"`ps -s {state.pid}`: end it there. If it is not Airflow, remove {self._state}."
+            )
+        if ours:
+            self._end(state.pid, END_TIMEOUT)
         self._state.unlink(missing_ok=True)
-        return bool(left)
+        return ours
+
+    def _end(self, leader: int, seconds: float) -> None:
+        processes.end(processes.session(leader), seconds)
+        if processes.is_locked(self.lock) or processes.session(leader):
+            raise Failed(f"Session {leader} could not be ended. See `ps -s {leader}`.")
 
     def _noted(self) -> State | None:
         try:
@@ -169,16 +151,7 @@ def free_port(port: int) -> int:
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
-            raise Failed(
-                f"Port {port} of 127.0.0.1 can't be used ({error.strerror}). Choose another one: "
-                f"`make up PORT={port + 1}`, or `make up PORT=0` for any that is free."
-            ) from error
-        found: int = probe.getsockname()[1]
-        return found
-
-
-def _works_in(process: psutil.Process, folder: Path) -> bool:
-    try:
-        return Path(process.cwd()) == folder
-    except psutil.Error:
-        return False
+            taken = f"Port {port} of 127.0.0.1 can't be used ({error.strerror})."
+            other = f"`make up PORT={port + 1}`, or `make up PORT=0` for any that is free"
+            raise Failed(f"{taken} Choose another one: {other}.") from error
+        return int(probe.getsockname()[1])

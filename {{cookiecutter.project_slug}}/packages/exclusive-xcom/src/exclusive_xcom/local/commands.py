@@ -8,15 +8,11 @@ import typer
 
 from ..console import Refused
 
-NAMES = ("run", "up", "down", "secrets", "airflow")
+NAMES = ("run", "up", "down", "secrets", "start-clean", "airflow")
 PANEL = "Airflow on this machine"
 # Every argument is for the command itself, --help included.
-UNREAD: dict[str, Any] = {
-    "allow_extra_args": True,
-    "allow_interspersed_args": False,
-    "help_option_names": [],
-    "ignore_unknown_options": True,
-}
+UNREAD: dict[str, Any] = {"allow_extra_args": True, "ignore_unknown_options": True}
+UNREAD |= {"allow_interspersed_args": False, "help_option_names": []}
 
 
 def add(app: typer.Typer) -> None:
@@ -29,7 +25,8 @@ def add(app: typer.Typer) -> None:
     app.callback()(development.activate)
     for name in NAMES:
         settings = UNREAD if name == "airflow" else None
-        app.command(name, rich_help_panel=PANEL, context_settings=settings)(getattr(development, name))
+        command = getattr(development, name.replace("-", "_"))
+        app.command(name, rich_help_panel=PANEL, context_settings=settings)(command)
 
 
 def _add_stand_ins(app: typer.Typer, missing: str) -> None:

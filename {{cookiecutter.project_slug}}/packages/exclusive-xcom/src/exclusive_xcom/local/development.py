@@ -1,8 +1,4 @@
-"""The commands for Airflow on this machine: run the pipelines, start and end Airflow with its UI.
-
-Each command is a function below; what they do is in environment.py, services.py, runner.py, background.py
-and metadata.py.
-"""
+"""The commands for Airflow on this machine, a function each: run pipelines, start and end all of Airflow."""
 
 from __future__ import annotations
 
@@ -19,8 +15,9 @@ import typer
 from ..console import Failed, Refused, console
 from ..transfer import Transfer
 from . import environment, metadata, processes, report, services
-from .background import Background, State, free_port
+from .background import PARTS, Background, State, free_port
 from .runner import PipelineEnd, Runner, TaskEnd
+from .start_clean import remove_examples
 
 ALONE = "Another `xcom run` is at work in this project. Wait until it is done."
 READY_TIMEOUT = 300  # seconds; two idle processors take twenty, busy ones many times that
@@ -32,22 +29,18 @@ def activate(context: typer.Context) -> None:
         context.obj = _stores
 
 
-# -- run ----------------------------------------------------------------------------------------------
-
-
 def run(
     pipelines: Annotated[list[str] | None, typer.Argument(metavar="PIPELINE", help="Only these.")] = None,
 ) -> None:
     """Run every pipeline once and show what was handed over."""
-    folder, out = environment.project(), console()
-    home = _home()
+    out, home = console(), _home()
     if state := Background(home).find():
         raise Refused(
             "Airflow is up, and its scheduler would run the same tasks at the same time. Trigger pipelines "
             f"in its UI, {state.url}, or end it first: `make down`."
         )
     started = time.monotonic()
-    with processes.lock(home / "run.lock", ALONE), _stores(), Runner(folder) as runner:
+    with processes.lock(home / "run.lock", ALONE), _stores(), Runner() as runner:
         out.print("Starting Airflow")
         found = runner.prepare()
         names = _chosen(pipelines or [], found.pipelines)
@@ -97,14 +90,10 @@ def _stores() -> Iterator[None]:
         yield
 
 
-# -- up and down --------------------------------------------------------------------------------------
-
-
 def up(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Of the UI. 0: any that is free.")] = 8080,
 ) -> None:
     """Start Airflow with its UI in the background, on this machine only."""
-    environment.project()
     background = Background(_home())
     if state := background.find():
         print("Airflow is up already.")
@@ -129,18 +118,15 @@ def _await(background: Background, state: State) -> None:
     said: set[str] = set()
     deadline = time.monotonic() + READY_TIMEOUT
     while time.monotonic() < deadline:
-        health = background.health(state)
-        for part, well in health.items():
-            if well and part not in said:
-                said.add(part)
-                print(f"  ✓ {part.replace('_', ' ')}", flush=True)
-        if all(health.values()):
+        well = background.well(state)
+        for part in sorted(well - said):
+            print(f"  ✓ {part.replace('_', ' ')}", flush=True)
+        if well == PARTS:
             return
+        said |= well
         time.sleep(0.5)
-    missing = ", ".join(part for part, well in health.items() if not well)
-    raise Failed(
-        f"After {READY_TIMEOUT} s Airflow still has no {missing}. The logs are in {background.logs}."
-    )
+    missing = ", ".join(sorted(PARTS - well))
+    raise Failed(f"After {READY_TIMEOUT} s Airflow has no {missing} yet. The logs are in {background.logs}.")
 
 
 def _tell(background: Background, state: State) -> None:
@@ -153,12 +139,8 @@ def _tell(background: Background, state: State) -> None:
 
 def down() -> None:
     """End what `up` started."""
-    environment.project()
     ended = Background(_home()).stop()
     print("Airflow has ended." if ended else "Airflow was not running.")
-
-
-# -- the rest -----------------------------------------------------------------------------------------
 
 
 def secrets() -> None:
@@ -167,10 +149,19 @@ def secrets() -> None:
     print(f"Added to .env: {', '.join(added)}." if added else "All secrets are in .env already.")
 
 
+def start_clean() -> None:
+    """Remove the example pipelines and all that is theirs."""
+    environment.project()
+    if not (done := remove_examples()):
+        print("There is no example here.")
+        return
+    print(*(f"  {name}" for name in done), f"{len(done)} files removed or changed.", sep="\n")
+    print("Look with `git diff`, then commit. `git checkout .` brings everything back.")
+
+
 def airflow(context: typer.Context) -> None:
     """Run Airflow's own command in this project's environment."""
     with contextlib.suppress(environment.NotInProject):
-        environment.project()
         if state := Background(_home()).find():
             os.environ.update(state.variables)
     sys.stdout.flush()
@@ -178,4 +169,6 @@ def airflow(context: typer.Context) -> None:
 
 
 def _home() -> Path:
+    """Airflow's folder in this project. Raises `NotInProject`."""
+    environment.project()
     return Path(os.environ["AIRFLOW_HOME"])

@@ -1,12 +1,9 @@
 """What config/airflow.env, .env and the machine's own variables add up to: the environment of this project.
 
-Everything that starts Airflow here (the `xcom` command, and through it make; the tests) calls
-`activate()` first; so can an IDE or a notebook, before it imports Airflow:
+Whatever starts Airflow here calls `activate()` first; so can an IDE or a notebook, before it imports Airflow:
 
     from exclusive_xcom.local import environment
     environment.activate()
-
-In a deployment the environment is what the container was given: then nothing is changed.
 """
 
 from __future__ import annotations
@@ -44,11 +41,7 @@ class NotInProject(Refused):
 
 def project() -> Path:
     """The project's folder: the nearest one with settings, from the current folder upwards; else the one that
-    holds this Python's virtual environment.
-
-    Raises:
-        NotInProject: there is none, or it is a deployment's.
-    """
+    holds this Python's virtual environment. Raises `NotInProject`."""
     here, environment = Path.cwd(), Path(sys.prefix).resolve()
     for folder in (here, *here.parents, environment.parent):
         if (folder / SETTINGS).is_file():
@@ -62,26 +55,17 @@ def project() -> Path:
 
 
 def read(folder: Path, environ: Mapping[str, str], *, secrets: bool = True) -> dict[str, str]:
-    """`environ`, completed with the variables of config/airflow.env and .env.
-
-    Args:
-        folder: the project's folder.
-        environ: what is set already. It wins, except over `OURS_ALONE`. Of .env only names that begin
-            with AIRFLOW count here: the others are for docker compose.
-        secrets: whether .env counts.
-    """
-    found = _values(folder / SETTINGS, folder)
+    """`environ`, completed with config/airflow.env and .env. What is set wins, except over `OURS_ALONE`.
+    Of .env, unless `secrets` is false, names that begin with AIRFLOW count; others are for docker compose."""
     own = _values(folder / SECRETS, folder) if secrets else {}
     own = {name: value for name, value in own.items() if name.startswith("AIRFLOW")} | dict(environ)
-    return found | {name: value for name, value in own.items() if name not in OURS_ALONE}
+    own = {name: value for name, value in own.items() if name not in OURS_ALONE}
+    return _values(folder / SETTINGS, folder) | own
 
 
 def activate() -> Path | None:
-    """Make this process, and what it starts, part of the project. Call it before Airflow is imported.
-
-    Returns:
-        The project's folder; None outside of one and in a deployment, where nothing is changed.
-    """
+    """Make this process, and what it starts, part of the project. Call it before Airflow is imported. Returns
+    the project's folder; None outside of one and in a deployment, where nothing is changed."""
     try:
         folder = project()
     except NotInProject:
@@ -99,8 +83,7 @@ def reach_loopback(environ: Mapping[str, str]) -> dict[str, str]:
     if not any(name in environ for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY")):
         return {}
     known = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
-    hosts = [host for host in known.split(",") if host]
-    hosts += [host for host in ("127.0.0.1", "localhost") if host not in hosts]
+    hosts = dict.fromkeys([*filter(None, known.split(",")), "127.0.0.1", "localhost"])
     return dict.fromkeys(("no_proxy", "NO_PROXY"), ",".join(hosts))
 
 
@@ -113,11 +96,8 @@ def _values(path: Path, folder: Path) -> dict[str, str]:
 
 
 def write_secrets(folder: Path) -> list[str]:
-    """Make .env from .env.example, or add what it lacks: every name without a value gets a random one.
-
-    Returns:
-        The names that were added. What .env has already is left alone.
-    """
+    """Make .env from .env.example, or add what it lacks: each name without a value gets a random one. Returns
+    the names that were added. What .env has already is left alone."""
     path = folder / SECRETS
     example = dotenv_values(folder / ".env.example")
     there = dotenv_values(path) if path.is_file() else {}
@@ -126,12 +106,8 @@ def write_secrets(folder: Path) -> list[str]:
         path.touch(mode=0o600)  # nobody but its owner may read it, from its first moment on
         path.write_text("# Secrets, made by `make .env`. What they are for is said in .env.example.\n")
     for name in missing:
-        set_key(path.resolve(), name, _random(name), quote_mode="never")
+        # Hexadecimal needs no quoting.
+        fernet = name.endswith("FERNET_KEY")
+        secret = base64.urlsafe_b64encode(token_bytes(32)).decode() if fernet else token_hex(24)
+        set_key(path.resolve(), name, secret, quote_mode="never")
     return missing
-
-
-def _random(name: str) -> str:
-    """A secret: a Fernet key where the name says so, otherwise hexadecimal, which needs no quoting."""
-    if name.endswith("FERNET_KEY"):
-        return base64.urlsafe_b64encode(token_bytes(32)).decode()
-    return token_hex(24)

@@ -20,12 +20,7 @@ from ..console import Failed
 from . import processes, services
 from .background import END_TIMEOUT, Background, State
 
-COMPONENTS = {
-    "api-server": ("api-server",),
-    "scheduler": ("scheduler", "--skip-serve-logs"),
-    "dag-processor": ("dag-processor",),
-    "triggerer": ("triggerer", "--skip-serve-logs"),
-}
+COMPONENTS = ("api-server", "scheduler --skip-serve-logs", "dag-processor", "triggerer --skip-serve-logs")
 
 
 def keep(background: Background, port: int) -> None:
@@ -54,21 +49,15 @@ def keep(background: Background, port: int) -> None:
 
 def _start(logs: Path, port: int, variables: dict[str, str]) -> dict[str, Popen[bytes]]:
     url = f"http://127.0.0.1:{port}"
-    environment = {
-        **os.environ,
-        **variables,
-        "AIRFLOW__API__HOST": "127.0.0.1",
-        "AIRFLOW__API__PORT": str(port),
-        "AIRFLOW__API__BASE_URL": url,
-        "AIRFLOW__API__WORKERS": "1",
-        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
-        "PYTHONUNBUFFERED": "1",
-    }
-    airflow = [sys.executable, "-m", "airflow"]
-    return {
-        name: processes.start([*airflow, *arguments], logs / f"{name}.log", env=environment)
-        for name, arguments in COMPONENTS.items()
-    }
+    environment = {**os.environ, **variables, "PYTHONUNBUFFERED": "1", "AIRFLOW__API__WORKERS": "1"}
+    environment |= {"AIRFLOW__API__HOST": "127.0.0.1", "AIRFLOW__API__PORT": str(port)}
+    execution = "AIRFLOW__CORE__EXECUTION_API_SERVER_URL"
+    environment |= {"AIRFLOW__API__BASE_URL": url, execution: f"{url}/execution/"}
+    started = {}
+    for name, *options in map(str.split, COMPONENTS):
+        command = [sys.executable, "-m", "airflow", name, *options]
+        started[name] = processes.start(command, logs / f"{name}.log", env=environment)
+    return started
 
 
 def _main(home: Path, port: int) -> None:

@@ -14,14 +14,6 @@ from typing import Any
 VARIABLES = Path("config/variables.json")
 
 
-def prepare() -> None:
-    """Bring the database up to date, and put this project's Variables into it. Needs its folder to be the
-    current one."""
-    migrate()
-    if VARIABLES.is_file():
-        load_variables(VARIABLES)
-
-
 def migrate() -> None:
     """Make the database, or bring it to this version of Airflow; also the airflow.cfg beside it, which
     holds the keys that Airflow makes up for itself. Quick when there is nothing to do."""
@@ -39,14 +31,17 @@ def migrate() -> None:
         logging.disable(logging.NOTSET)
 
 
-def load_variables(file: Path) -> None:
-    """Put the Variables of a file (JSON as `airflow variables import` reads it) into the database, except
-    those that are there: a person may have changed them."""
+def prepare() -> None:
+    """Bring the database up to date, and put into it the Variables of the project in the current folder (JSON
+    as `airflow variables import` reads it), except those that are there: a person may have changed them."""
+    migrate()
+    if not VARIABLES.is_file():
+        return
     from airflow.models import Variable
     from airflow.utils.session import create_session
     from sqlalchemy import select
 
-    wanted: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    wanted: dict[str, Any] = json.loads(VARIABLES.read_text(encoding="utf-8"))
     with create_session() as session:
         there = set(session.scalars(select(Variable.key)))  # noqa: AIR311 - the table, not a task's view
         for name in wanted.keys() - there:

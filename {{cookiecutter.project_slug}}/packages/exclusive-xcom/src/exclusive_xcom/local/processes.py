@@ -16,20 +16,12 @@ import psutil
 
 from ..console import Refused
 
-_PATIENCE = 1  # seconds; who only looks whether a lock is held has it for a moment, too
 
-
-def start(
-    command: Sequence[str],
-    log: Path,
-    *,
-    stdin: int = subprocess.DEVNULL,
-    stdout: int | None = None,
-    **options: Any,
-) -> subprocess.Popen[bytes]:
+def start(command: Sequence[str], log: Path, **options: Any) -> subprocess.Popen[bytes]:
     """Start a process. What it says goes to a new file; `options` are those of `subprocess.Popen`."""
     with log.open("wb") as said:
-        return subprocess.Popen(command, stdin=stdin, stdout=stdout or said, stderr=said, **options)
+        defaults: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": said, "stderr": said}
+        return subprocess.Popen(command, **defaults | options)
 
 
 def last_words(log: Path, lines: int = 1, *, otherwise: str = "it said nothing") -> str:
@@ -45,11 +37,25 @@ def how(code: int) -> str:
 
 
 def lives(pid: int) -> bool:
-    """Whether there is such a process, and not only the entry of one that nobody has waited for."""
+    """Whether there is such a process, and not only the entry of one that nobody has waited for. What may not
+    be looked at lives."""
     try:
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
+    except psutil.AccessDenied:
+        return True
+
+
+def folder(process: psutil.Process) -> Path | None:
+    """The folder that a process works in; None if that may not be seen: only root sees it of another user's
+    process, or of one that hides it, as Airflow's supervisors of tasks do."""
+    try:
+        return Path(process.cwd())
+    except psutil.NoSuchProcess:
+        return Path(os.devnull)
+    except psutil.AccessDenied:
+        return None
 
 
 def session(leader: int) -> list[psutil.Process]:
@@ -65,13 +71,14 @@ def session(leader: int) -> list[psutil.Process]:
 
 
 def end(processes: Sequence[psutil.Process], seconds: float) -> None:
-    """SIGTERM to all, and after some seconds SIGKILL to those that are left. 0: SIGKILL at once."""
+    """SIGTERM to all, and after some seconds SIGKILL to those that are left. 0: SIGKILL at once. What a task
+    has started as another user stays."""
     for process in processes if seconds else ():
-        with contextlib.suppress(psutil.NoSuchProcess):
+        with contextlib.suppress(psutil.Error):
             process.terminate()
     _, left = psutil.wait_procs(processes, timeout=seconds)
     for process in left:
-        with contextlib.suppress(psutil.NoSuchProcess):
+        with contextlib.suppress(psutil.Error):
             process.kill()
     psutil.wait_procs(left, timeout=5)
 
@@ -82,7 +89,7 @@ def lock(path: Path, refusal: str) -> Iterator[None]:
     another holds it."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with path.open("ab") as file:
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + 1  # who only looks whether a lock is held has it for a moment, too
         while not _locks(file.fileno(), fcntl.LOCK_EX):
             if time.monotonic() > deadline:
                 raise Refused(refusal)

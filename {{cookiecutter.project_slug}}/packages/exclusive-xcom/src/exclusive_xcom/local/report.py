@@ -28,15 +28,15 @@ class Xcom:
     pushes: dict[int, Transfer] = field(default_factory=dict)
     pulls: list[Transfer] = field(default_factory=list)
 
-    def cells(self) -> tuple[str, str, str, str, str]:
-        """Task, key, kind, size and place; of map indexes together, their number beside the task."""
-        first, *more = self.pushes.values()
-        size = human_size(sum(push.length for push in self.pushes.values()))
-        if more:
-            kinds = ", ".join(dict.fromkeys(push.kind for push in self.pushes.values()))
-            return f"{self.task_id} ×{1 + len(more)}", self.key, kinds, size, first.where
-        kind = f"{first.kind}, {first.summary}" if first.summary else first.kind
-        return self.task_id, self.key, kind, size, first.where
+    def cells(self) -> tuple[str, ...]:
+        """Task, key, kind, size, place, push and pull; of several map indexes also their number."""
+        pushes = list(self.pushes.values())
+        first, size = pushes[0], human_size(sum(push.length for push in pushes))
+        task, kind = self.task_id, f"{first.kind}, {first.summary}" if first.summary else first.kind
+        if len(pushes) > 1:
+            task = f"{task} ×{len(pushes)}"
+            kind = ", ".join(dict.fromkeys(push.kind for push in pushes))
+        return task, self.key, kind, size, first.where, _time(pushes), _time(self.pulls)
 
 
 def gather(transfers: Iterable[Transfer]) -> list[Xcom]:
@@ -59,25 +59,21 @@ def handed_over(out: Console, xcoms: Sequence[Xcom]) -> None:
         out.print("No task pushed an XCom through this project's backend.")
     elif out.width < WIDE_ENOUGH:
         for entry in xcoms:
-            task, key, kind, size, where = map(escape, entry.cells())
+            task, key, kind, size, where, push, pull = map(escape, entry.cells())
             out.print(f"[bold]{escape(entry.dag_id)}[/] {task} [cyan]{key}[/]")
             out.print(f"  {kind}, {size}, {where}", style="dim")
-            out.print(f"  push {_time(entry.pushes.values())}, pull {_time(entry.pulls)}", style="dim")
+            out.print(f"  push {push}, pull {pull}", style="dim")
     else:
         table = Table(box=None, header_style="bold", pad_edge=False)
-        for title in ("pipeline", "task", "key"):
-            table.add_column(title, overflow="fold")
-        table.add_column("kind", overflow="fold", min_width=24)
+        for title in ("pipeline", "task", "key", "kind"):
+            table.add_column(title, overflow="fold", min_width=24 if title == "kind" else None)
         table.add_column("size", justify="right", no_wrap=True)
         table.add_column("kept in", no_wrap=True, overflow="ellipsis", max_width=30)
-        table.add_column("push", justify="right", no_wrap=True)
-        table.add_column("pull", justify="right", no_wrap=True)
-        last = ""
-        for entry in xcoms:
-            first = entry.dag_id if entry.dag_id != last else ""
-            last = entry.dag_id
-            cells = map(escape, (first, *entry.cells()))
-            table.add_row(*cells, _time(entry.pushes.values()), _time(entry.pulls))
+        for title in ("push", "pull"):
+            table.add_column(title, justify="right", no_wrap=True)
+        for before, entry in zip([None, *xcoms], xcoms, strict=False):
+            first = "" if before and before.dag_id == entry.dag_id else entry.dag_id
+            table.add_row(*map(escape, (first, *entry.cells())))
         out.print(table)
 
 
@@ -96,12 +92,10 @@ def failures(out: Console, tasks: Sequence[TaskEnd], pipelines: Sequence[Pipelin
         alike.setdefault((task.dag_id, task.task_id, task.error), []).append(task.map_index)
     for (dag_id, task_id, error), indexes in alike.items():
         which = "" if indexes[0] < 0 else f"[{', '.join(map(str, sorted(indexes)))}]"
-        out.print(f"[red]✗ {escape(f'{dag_id}.{task_id}{which}')}[/]")
-        _indented(out, error)
+        _crossed(out, f"{dag_id}.{task_id}{which}", error)
     for pipeline in pipelines:
         if pipeline.error:
-            out.print(f"[red]✗ {escape(pipeline.dag_id)}[/]")
-            _indented(out, pipeline.error)
+            _crossed(out, pipeline.dag_id, pipeline.error)
         if pipeline.not_run:
             out.print(f"  {escape(pipeline.dag_id)} did not come to: {escape(', '.join(pipeline.not_run))}")
         out.print(f"  log: {escape(pipeline.log)}", soft_wrap=True)
@@ -110,12 +104,12 @@ def failures(out: Console, tasks: Sequence[TaskEnd], pipelines: Sequence[Pipelin
 def broken(out: Console, errors: Mapping[str, str]) -> None:
     """Print which files could not be imported, and why."""
     for file, error in errors.items():
-        out.print(f"[red]✗ {escape(file)} can't be imported[/]")
-        _indented(out, error)
+        _crossed(out, f"{file} can't be imported", error)
 
 
-def _indented(out: Console, text: str) -> None:
-    for line in text.splitlines():
+def _crossed(out: Console, what: str, why: str) -> None:
+    out.print(f"[red]✗ {escape(what)}[/]")
+    for line in why.splitlines():
         out.print(f"  {escape(line)}", soft_wrap=True)
 
 

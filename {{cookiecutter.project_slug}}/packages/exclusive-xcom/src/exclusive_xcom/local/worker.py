@@ -139,9 +139,9 @@ def _in_short(error: BaseException | str | None) -> str:
     text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     frames = traceback.extract_tb(error.__traceback__)
     ours = [frame for frame in frames if Path(frame.filename).is_relative_to(Path.cwd() / "dags")]
-    if ours:
-        file = Path(ours[-1].filename).relative_to(Path.cwd())
-        text += f"\nin {file}, line {ours[-1].lineno}, {ours[-1].name}"
+    for last in ours[-1:]:
+        file = Path(last.filename).relative_to(Path.cwd())
+        text += f"\nin {file}, line {last.lineno}, {last.name}"
     return text[:4000]
 
 

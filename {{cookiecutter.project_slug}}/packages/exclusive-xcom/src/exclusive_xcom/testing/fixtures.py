@@ -10,10 +10,6 @@ and a pipeline's test is then
         done = run("orders", orders_since="2024-07-01")     # a Variable, by its name
         assert len(done.value("revenue")) == 40             # what the task `revenue` handed over
         assert done.table("revenue.csv")[0]["name"] == "Green Hotels"
-
-The Airflow of the tests has the settings of config/airflow.env. Variables that are set outside win, but .env
-is left out: what it leads to is real. Its folder, its database and the server that its backend needs are
-temporary and gone afterwards.
 """
 
 from __future__ import annotations
@@ -28,8 +24,10 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -40,10 +38,16 @@ if TYPE_CHECKING:
 
     from ..store import Store
 
-# So that a contract's failed `assert` says what differed.
-for _name in ("codec_contract", "identical", "payloads", "store_contract"):
-    pytest.register_assert_rewrite(f"{__package__}.{_name}")
+for _module in ("codec_contract", "identical", "store_contract"):
+    pytest.register_assert_rewrite(f"exclusive_xcom.testing.{_module}")
 _HOME = pytest.StashKey[Path]()
+# What airflow.sdk and the hooks of all providers end in, and the former ways that still exist.
+_READS = {
+    "airflow.sdk.execution_time.context._get_variable": "Variable",
+    "airflow.sdk.execution_time.context._get_connection": "Connection",
+    "airflow.models.Variable.get": "Variable",
+    "airflow.models.Connection.get_connection_from_secrets": "Connection",
+}
 
 
 # -- an Airflow for the tests -------------------------------------------------------------------------
@@ -54,9 +58,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Set Airflow's environment. Not in a fixture: Airflow reads it when the first test module imports it."""
     project = config.rootpath
     if not (project / environment.SETTINGS).is_file():
-        raise pytest.UsageError(
-            f"There is no {environment.SETTINGS} in {project}: is it the project's folder?"
-        )
+        missing = f"There is no {environment.SETTINGS} in {project}"
+        raise pytest.UsageError(f"{missing}: is it the project's folder?")
     if "airflow" in sys.modules:
         raise pytest.UsageError(
             "Airflow was imported before it was told of the tests' own folder and database. In conftest.py, "
@@ -65,22 +68,17 @@ def pytest_configure(config: pytest.Config) -> None:
     home = config.stash[_HOME] = Path(tempfile.mkdtemp(prefix="airflow-tests-"))
     for name in environment.MISLEADING:
         os.environ.pop(name, None)
-    os.environ.update(environment_of_tests(project, home, os.environ))
+    found = environment.read(project, os.environ, secrets=False)
+    for name, text in found.items():  # what lies in the project's .airflow lies in `home`
+        if name.startswith("AIRFLOW"):
+            found[name] = text.replace(str(project / ".airflow"), str(home))
+    os.environ.update(found | environment.reach_loopback(found))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Remove the folder."""
     if home := config.stash.get(_HOME, None):
         shutil.rmtree(home, ignore_errors=True)
-
-
-def environment_of_tests(project: Path, home: Path, environ: Mapping[str, str]) -> dict[str, str]:
-    """What config/airflow.env and `environ` add up to; what lies in the project's .airflow lies in `home`."""
-    found = environment.read(project, environ, secrets=False)
-    found |= environment.reach_loopback(found)
-    inside = str(project / ".airflow")
-    ours = {name: text for name, text in found.items() if name.startswith("AIRFLOW")}
-    return found | {name: text.replace(inside, str(home)) for name, text in ours.items()}
 
 
 @pytest.fixture(scope="session")
@@ -99,12 +97,8 @@ def airflow(pytestconfig: pytest.Config) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run of a pipeline.
-
-    Attributes:
-        states: how each task ended, by its id; of a mapped task as `task[0]`.
-        output: the folder of what it wrote by `output_file`.
-    """
+    """A finished run of a pipeline: how each task ended, by its id (of a mapped task as `task[0]`), and the
+    folder of what it wrote by `output_file`."""
 
     dag_id: str
     run_id: str
@@ -112,12 +106,8 @@ class Run:
     output: Path
 
     def value(self, task_id: str, key: str = "return_value", map_index: int = -1) -> Any:
-        """What a task handed over, as its consumer gets it.
-
-        Raises:
-            LookupError: it handed over nothing of that name; the text says what there is.
-            XComError: it cannot be read.
-        """
+        """What a task handed over, as its consumer gets it. Raises LookupError, which says what there is, and
+        `XComError` if it can't be read."""
         from airflow.models.xcom import XComModel
         from airflow.sdk.execution_time.xcom import XCom
         from airflow.utils.session import create_session
@@ -128,9 +118,8 @@ class Run:
             found = {(row.task_id, row.key, row.map_index): row for row in rows}
             if (task_id, key, map_index) not in found:
                 there = ", ".join(f"value{name}" for name in sorted(found)) or "nothing"
-                raise LookupError(
-                    f"{self.dag_id} has no value{(task_id, key, map_index)}. There is: {there}."
-                )
+                missing = f"{self.dag_id} has no value{(task_id, key, map_index)}"
+                raise LookupError(f"{missing}. There is: {there}.")
             return XCom.deserialize_value(found[task_id, key, map_index])
 
     def text(self, name: str) -> str:
@@ -143,21 +132,37 @@ class Run:
             return list(csv.DictReader(file))
 
 
-class Runner(Protocol):
+@dataclass(frozen=True)
+class Runner:
     """Runs a pipeline once, to its end: what the fixture `run` is."""
+
+    pipelines: DagBag
+    output: Path
+    monkeypatch: pytest.MonkeyPatch
 
     def __call__(
         self, dag_id: str, *, day: date | None = None, fails: bool = False, **variables: object
     ) -> Run:
-        """Run it.
-
-        Args:
-            dag_id: the pipeline.
-            day: of the run; without one, now.
-            fails: whether it is meant to fail. Otherwise each of its tasks has to succeed.
-            variables: Airflow Variables by name, for this run alone.
-        """
-        ...
+        """Run a pipeline on a day (without one: now), with Airflow Variables for this run alone. Each of its
+        tasks has to succeed, unless the run is meant to fail."""
+        bag = self.pipelines
+        if dag_id not in bag.dags:
+            broken = "".join(f"\n{file}:\n{reason}" for file, reason in bag.import_errors.items())
+            pytest.fail(f"There is no pipeline {dag_id!r}, only {sorted(bag.dags)}.{broken}", pytrace=False)
+        now = datetime.now(UTC)
+        moment = datetime.combine(day or now, now.timetz())  # no two runs have the same
+        with self.monkeypatch.context() as environ:
+            environ.setenv("AIRFLOW_VAR_OUTPUT_FOLDER", str(self.output))
+            for name, value in variables.items():
+                environ.setenv(f"AIRFLOW_VAR_{name.upper()}", str(value))
+            done = bag.dags[dag_id].test(run_after=moment, logical_date=moment)
+        states = {
+            task.task_id if task.map_index < 0 else f"{task.task_id}[{task.map_index}]": str(task.state)
+            for task in done.get_task_instances()
+        }
+        if (str(done.state) != "success") != fails:
+            pytest.fail(f"{dag_id} came to the end {done.state}: {states}. Its log is below.", pytrace=False)
+        return Run(dag_id, done.run_id, states, self.output / dag_id)
 
 
 @pytest.fixture(scope="session")
@@ -182,19 +187,13 @@ def reads_at_import(airflow: None, monkeypatch: pytest.MonkeyPatch) -> Callable[
     def imported(folder: Path) -> list[str]:
         noted: list[str] = []
 
-        def refuse(kind: str) -> Callable[..., Any]:
-            def read(name: str, *args: Any, **options: Any) -> Any:
-                noted.append(f"{kind} {name}")
-                raise RuntimeError(f"{kind} {name} was read while a DAG file is imported: read it in a task")
-
-            return read
+        def read(kind: str, name: str, *args: Any, **options: Any) -> Any:
+            noted.append(f"{kind} {name}")
+            raise RuntimeError(f"{kind} {name} was read while a DAG file is imported: read it in a task")
 
         with monkeypatch.context() as patched:
-            # What airflow.sdk and the hooks of all providers end in, and the former ways that still exist.
-            patched.setattr("airflow.sdk.execution_time.context._get_variable", refuse("Variable"))
-            patched.setattr("airflow.sdk.execution_time.context._get_connection", refuse("Connection"))
-            patched.setattr("airflow.models.Variable.get", refuse("Variable"))
-            patched.setattr("airflow.models.Connection.get_connection_from_secrets", refuse("Connection"))
+            for function, kind in _READS.items():
+                patched.setattr(function, partial(read, kind))
             DagBag(folder)
         return noted
 
@@ -204,40 +203,13 @@ def reads_at_import(airflow: None, monkeypatch: pytest.MonkeyPatch) -> Callable[
 @pytest.fixture
 def run(pipelines: DagBag, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runner:
     """Runs pipelines, by Airflow's own `dag.test()`; what they write goes to a folder of the test's own."""
-    monkeypatch.setenv("AIRFLOW_VAR_OUTPUT_FOLDER", str(tmp_path / "output"))
-
-    def once(dag_id: str, *, day: date | None = None, fails: bool = False, **variables: object) -> Run:
-        if dag_id not in pipelines.dags:
-            broken = "".join(f"\n{file}:\n{reason}" for file, reason in pipelines.import_errors.items())
-            pytest.fail(
-                f"There is no pipeline {dag_id!r}, only {sorted(pipelines.dags)}.{broken}", pytrace=False
-            )
-        now = datetime.now(UTC)
-        moment = datetime.combine(day or now, now.timetz())  # no two runs have the same
-        with monkeypatch.context() as environ:
-            for name, value in variables.items():
-                environ.setenv(f"AIRFLOW_VAR_{name.upper()}", str(value))
-            done = pipelines.dags[dag_id].test(run_after=moment, logical_date=moment)
-        states = {
-            task.task_id if task.map_index < 0 else f"{task.task_id}[{task.map_index}]": str(task.state)
-            for task in done.get_task_instances()
-        }
-        if (str(done.state) != "success") != fails:
-            pytest.fail(f"{dag_id} came to the end {done.state}: {states}. Its log is below.", pytrace=False)
-        return Run(dag_id, done.run_id, states, tmp_path / "output" / dag_id)
-
-    return once
+    return Runner(pipelines, tmp_path / "output", monkeypatch)
 
 
 # -- the store ----------------------------------------------------------------------------------------
 
 
-class RoundTrip(Protocol):
-    """Hands a value over: what the fixture `round_trip` is."""
-
-    def __call__(self, value: Any) -> Any:
-        """The value as a consumer gets it, after a push and a pull. Raises `XComError`."""
-        ...
+RoundTrip = Callable[[Any], Any]  # the value as a consumer gets it; raises `XComError`
 
 
 @pytest.fixture
@@ -250,23 +222,12 @@ def round_trip(airflow: None) -> RoundTrip:
     from airflow.sdk.execution_time.xcom import XCom
 
     def there_and_back(value: Any) -> Any:
-        whose = {
-            "dag_id": "round_trip",
-            "task_id": "push",
-            "run_id": f"test__{uuid.uuid4()}",
-            "map_index": -1,
-        }
+        run_id = f"test__{uuid.uuid4()}"
+        whose = {"dag_id": "round_trip", "task_id": "push", "run_id": run_id, "map_index": -1}
         row = XCom.serialize_value(value, key="return_value", **whose)
-        return XCom.deserialize_value(_Row(json.loads(json.dumps(row))))
+        return XCom.deserialize_value(SimpleNamespace(value=json.loads(json.dumps(row))))
 
     return there_and_back
-
-
-@dataclass(frozen=True)
-class _Row:
-    """A row of Airflow's table, as its backend is handed it."""
-
-    value: Any
 
 
 @pytest.fixture
