@@ -25,22 +25,17 @@ if TYPE_CHECKING:
     from ._narrow import Narrowing
 
 _MAGIC = b"ARROW1\0\0"
+Written = tuple[io.BytesIO, dict[str, Any]]  # a file, and what its reader has to know
 
 
-def write_ipc(
-    schema: Any, rows: int, batches: Callable[[], Iterator[Any]], *, packed: bool
-) -> tuple[io.BytesIO, bool]:
-    """A file, and whether columns in it are narrowed.
+def write_ipc(schema: Any, rows: int, batches: Callable[[], Iterator[Any]], *, packed: bool) -> Written:
+    """A file, and what its reader has to know.
 
     Args:
         schema: pyarrow Schema of the batches.
         rows: how many there are in all of them.
         batches: gives record batches, the same ones when it is called again.
-        packed: narrow the columns that can be.
-
-    Raises:
-        BadOption: packing needs numpy, and it is not there.
-        UnsupportedValue: a column has metadata of the name that narrowed ones get.
+        packed: narrow the columns that can be. Raises what `Narrowing` does, and `BadOption` without numpy.
     """
     found = batches()
     first = next(found)
@@ -54,13 +49,13 @@ def write_ipc(
                     if narrowing.fits:
                         writer.write_batch(narrowed, notes)
             if narrowing.fits:
-                return out, True
+                return out, {"format": "packed"}
             found = batches()
     out = io.BytesIO()
     with _writer(out, schema) as writer:
         for batch in found:
             writer.write_batch(batch)
-    return out, False
+    return out, {"format": "arrow"}
 
 
 def _narrowing(first: Any, rows: int) -> Narrowing:

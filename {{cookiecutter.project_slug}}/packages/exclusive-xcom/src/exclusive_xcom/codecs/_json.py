@@ -9,6 +9,8 @@ from itertools import chain, filterfalse, repeat
 from math import copysign, isfinite
 from typing import Any
 
+import msgspec
+
 MAX_DEPTH = 200  # levels of containers in a value that a codec carries: far below Python's recursion limit
 ROW_DEPTH = 64  # levels of a value in a row: MySQL ends at 100, Airflow's api-server at 254
 
@@ -22,16 +24,13 @@ _RESERVED = frozenset(
 
 
 def plain(value: Any, limit: int | None = None) -> bool:
-    """Whether a value may stay in Airflow's row as it is and comes back exactly, whatever the database.
+    """Whether a value may stay in Airflow's row as it is and comes back exactly, whatever the database. What
+    can't fit into `limit` bytes may not, and is not read to its end.
 
     Stricter than JSON: PostgreSQL's JSONB makes integers of floats from 1e16 on, drops the sign of -0.0
     and refuses NUL; SQLite makes a number of text that is one, an integer of 1.0 and now and then another
     last bit of others (numeric affinity), so no float stands alone; msgpack, on the way to the supervisor,
     ends at 64 bits; Airflow reserves some keys, and we reserve `$xcom`.
-
-    Args:
-        value: any object.
-        limit: bytes of room. A value whose JSON text can't fit is not plain, and is not read to its end.
     """
     if type(value) is float or (type(value) is dict and "$xcom" in value):
         return False
@@ -61,10 +60,7 @@ def plain(value: Any, limit: int | None = None) -> bool:
 
 
 def exact(value: Any) -> bool:
-    """Whether JSON text holds a value exactly: nothing but JSON's own types, string keys, finite floats.
-
-    Whether text and integers can be written, `dumps` will say.
-    """
+    """Whether JSON text holds a value exactly. Whether its text and integers can be written, `dumps` says."""
     try:
         for _ in _levels(value, MAX_DEPTH):
             pass
@@ -78,10 +74,10 @@ class _NotJson(Exception):
 
 
 def _levels(value: Any, depth: int) -> Iterator[tuple[list[Any], set[type], list[dict[str, Any]]]]:
-    """The items of each level of containers, their types, and the dicts among them.
+    """The items of each level of containers, their types, and the dicts among them. Raises `_NotJson` for
+    anything but JSON's own types, string keys and finite floats.
 
-    With loops that run in C or are comprehensions: they look at every leaf of 300,000 records. Raises
-    `_NotJson` for anything but JSON's own types, string keys and finite floats.
+    With loops that run in C or are comprehensions: they look at every leaf of 300,000 records.
     """
     level = [value]
     for _ in range(depth + 1):
@@ -126,15 +122,11 @@ def dumps(value: Any) -> bytes:
         ValueError: an integer has more digits than Python turns into text (sys.set_int_max_str_digits).
         RecursionError: nested too deeply.
     """
-    import msgspec
-
     return msgspec.json.encode(value)
 
 
 def loads(text: bytes | memoryview) -> Any:
     """Builtin objects from JSON text. Raises msgspec.DecodeError, ValueError or RecursionError."""
-    import msgspec
-
     with paused_gc():
         return msgspec.json.decode(text)
 

@@ -39,22 +39,19 @@ def check_decoded(size: int, options: Options) -> None:
 
 
 def check_encoded(what: str, size: int, options: Options, *, first: str = "") -> None:
-    """Refuse a value that no consumer would be allowed to decode.
+    """Refuse a value that no consumer would be allowed to decode. Raises `ValueTooLarge`.
 
     Args:
         what: "A numpy array", for the error's text.
         size: bytes that it takes, at least.
         options: has the limit.
         first: advice that is better than to raise the limit.
-
-    Raises:
-        ValueTooLarge: it is over the limit.
     """
     if size > options.max_size:
+        advice = f"{first} Otherwise raise" if first else "Raise"
         raise ValueTooLarge(
             f"{what} of {size:,} bytes is over the limit of {options.max_size:,} for a decoded value",
-            f"{f'{first} Otherwise raise' if first else 'Raise'} AIRFLOW__XCOM__MAX_DECODED_SIZE, or write a "
-            "file and return its Path.",
+            f"{advice} AIRFLOW__XCOM__MAX_DECODED_SIZE, or write a file and return its Path.",
         )
 
 

@@ -27,17 +27,11 @@ class NumpyCodec(OurCodec):
     name = "numpy_array"
 
     def encode(self, value: Any, options: Options) -> Payload:
-        """The array as numpy's own format. Raises `UnsupportedValue` for objects and subclasses."""
         if type(value) is not np.ndarray:
-            advice = (
-                "Return value.filled(...) and value.mask in a dict."
-                if isinstance(value, np.ma.MaskedArray)
-                else ""
-            )
-            raise UnsupportedValue(
-                f"A {type(value).__name__} would come back as a plain array",
-                advice or "Return numpy.asarray(value).",
-            )
+            masked = isinstance(value, np.ma.MaskedArray)
+            advice = "value.filled(...) and value.mask in a dict." if masked else "numpy.asarray(value)."
+            what = f"A {type(value).__name__} would come back as a plain array"
+            raise UnsupportedValue(what, f"Return {advice}")
         dtype = value.dtype
         if dtype.hasobject or dtype.kind == "T":
             raise UnsupportedValue(
@@ -50,19 +44,12 @@ class NumpyCodec(OurCodec):
         # In Fortran order the transposed array is the memory as it lies; through uint8, since memoryview does
         # not know every dtype.
         flat = (value if value.flags.c_contiguous else value.T).reshape(-1)
-        data = flat.view(np.uint8).data if flat.nbytes else b""
+        body = [_header(value), flat.view(np.uint8).data if flat.nbytes else b""]
         shape = " × ".join(map(str, value.shape)) or "one"
-        return Payload(
-            codec=self.name,
-            kind="numpy array",
-            media_type="application/x-npy",
-            suffix=".npy",
-            body=[_header(value), data],
-            summary=f"{shape} {dtype if dtype.names is None else 'records'}",
-        )
+        summary = f"{shape} {dtype if dtype.names is None else 'records'}"
+        return Payload(self.name, "numpy array", "application/x-npy", ".npy", body, summary)
 
     def decode(self, content: Content, meta: dict[str, Any], options: Options) -> Any:
-        """An array that can be written to."""
         with readable("numpy array"):
             data = content.buffer()
             head = io.BytesIO(data[: 2 * _HEADER_LIMIT])
