@@ -26,8 +26,7 @@ def batches_of(table: Any, rows: int | None = None) -> Any:
 
 
 def memory(columns: Iterable[Any]) -> int:
-    """Bytes of Arrow arrays, without dictionaries (others share them), at least one per cell: it may become an
-    object."""
+    """Bytes of Arrow arrays, without dictionaries, which others share; at least one per cell."""
     return sum(getattr(column, "indices", column).nbytes + len(column) for column in columns)
 
 

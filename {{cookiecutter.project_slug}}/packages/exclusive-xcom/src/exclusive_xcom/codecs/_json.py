@@ -85,7 +85,11 @@ def _levels(value: Any, depth: int) -> Iterator[tuple[list[Any], set[type], list
         lists = [item for item in level if type(item) is list] if list in kinds else []
         dicts = [item for item in level if type(item) is dict] if dict in kinds else []
         key_types = set(map(type, chain.from_iterable(dicts)))
-        if not kinds <= _TYPES or not key_types <= {str} or _repeat(lists, dicts):
+        # A list that holds the same list twice, and so on down, would have a text without an end.
+        inner: list[Any] = [*lists, *dicts]
+        if len(inner) >= _CROWD and len(set(map(id, inner[:: len(inner) // 4096]))) < 1024:
+            raise _NotJson
+        if not kinds <= _TYPES or not key_types <= {str}:
             raise _NotJson
         if float in kinds and not all(map(isfinite, [item for item in level if type(item) is float])):
             raise _NotJson
@@ -94,16 +98,6 @@ def _levels(value: Any, depth: int) -> Iterator[tuple[list[Any], set[type], list
             return
         level = list(chain(chain.from_iterable(lists), chain.from_iterable(map(dict.values, dicts))))
     raise _NotJson
-
-
-def _repeat(lists: list[list[Any]], dicts: list[dict[Any, Any]]) -> bool:
-    """Whether so many containers on one level are the same few that the text might have no end: a list that
-    holds the same list twice, and so on down. Looks at some of them."""
-    if len(lists) + len(dicts) < _CROWD:
-        return False
-    step = (len(lists) + len(dicts)) // 4096
-    sample: list[Any] = [*lists[::step], *dicts[::step]]
-    return 4 * len(set(map(id, sample))) < len(sample)
 
 
 def is_unicode(text: str) -> bool:

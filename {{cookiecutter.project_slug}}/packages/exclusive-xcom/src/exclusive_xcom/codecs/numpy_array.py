@@ -12,7 +12,7 @@ from ..errors import PayloadUnreadable, UnsupportedValue
 from . import Content, Options, OurCodec, Payload
 from .common import check_decoded, check_encoded, readable
 
-_HEADER_LIMIT = 10_000  # bytes: numpy reads no longer ones
+_HEADER_LIMIT = 20_000  # bytes, of which numpy reads half
 
 
 class NumpyCodec(OurCodec):
@@ -52,10 +52,8 @@ class NumpyCodec(OurCodec):
     def decode(self, content: Content, meta: dict[str, Any], options: Options) -> Any:
         with readable("numpy array"):
             data = content.buffer()
-            head = io.BytesIO(data[: 2 * _HEADER_LIMIT])
-            if np.lib.format.read_magic(head) != (1, 0):
-                raise PayloadUnreadable("The numpy array has a header of another version")
-            shape, fortran, dtype = np.lib.format.read_array_header_1_0(head)
+            head = io.BytesIO(data[:_HEADER_LIMIT])
+            shape, fortran, dtype = _read_header(head)
             size = math.prod(shape) * dtype.itemsize
             check_decoded(size, options)
             if dtype.hasobject or min(shape, default=0) < 0 or size != data.nbytes - head.tell():
@@ -72,17 +70,19 @@ CODEC = NumpyCodec()
 
 
 def _header(array: Any) -> bytes:
-    form = np.lib.format
-    if form.descr_to_dtype(form.dtype_to_descr(array.dtype)) != array.dtype:
-        raise UnsupportedValue(f"dtype {array.dtype} can't be written exactly", "Convert it with astype().")
-    out = io.BytesIO()
+    out, form = io.BytesIO(), np.lib.format
     try:
         form.write_array_header_1_0(out, form.header_data_from_array_1_0(array))
-    except (ValueError, UnicodeEncodeError) as error:
-        raise UnsupportedValue(
-            f"The dtype's field names can't be written ({error})"[:300],
-            "Rename the fields, use fewer, or return a frame.",
-        ) from error
-    if out.tell() > _HEADER_LIMIT:
-        raise UnsupportedValue("The array's dtype is too long to be read back safely", "Use fewer fields.")
+        if _read_header(io.BytesIO(out.getvalue()))[2] != array.dtype:
+            raise ValueError(f"{array.dtype} would come back as another one")
+    except ValueError as error:
+        advice = "Rename the fields, use fewer, convert it with astype(), or return a frame."
+        raise UnsupportedValue(f"The array's dtype can't be written ({error})"[:300], advice) from error
     return out.getvalue()
+
+
+def _read_header(head: io.BytesIO) -> Any:
+    """(shape, whether in Fortran order, dtype)"""
+    if np.lib.format.read_magic(head) != (1, 0):
+        raise PayloadUnreadable("The numpy array has a header of another version")
+    return np.lib.format.read_array_header_1_0(head)
