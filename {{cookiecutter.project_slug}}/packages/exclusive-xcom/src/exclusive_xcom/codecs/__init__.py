@@ -193,11 +193,9 @@ def _own(module: str) -> Codec:
 
 
 def _no_codec(module: str, trouble: str) -> BadOption:
-    return BadOption(
-        f"The module {module!r} in AIRFLOW__XCOM__CODECS {trouble}",
-        "Each module there has a CODEC: an object with a name of its own, accepts, encode and decode, as "
-        "exclusive_xcom.codecs.Codec describes them.",
-    )
+    advice = "Each module there has a CODEC: an object with a name of its own, accepts, encode and decode, "
+    advice += "as exclusive_xcom.codecs.Codec describes them."
+    return BadOption(f"The module {module!r} in AIRFLOW__XCOM__CODECS {trouble}", advice)
 
 
 def codec_for(value: Any, options: Options) -> Codec:
@@ -217,11 +215,9 @@ def codec_named(name: str, options: Options) -> Codec:
         return own[name]
     by = f"The payload was written by codec {name!r}, which "
     if name not in OURS:
-        raise UnknownCodec(
-            f"{by}this project does not have",
-            f"Known codecs: {', '.join([*own, *OURS])}. Name its module in AIRFLOW__XCOM__CODECS, or run the "
-            "task again.",
-        )
+        advice = f"Known codecs: {', '.join([*own, *OURS])}. "
+        advice += "Name its module in AIRFLOW__XCOM__CODECS, or run the task again."
+        raise UnknownCodec(f"{by}this project does not have", advice)
     try:
         return _ours(name)
     except ImportError as error:

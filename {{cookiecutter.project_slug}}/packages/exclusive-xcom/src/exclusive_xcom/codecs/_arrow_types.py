@@ -46,11 +46,8 @@ def not_held(form: str, reason: str) -> UnsupportedValue:
 def check_schema(schema: Any, form: str) -> None:
     """Refuse extension types that can't be read safely, and what parquet would change; also inside others."""
     for column, name in _unsafe(schema.serialize().to_pybytes()):
-        raise UnsupportedValue(
-            f"Column {column!r} has the extension type {name!r}, which is not in the list of those that are "
-            "safe to read",
-            "Return its storage: column.storage, or cast it to a plain type.",
-        )
+        what = f"Column {column!r} has the extension type {name!r}, which is not known to be safe to read"
+        raise UnsupportedValue(what, "Return its storage: column.storage, or cast it to a plain type.")
     for field in schema if form == "parquet" else ():
         for inner in _tree(field):
             if inner.type == pa.date64() or (pa.types.is_dictionary(inner.type) and inner is not field):

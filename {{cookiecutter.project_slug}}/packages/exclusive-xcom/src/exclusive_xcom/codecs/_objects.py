@@ -135,10 +135,8 @@ class _Dataclass:
         names = {field.name for field in dataclasses.fields(cls)}
         # A default that __init__ doesn't take stays on the class.
         if odd := held.keys() - names or {name for name in names if not hasattr(value, name)}:
-            raise UnsupportedValue(
-                f"A {cls.__name__} whose attributes are not its fields: {', '.join(sorted(odd))}",
-                "Make them fields, or return a dict.",
-            )
+            what = f"A {cls.__name__} whose attributes are not its fields: {', '.join(sorted(odd))}"
+            raise UnsupportedValue(what, "Make them fields, or return a dict.")
         return {"v": fields(held)}
 
     def make(self, cls: Any, found: Json) -> Any:

@@ -129,9 +129,8 @@ def _batch(columns: dict[str, tuple[Any, Cut]], rows: slice) -> Any:
         except UnsupportedValue:
             raise
         except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
-            raise UnsupportedValue(
-                f"Column {name!r} can't be turned into Arrow ({error})"[:300], "Convert it with astype()."
-            ) from error
+            what = f"Column {name!r} can't be turned into Arrow ({error})"[:300]
+            raise UnsupportedValue(what, "Convert it with astype().") from error
     return pa.RecordBatch.from_arrays(arrays, list(columns))
 
 
@@ -201,7 +200,5 @@ def _check(notes: Note, empty: Any, value: Any, shape: str, options: Options) ->
     for one, other in axes:
         same = type(one) is type(other) and one.dtype == other.dtype and one.equals(other)
         if not same or one.names != other.names or getattr(one, "freq", None) != getattr(other, "freq", None):
-            raise UnsupportedValue(
-                f"The index {other!r} would come back as {one!r}"[:300],
-                "Return the frame after reset_index().",
-            )
+            what = f"The index {other!r} would come back as {one!r}"[:300]
+            raise UnsupportedValue(what, "Return the frame after reset_index().")
