@@ -31,7 +31,7 @@ def memory(columns: Iterable[Any]) -> int:
 
 
 def check_rows(found: int, promised: int) -> None:
-    """Raise `PayloadUnreadable` for a table of fewer or more rows than were pushed."""
+    """Raise `PayloadUnreadable` for a table of other than the rows that were pushed."""
     if found != promised:
         raise PayloadUnreadable(f"The table has {found:,} rows instead of {promised}")
 

@@ -16,12 +16,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from ..errors import BadOption, PayloadUnreadable
+from ..errors import BadOption
 from . import Options
 from ._arrow_types import check_rows, memory, read_schema
 from .common import THREADS, check_decoded
 
-_MAGIC = b"ARROW1\0\0"
 Written = tuple[io.BytesIO, dict[str, Any]]  # a file, and what its reader has to know
 
 
@@ -83,13 +82,10 @@ def from_alone(text: str, options: Options) -> list[Any]:
 class Ipc:
     """An IPC file of `schema`, read as the stream in it; its footer says nothing that the stream does not."""
 
-    def __init__(
-        self, data: memoryview, options: Options, rows: int | None = None, *, packed: bool = False
-    ) -> None:
-        if bytes(data[:8]) != _MAGIC:
-            raise PayloadUnreadable("The payload is not an Arrow file")
+    def __init__(self, data: Any, options: Options, rows: int | None = None, *, packed: bool = False) -> None:
         whole = pa.py_buffer(data)
-        self._stream = (whole if whole.address % 8 == 0 else pa.py_buffer(bytes(data)))[8:]
+        whole = whole if whole.address % 8 == 0 else pa.py_buffer(bytes(data))
+        self._stream = whole[8:]  # behind "ARROW1"
         self._rows, self._options = rows, options
         self.schema = read_schema(self._stream)
         self._widening: Any = None

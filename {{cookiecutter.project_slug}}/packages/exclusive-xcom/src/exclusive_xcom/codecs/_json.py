@@ -109,13 +109,8 @@ def is_unicode(text: str) -> bool:
 
 
 def dumps(value: Any) -> bytes:
-    """Compact JSON text in UTF-8. The caller knows that JSON holds the value (`exact`).
-
-    Raises:
-        UnicodeEncodeError: a string holds half of a surrogate pair.
-        ValueError: an integer has more digits than Python turns into text (sys.set_int_max_str_digits).
-        RecursionError: nested too deeply.
-    """
+    """Compact JSON text in UTF-8. The caller knows that JSON holds the value (`exact`). Raises
+    UnicodeEncodeError (half of a surrogate pair), ValueError (sys.set_int_max_str_digits), RecursionError."""
     return msgspec.json.encode(value)
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from ..errors import PayloadUnreadable, UnsupportedValue
 from . import Options
 
+TAG = "$t"  # the name of the item that says what an object in the text stands for
 Json = dict[str, Any]
 Fields = Callable[[dict[str, Any]], Json]  # values by name → the same as JSON
 
@@ -27,17 +28,14 @@ def take(value: Any, fields: Fields, options: Options) -> Json | None:
     cls = type(value)
     for tag, kind in _KINDS.items():
         if kind.fits(cls):
-            return {"$t": tag, "class": _named(cls, options), **kind.take(value, fields)}
+            return {TAG: tag, "class": _named(cls, options), **kind.take(value, fields)}
     return None
 
 
 def make(found: Json, turn: Callable[[Any], Any], options: Options) -> Any:
-    """The object that `take` took apart, once `turn` has made values of what it holds.
-
-    Raises:
-        PayloadUnreadable: it may not be built. Whatever else is wrong raises what Python does.
-    """
-    kind, cls = _KINDS[found["$t"]], _class(found["class"], options)
+    """The object that `take` took apart; `turn` makes values of what it holds. Raises `PayloadUnreadable` if
+    it may not be built, and what Python does for whatever else is wrong."""
+    kind, cls = _KINDS[found[TAG]], _class(found["class"], options)
     _expect(kind.fits(cls), cls)
     return kind.make(cls, {key: turn(item) for key, item in found.items()})
 

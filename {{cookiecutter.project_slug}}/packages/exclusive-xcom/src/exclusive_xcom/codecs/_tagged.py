@@ -20,12 +20,10 @@ from ..errors import PayloadUnreadable, UnsupportedValue
 from . import Options, _objects, codec_for, own_codecs
 from ._json import MAX_DEPTH, is_unicode, paused_gc
 from ._kinds import FACTORIES, kind_of, make
+from ._objects import TAG, Json
 from .common import check_encoded
 
-TAG = "$t"
-INLINE = 4096  # bytes that stay in the text, as base64; more become a part of a container
-Json = dict[str, Any]
-
+_INLINE = 4096  # bytes that stay in the text, as base64; more become a part of a container
 _CONTAINERS = (list, tuple, set, frozenset, dict, collections.deque)
 
 
@@ -61,9 +59,8 @@ class Tagger:
             return value
         if cls is list or (cls is dict and _is_json_object(value)):
             return self._once(value, self._items_of if cls is list else self._dict)
-        if cls in (bytes, bytearray) and len(value) > INLINE and self._parts_allowed:
-            return self._once(value, self._part)
-        if any(codec.accepts(value) for codec in self._own_codecs):
+        large = cls in (bytes, bytearray) and len(value) > _INLINE and self._parts_allowed
+        if large or any(codec.accepts(value) for codec in self._own_codecs):
             return self._once(value, self._part)
         if (kind := kind_of(cls)) is not None:
             tag, take = kind
@@ -88,8 +85,8 @@ class Tagger:
         if len(self._open) >= MAX_DEPTH:
             what = f"The value is nested more than {MAX_DEPTH} levels deep"
             raise UnsupportedValue(what, "Flatten it, or write it to a file.")
-        self._open.add(mark)
         before = self._items
+        self._open.add(mark)
         turned = turn(value)
         self._open.remove(mark)
         self._done[mark] = value, turned, self._items - before
@@ -133,8 +130,7 @@ class Tagger:
         return {TAG: "part", "v": len(self.parts) - 1}
 
     def _object(self, value: Any) -> Json:
-        made = _objects.take(value, self._dict, self._options)
-        if made is None:
+        if (made := _objects.take(value, self._dict, self._options)) is None:
             raise _unknown(value)
         return made
 
@@ -149,13 +145,8 @@ def _no_part(number: int) -> Any:
 
 
 def untag(found: Any, options: Options, part: Callable[[int], Any] = _no_part) -> Any:
-    """The value that `Tagger` made JSON of, in its place. Malformed ones raise what their classes raise.
-
-    Args:
-        found: lists and dicts.
-        options: which classes may be built.
-        part: gives the value of a part by its number.
-    """
+    """The value that `Tagger` made JSON of, built in it; `part` gives that of a part by its number. Malformed
+    ones raise what their classes raise."""
 
     def run(found: Any) -> Any:
         cls = type(found)

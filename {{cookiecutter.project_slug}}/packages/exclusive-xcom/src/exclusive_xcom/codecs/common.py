@@ -39,14 +39,8 @@ def check_decoded(size: int, options: Options) -> None:
 
 
 def check_encoded(what: str, size: int, options: Options, *, first: str = "") -> None:
-    """Refuse a value that no consumer would be allowed to decode. Raises `ValueTooLarge`.
-
-    Args:
-        what: "A numpy array", for the error's text.
-        size: bytes that it takes, at least.
-        options: has the limit.
-        first: advice that is better than to raise the limit.
-    """
+    """Refuse a value of at least `size` bytes that no consumer would be allowed to decode. Raises
+    `ValueTooLarge`, which calls it `what` ("A numpy array"); `first` is better advice than a higher limit."""
     if size > options.max_size:
         advice = f"{first} Otherwise raise" if first else "Raise"
         raise ValueTooLarge(

@@ -56,7 +56,7 @@ class NumpyCodec(OurCodec):
             shape, fortran, dtype = _read_header(head)
             size = math.prod(shape) * dtype.itemsize
             check_decoded(size, options)
-            if dtype.hasobject or min(shape, default=0) < 0 or size != data.nbytes - head.tell():
+            if size != data.nbytes - head.tell():
                 raise PayloadUnreadable("The header of the numpy array does not fit what follows it")
             if size == 0:
                 return np.empty(shape, dtype, order="F" if fortran else "C")
