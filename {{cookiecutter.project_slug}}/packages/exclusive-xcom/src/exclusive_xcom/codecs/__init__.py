@@ -171,25 +171,20 @@ def own_codecs(modules: tuple[str, ...]) -> dict[str, Codec]:
     """A project's codecs by name. Raises `BadOption` for a module without one, or a name that another has."""
     found: dict[str, Codec] = {}
     for module in dict.fromkeys(modules):
-        codec = _own(module)
+        try:
+            codec = getattr(importlib.import_module(module), "CODEC", None)
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"[:300]
+            raise _no_codec(module, f"can't be imported ({reason})") from error
+        if codec is None:
+            raise _no_codec(module, "has no CODEC")
+        # Of a class the protocol can't tell that it is no object of it.
+        if isinstance(codec, type) or not isinstance(codec, Codec) or type(codec.name) is not str:
+            raise _no_codec(module, f"has a CODEC that is none: {codec!r}"[:300])
         if codec.name in found or codec.name in OURS:
             raise _no_codec(module, f"has the name of another codec, {codec.name!r}")
         found[codec.name] = codec
     return found
-
-
-def _own(module: str) -> Codec:
-    try:
-        codec = getattr(importlib.import_module(module), "CODEC", None)
-    except Exception as error:
-        reason = f"{type(error).__name__}: {error}"[:300]
-        raise _no_codec(module, f"can't be imported ({reason})") from error
-    if codec is None:
-        raise _no_codec(module, "has no CODEC")
-    # Of a class the protocol can't tell that it is no object of it.
-    if isinstance(codec, type) or not isinstance(codec, Codec) or type(codec.name) is not str:
-        raise _no_codec(module, f"has a CODEC that is none: {codec!r}"[:300])
-    return codec
 
 
 def _no_codec(module: str, trouble: str) -> BadOption:

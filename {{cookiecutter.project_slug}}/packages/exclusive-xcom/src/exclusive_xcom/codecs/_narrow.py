@@ -48,10 +48,9 @@ class Narrowing:
             if _WAS in (field.metadata or {}):
                 what = f"Column {field.name!r} has our own metadata {_WAS.decode()!r}"
                 raise UnsupportedValue(what, "Take it out of the field.")
-            if worth and str(field.type) in _KINDS and field.nullable and not field.metadata:
-                kind = _KINDS[str(field.type)].like(column, rows / len(column))
-                if kind is not None:
-                    self._kinds[i] = kind
+            of = _KINDS.get(str(field.type)) if worth and field.nullable and not field.metadata else None
+            if of and (kind := of.like(column, rows / len(column))):
+                self._kinds[i] = kind
 
     def __bool__(self) -> bool:
         return bool(self._kinds)

@@ -7,6 +7,7 @@ Each kind of column is one class that does both.
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from pandas.tseries.frequencies import to_offset
 
 from ..errors import UnsupportedValue
 from . import Options
@@ -209,7 +211,11 @@ def plan_index(index: Any, options: Options) -> tuple[Note, list[tuple[Any, Cut]
     values = values_of(index)
     note["values"], cut = plan(values, options)
     if getattr(index, "freq", None) is not None and "dense" in note["values"]:
-        note["freq"] = index.freqstr
+        with contextlib.suppress(ValueError):  # of words that pandas itself does not read
+            if to_offset(index.freqstr) == index.freq:
+                note["freq"] = index.freqstr
+        if "freq" not in note:
+            raise UnsupportedValue(f"The index has the frequency {index.freq!r}", "Set index.freq = None.")
     return note, [(values, cut)]
 
 

@@ -88,8 +88,8 @@ class TableCodec(OurCodec, ABC):
     def select(self, content: Content, meta: dict[str, Any], options: Options, columns: Sequence[str]) -> Any:
         """A frame or table of these columns, in this order; of parquet without reading others."""
         with readable(self.what):
-            reader = content.reader() if meta["format"] == "parquet" else None
-            return self.choose(_open(content, meta, options, reader), meta["shape"], columns, options)
+            found = _open(content, meta, options, ranges=True)
+            return self.choose(found, meta["shape"], columns, options)
 
     def choose(self, found: Any, shape: str, columns: Sequence[str], options: Options) -> Any:
         """Some columns of what is found in a payload."""
@@ -108,8 +108,8 @@ def check_columns(wanted: Sequence[str], names: Any) -> None:
             raise UnsupportedValue(f"There is no column {column!r}", f"Its columns are: {known}.")
 
 
-def _open(content: Content, meta: dict[str, Any], options: Options, reader: Any = None) -> Any:
-    """The table in a payload; `reader` gives the ranges of a parquet file, if there is one."""
+def _open(content: Content, meta: dict[str, Any], options: Options, *, ranges: bool = False) -> Any:
+    """The table in a payload; of parquet only the `ranges` that are needed, where the store has them."""
     form, rows = meta["format"], meta["rows"]
     if form in ("arrow", "packed"):
         return Ipc(content.buffer(), options, rows, packed=form == "packed")
@@ -120,5 +120,6 @@ def _open(content: Content, meta: dict[str, Any], options: Options, reader: Any 
         )
     from ._parquet import Parquet
 
+    reader = content.reader() if ranges else None
     source = pa.PythonFile(reader, mode="r") if reader else pa.BufferReader(content.buffer())
     return Parquet(source, meta["footer"], options, rows)

@@ -35,7 +35,7 @@ class ArrowCodec(TableCodec):
         if shape == "Table":
             return table
         if shape == "RecordBatch":
-            return table.combine_chunks().to_batches()[0]
+            return batches_of(table.combine_chunks())[0]
         column = table.column(0)
         return column if shape == "ChunkedArray" else pa.concat_arrays(column.chunks)
 

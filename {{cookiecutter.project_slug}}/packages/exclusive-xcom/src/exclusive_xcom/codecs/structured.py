@@ -114,5 +114,5 @@ def _parse(content: Content, meta: dict[str, Any], options: Options) -> Any:
     if meta["zstd"]:
         import pyarrow as pa
 
-        return loads(memoryview(pa.decompress(data, decompressed_size=size, codec="zstd")))
+        data = memoryview(pa.decompress(data, decompressed_size=size, codec="zstd"))
     return loads(data)
