@@ -179,7 +179,7 @@ def test_no_library_is_loaded_before_it_is_needed() -> None:
         import sys
         from exclusive_xcom.codecs import Options, codec_for
         codec_for({"a": 1}, Options())
-        heavy = {"pandas", "polars", "numpy", "pyarrow", "PIL", "pydantic", "msgspec", "pendulum"}
+        heavy = {"pandas", "polars", "numpy", "pyarrow", "PIL", "pydantic", "pendulum"}
         print(sorted(heavy & set(sys.modules)))
     """
     assert run(code).strip() == "[]"

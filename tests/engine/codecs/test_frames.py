@@ -156,9 +156,8 @@ def all_columns() -> pd.DataFrame:
     return pd.DataFrame({**columns, **objects})
 
 
-def odd_frequency() -> pd.Series:
-    offset = pd.offsets.CustomBusinessDay(holidays=["2024-01-02"])
-    return pd.Series([1, 2], index=pd.date_range("2024-01-01", periods=2, freq=offset))
+def odd_frequency(offset: Any) -> Callable[[], pd.Series]:
+    return lambda: pd.Series([1, 2], index=pd.date_range("2024-01-01", periods=2, freq=offset))
 
 
 class Sales(pd.DataFrame):
@@ -212,7 +211,8 @@ class TestPandas(CodecContract):
         "objects in cells": (frame(c=pd.Series([object()])), "column 'c'"),
         "lone surrogate": (frame(d=pd.Series(["\ud800"], dtype=object)), "Column 'd'"),
         "subclass": (lambda: Sales({"a": [1]}), "pandas.DataFrame(value)"),
-        "frequency": (odd_frequency, "freq"),
+        "frequency": (odd_frequency(pd.offsets.CustomBusinessDay(holidays=["2024-01-02"])), "freq = None"),
+        "frequency in no word": (odd_frequency(pd.DateOffset(months=1, days=3)), "freq = None"),
         "attrs": (lambda: pd.Series([1], name=object()), "object"),
     }
 
@@ -469,6 +469,7 @@ class TestArrow(CodecContract):
         | {f"no rows of {name}": lambda array=array: table(array)[:0] for name, array in ARROW.items()}
         | {
             "batch": lambda: table(ARROW["text"]).to_batches()[0],
+            "no rows in a batch": lambda: table(ARROW["text"]).to_batches()[0][:0],
             "chunks": lambda: pa.chunked_array([[1], [2, None], []]),
             "no chunks": lambda: pa.chunked_array([], pa.int64()),
             "slice": lambda: table(ARROW["lists"])[1:],

@@ -32,7 +32,7 @@ from hypothesis import strategies as st
 
 from exclusive_xcom import errors
 from exclusive_xcom.codecs import _json
-from exclusive_xcom.codecs.structured import plain
+from exclusive_xcom.codecs._json import plain
 from exclusive_xcom.testing.codec_contract import OPTIONS, CodecContract, damaged, data_of, decode, encode
 from exclusive_xcom.testing.identical import identical
 

@@ -1,9 +1,8 @@
 """What a codec must do, and which one carries a value.
 
 A codec turns one kind of value into bytes (or a file) and back, exactly. It knows neither stores nor
-Airflow. It is an object called `CODEC` in a module: ours are the modules of this folder that `OURS` lists,
-which are imported when they are needed; a project's own are modules anywhere in its package that the setting
-AIRFLOW__XCOM__CODECS names, which import a heavy library inside their functions.
+Airflow. It is an object called `CODEC` in a module: ours are the modules of this folder that `OURS` lists; a
+project's own are modules that AIRFLOW__XCOM__CODECS names, which import a heavy library inside functions.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from typing import Any, BinaryIO, Protocol, cast, runtime_checkable
 from ..errors import BadOption, UnknownCodec
 
 CHUNK = 8 * 2**20  # bytes handed on at a time: large enough to be fast, small enough for constant memory
-FRAME_FORMATS = ("arrow", "packed", "parquet")  # as `Options.frame_format` explains them
+FRAME_FORMATS = ("arrow", "parquet", "packed")  # as `Options.frame_format` explains them
 
 # Our own, in modules of their names, each with the classes whose objects it carries, in the order in which
 # they are asked. To ask needs no library: a module is imported once there is a value or payload of its kind.
@@ -61,7 +60,7 @@ class Payload:
     """An encoded value: what a store keeps, and what the reference says about it.
 
     Attributes:
-        codec: name of the codec, as written into the reference.
+        codec: its name, as written into the reference.
         kind: what a person calls the value: "pandas DataFrame", "file", "list".
         media_type: IANA media type of the bytes.
         suffix: file name extension with its dot, of a format that other tools open.
@@ -106,26 +105,16 @@ class Content(Protocol):
     @property
     def length(self) -> int:
         """Bytes of the payload, as the reference states them."""
-        ...
 
     def buffer(self, *, as_bytes: bool = False) -> memoryview:
-        """The whole payload in memory, length and digest verified.
-
-        Args:
-            as_bytes: preferably the memory of one bytes object, for who wants that (`.obj`).
-        """
-        ...
+        """The whole in memory, length and digest verified; preferably that of one bytes object (`.obj`)."""
 
     def file(self, name: str) -> Path:
         """The whole payload as a private local file of that name, streamed and verified."""
-        ...
 
     def reader(self) -> BinaryIO | None:
-        """A seekable reader that fetches ranges, NOT verified; None where the store has no ranges.
-
-        Only for formats that carry checksums of their own (parquet pages).
-        """
-        ...
+        """A seekable reader of ranges, NOT verified: only for formats with checksums of their own (parquet
+        pages). None where the store has no ranges."""
 
 
 @runtime_checkable
@@ -137,20 +126,14 @@ class Codec(Protocol):
     def accepts(self, value: Any) -> bool:
         """Whether this codec carries exactly this value. Must not import a library that the value's
         own existence does not prove to be imported (`is_of` does not)."""
-        ...
 
     def encode(self, value: Any, options: Options) -> Payload:
-        """Encode.
-
-        Raises:
-            UnsupportedValue: this value would not come back exactly; the text says which part of it.
-        """
-        ...
+        """Encode. Raises `UnsupportedValue` if this value would not come back exactly; the text says which
+        part of it."""
 
     def decode(self, content: Content, meta: dict[str, Any], options: Options) -> Any:
         """Decode what `encode` made. Runs no code from the payload; refuses what grows over
         `options.max_size`. Raises `PayloadUnreadable` when the bytes are not what `meta` promises."""
-        ...
 
 
 @runtime_checkable
@@ -159,16 +142,12 @@ class ColumnCodec(Codec, Protocol):
 
     def select(self, content: Content, meta: dict[str, Any], options: Options, columns: Sequence[str]) -> Any:
         """Decode some columns only. Raises `UnsupportedValue` for one that is not there."""
-        ...
 
 
 def is_of(value: Any, module: str, *names: str) -> bool:
-    """Whether a value is of one of these classes of a library, without importing the library.
-
-    While another thread imports it, the library is known but has no classes yet; then no value is of them.
-    """
-    library = sys.modules.get(module)
-    return isinstance(value, tuple(cls for cls in (getattr(library, name, None) for name in names) if cls))
+    """Whether a value is of one of these classes of a library, without importing the library."""
+    library = sys.modules.get(module)  # without its classes yet, while another thread imports it
+    return any(isinstance(value, getattr(library, name, ())) for name in names)
 
 
 def kind_word(value: Any) -> str:
@@ -189,48 +168,34 @@ class OurCodec:
 
 @functools.cache
 def own_codecs(modules: tuple[str, ...]) -> dict[str, Codec]:
-    """A project's codecs by name.
-
-    Raises:
-        BadOption: one of the modules is no codec, or has the name of another.
-    """
+    """A project's codecs by name. Raises `BadOption` for a module without one, or a name that another has."""
     found: dict[str, Codec] = {}
     for module in dict.fromkeys(modules):
-        codec = _own(module)
+        try:
+            codec = getattr(importlib.import_module(module), "CODEC", None)
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"[:300]
+            raise _no_codec(module, f"can't be imported ({reason})") from error
+        if codec is None:
+            raise _no_codec(module, "has no CODEC")
+        # Of a class the protocol can't tell that it is no object of it.
+        if isinstance(codec, type) or not isinstance(codec, Codec) or type(codec.name) is not str:
+            raise _no_codec(module, f"has a CODEC that is none: {codec!r}"[:300])
         if codec.name in found or codec.name in OURS:
             raise _no_codec(module, f"has the name of another codec, {codec.name!r}")
         found[codec.name] = codec
     return found
 
 
-def _own(module: str) -> Codec:
-    try:
-        codec = getattr(importlib.import_module(module), "CODEC", None)
-    except Exception as error:
-        reason = f"{type(error).__name__}: {error}"[:300]
-        raise _no_codec(module, f"can't be imported ({reason})") from error
-    if codec is None:
-        raise _no_codec(module, "has no CODEC")
-    # Of a class the protocol can't tell that it is no object of it.
-    if isinstance(codec, type) or not isinstance(codec, Codec) or type(codec.name) is not str:
-        raise _no_codec(module, f"has a CODEC that is none: {codec!r}"[:300])
-    return codec
-
-
 def _no_codec(module: str, trouble: str) -> BadOption:
-    return BadOption(
-        f"The module {module!r} in AIRFLOW__XCOM__CODECS {trouble}",
-        "Each module there has a CODEC: an object with a name of its own, accepts, encode and decode, as "
-        "exclusive_xcom.codecs.Codec describes them.",
-    )
+    advice = "Each module there has a CODEC: an object with a name of its own, accepts, encode and decode, "
+    advice += "as exclusive_xcom.codecs.Codec describes them."
+    return BadOption(f"The module {module!r} in AIRFLOW__XCOM__CODECS {trouble}", advice)
 
 
 def codec_for(value: Any, options: Options) -> Codec:
     """The codec that carries `value`: a project's own, or one of ours; what none carries, the last refuses.
-
-    Raises:
-        BadOption: see `own_codecs`.
-    """
+    Raises what `own_codecs` does."""
     for codec in own_codecs(options.codecs).values():
         if codec.accepts(value):
             return codec
@@ -238,22 +203,16 @@ def codec_for(value: Any, options: Options) -> Codec:
 
 
 def codec_named(name: str, options: Options) -> Codec:
-    """The codec that wrote a payload.
-
-    Raises:
-        UnknownCodec: this project does not have it, or not its library.
-        BadOption: see `own_codecs`.
-    """
+    """The codec that wrote a payload. Raises `UnknownCodec` if this project does not have it, or not its
+    library, and what `own_codecs` does."""
     own = own_codecs(options.codecs)
     if name in own:
         return own[name]
     by = f"The payload was written by codec {name!r}, which "
     if name not in OURS:
-        raise UnknownCodec(
-            f"{by}this project does not have",
-            f"Known codecs: {', '.join([*own, *OURS])}. Name its module in AIRFLOW__XCOM__CODECS, or run the "
-            "task again.",
-        )
+        advice = f"Known codecs: {', '.join([*own, *OURS])}. "
+        advice += "Name its module in AIRFLOW__XCOM__CODECS, or run the task again."
+        raise UnknownCodec(f"{by}this project does not have", advice)
     try:
         return _ours(name)
     except ImportError as error:

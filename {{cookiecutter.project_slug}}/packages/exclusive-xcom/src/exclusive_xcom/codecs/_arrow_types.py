@@ -20,55 +20,56 @@ def rows_per_batch(rows: int, size: int) -> int:
     return max(1, rows * _BATCH // max(size, 1))
 
 
+def batches_of(table: Any, rows: int | None = None) -> Any:
+    """The RecordBatches of a table, of at most so many rows; at least one."""
+    return table.to_batches(rows) or [pa.RecordBatch.from_pylist([], table.schema)]
+
+
 def memory(columns: Iterable[Any]) -> int:
-    """Bytes of Arrow arrays, without the dictionaries that they share with others. At least one per cell:
-    cells of no bytes may become objects."""
+    """Bytes of Arrow arrays, without dictionaries, which others share; at least one per cell."""
     return sum(getattr(column, "indices", column).nbytes + len(column) for column in columns)
 
 
 def check_rows(found: int, promised: int) -> None:
-    """Raise `PayloadUnreadable` for a table of fewer or more rows than were pushed."""
+    """Raise `PayloadUnreadable` for a table of other than the rows that were pushed."""
     if found != promised:
         raise PayloadUnreadable(f"The table has {found:,} rows instead of {promised}")
 
 
 def not_held(form: str, reason: str) -> UnsupportedValue:
     """The error for a table that a format does not hold exactly."""
-    advice = ", or set AIRFLOW__XCOM__FRAME_FORMAT=arrow." if form == "parquet" else "."
-    return UnsupportedValue(
-        f"The table can't be written as {form}: {reason[:200]}", f"Convert the column{advice}"
-    )
+    or_else = ", or set AIRFLOW__XCOM__FRAME_FORMAT=arrow" if form == "parquet" else ""
+    what = f"The table can't be written as {form}: {reason[:200]}"
+    return UnsupportedValue(what, f"Convert the column{or_else}.")
 
 
-def check_field(field: Any, form: str) -> None:
+def check_schema(schema: Any, form: str) -> None:
     """Refuse extension types that can't be read safely, and what parquet would change; also inside others."""
-    for inner in _tree(field):
-        kind, name = inner.type, (inner.metadata or {}).get(_EXTENSION)
-        if isinstance(kind, pa.BaseExtensionType):
-            name = kind.extension_name.encode()
-        if name is not None and name not in _SAFE:
-            raise UnsupportedValue(
-                f"Column {field.name!r} has the extension type {name.decode(errors='replace')!r}, "
-                "which is not in the list of those that are safe to read",
-                "Return its storage: column.storage, or cast it to a plain type.",
-            )
-        nested = pa.types.is_dictionary(kind) and inner is not field
-        if form == "parquet" and (kind == pa.date64() or nested):
-            raise not_held(form, f"column {field.name!r} has a part of type {kind}")
+    for column, name in _unsafe(schema.serialize().to_pybytes()):
+        what = f"Column {column!r} has the extension type {name!r}, which is not known to be safe to read"
+        raise UnsupportedValue(what, "Return its storage: column.storage, or cast it to a plain type.")
+    for field in schema if form == "parquet" else ():
+        for inner in _tree(field):
+            if inner.type == pa.date64() or (pa.types.is_dictionary(inner.type) and inner is not field):
+                raise not_held(form, f"column {field.name!r} has a part of type {inner.type}")
 
 
 def read_schema(raw: Any) -> Any:
-    """The schema at the start of an IPC stream; first without extension types, to see if one is unsafe."""
+    """The schema at the start of an IPC stream. Raises `PayloadUnreadable` if one of its types is unsafe."""
     message = pa.ipc.read_message(pa.py_buffer(raw)).serialize().to_pybytes()
+    for _, name in _unsafe(message):
+        raise PayloadUnreadable(f"The payload has the extension type {name!r}, which is not safe to read")
+    return pa.ipc.read_schema(pa.py_buffer(message))
+
+
+def _unsafe(message: bytes) -> Iterator[tuple[str, str]]:
+    """Columns and names of unsafe extension types in a schema, without making any of them."""
     hidden = _EXTENSION.replace(b":", b"_")
     for field in pa.ipc.read_schema(pa.py_buffer(message.replace(_EXTENSION, hidden))):
         for inner in _tree(field):
             name = (inner.metadata or {}).get(hidden)
             if name is not None and name not in _SAFE:
-                raise PayloadUnreadable(
-                    f"The payload has the extension type {name[:100]!r}, which is not safe to read"
-                )
-    return pa.ipc.read_schema(pa.py_buffer(message))
+                yield field.name, name.decode(errors="replace")[:100]
 
 
 def has_views(field: Any) -> bool:

@@ -1,7 +1,7 @@
 """Zip files that hold a value's text beside its parts: frames, arrays, images, files.
 
-Entries are stored, not compressed (each part's own format is), so that any tool can open the parts, and
-a reader can take them out of memory, or copy them out of a file, without unpacking anything.
+Entries are stored, not compressed (each part's own format is): any tool opens them, and a reader uses them
+where they lie.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ import os
 import struct
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from .. import scratch
 from ..errors import PayloadUnreadable
@@ -42,8 +41,8 @@ def pack(entries: Mapping[str, Payload]) -> Path | list[bytes | memoryview]:
 
 
 class _Pieces(io.RawIOBase):
-    """A file to write to that keeps references instead of copies: what was written, by its position. Writing
-    at a position again replaces it: zipfile does that with an entry's header, once it knows the checksum."""
+    """A file that keeps what is written to it, by position, not copied. Writing at a position again replaces
+    it: zipfile does that with an entry's header, once it knows the checksum."""
 
     def __init__(self) -> None:
         self.at: dict[int, bytes | memoryview] = {}
@@ -62,39 +61,28 @@ class _Pieces(io.RawIOBase):
         return position
 
 
-@dataclass(frozen=True)
 class Entry:
     """One entry of a container, as its codec sees it (`codecs.Content`)."""
 
-    data: memoryview
-
-    @property
-    def length(self) -> int:
-        """Bytes of the entry."""
-        return self.data.nbytes
+    def __init__(self, data: memoryview) -> None:
+        self._data = data
+        self.length = data.nbytes
 
     def buffer(self, *, as_bytes: bool = False) -> memoryview:
-        """The entry, where it lies in the container."""
-        return self.data
+        return self._data
 
     def file(self, name: str) -> Path:
-        """The entry as a private file."""
         path = scratch.new_file(name)
-        with path.open("xb") as target:
-            target.write(self.data)
+        path.write_bytes(self._data)
         return path
 
-    def reader(self) -> BinaryIO | None:
-        """None: what is in a container is read whole."""
+    def reader(self) -> None:
         return None
 
 
 def unpack(content: Content, *, in_file: bool) -> dict[str, Entry]:
-    """The entries of a container by name, in its order, none of them read yet.
-
-    Raises:
-        PayloadUnreadable, zipfile.BadZipFile: it is not a zip that `pack` could have made.
-    """
+    """The entries of a container by name, in its order, none of them read yet. Raises `PayloadUnreadable` or
+    zipfile.BadZipFile unless it is a zip that `pack` could have made."""
     import pyarrow as pa
 
     if in_file:
@@ -107,11 +95,10 @@ def unpack(content: Content, *, in_file: bool) -> dict[str, Entry]:
         for info in archive.infolist():
             start = info.header_offset + 30
             start += sum(struct.unpack("<HH", whole[start - 4 : start]))
-            odd = info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size
-            if odd or info.flag_bits & 1 or info.filename in found or info.header_offset != end:
-                raise PayloadUnreadable(
-                    f"Entry {info.filename[:100]!r} of the container is not as it was written"
-                )
+            odd = info.filename in found or info.compress_type != zipfile.ZIP_STORED
+            if odd or info.compress_size != info.file_size or info.header_offset != end:
+                what = f"Entry {info.filename[:100]!r} of the container is not as it was written"
+                raise PayloadUnreadable(what)
             end = start + info.file_size
             found[info.filename] = Entry(whole[start:end])
         if end > archive.start_dir:

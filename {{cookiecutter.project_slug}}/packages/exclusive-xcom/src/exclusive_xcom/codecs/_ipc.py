@@ -12,72 +12,56 @@ import struct
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 
-from ..errors import BadOption, PayloadUnreadable
+from ..errors import BadOption
 from . import Options
 from ._arrow_types import check_rows, memory, read_schema
 from .common import THREADS, check_decoded
 
-if TYPE_CHECKING:
-    from ._narrow import Narrowing
-
-_MAGIC = b"ARROW1\0\0"
+Written = tuple[io.BytesIO, dict[str, Any]]  # a file, and what its reader has to know
 
 
-def write_ipc(
-    schema: Any, rows: int, batches: Callable[[], Iterator[Any]], *, packed: bool
-) -> tuple[io.BytesIO, bool]:
-    """A file, and whether columns in it are narrowed.
+def write_ipc(schema: Any, rows: int, batches: Callable[[], Iterator[Any]], *, packed: bool) -> Written:
+    """A file, and what its reader has to know.
 
     Args:
         schema: pyarrow Schema of the batches.
         rows: how many there are in all of them.
         batches: gives record batches, the same ones when it is called again.
-        packed: narrow the columns that can be.
-
-    Raises:
-        BadOption: packing needs numpy, and it is not there.
-        UnsupportedValue: a column has metadata of the name that narrowed ones get.
+        packed: narrow the columns that can be. Raises what `Narrowing` does, and `BadOption` without numpy.
     """
-    found = batches()
-    first = next(found)
-    found, narrowing = chain([first], found), _narrowing(first, rows) if packed else None
+    zstd = pa.Codec("zstd", compression_level=1)
+    form = pa.ipc.IpcWriteOptions(compression=zstd, emit_dictionary_deltas=True)
+    found, narrowing = batches(), None
+    if packed:
+        try:
+            from ._narrow import Narrowing
+        except ImportError as error:
+            raise BadOption(
+                f"AIRFLOW__XCOM__FRAME_FORMAT=packed needs numpy, which can't be imported here ({error})",
+                "Install it (`uv sync --extra numpy`), or set AIRFLOW__XCOM__FRAME_FORMAT=arrow.",
+            ) from error
+        first = next(found)
+        found, narrowing = chain([first], found), Narrowing(first, rows)
     with ThreadPoolExecutor(THREADS, "xcom-narrow") as pool:
         while narrowing:  # at most twice: each column is tried with each batch
             out, narrowing.fits = io.BytesIO(), True
-            with _writer(out, narrowing.schema(schema)) as writer:
+            with pa.ipc.new_file(out, narrowing.schema(schema), options=form) as writer:
                 for batch in found:
                     narrowed, notes = narrowing.batch(batch, pool)
                     if narrowing.fits:
                         writer.write_batch(narrowed, notes)
             if narrowing.fits:
-                return out, True
+                return out, {"format": "packed"}
             found = batches()
     out = io.BytesIO()
-    with _writer(out, schema) as writer:
+    with pa.ipc.new_file(out, schema, options=form) as writer:
         for batch in found:
             writer.write_batch(batch)
-    return out, False
-
-
-def _narrowing(first: Any, rows: int) -> Narrowing:
-    try:
-        from ._narrow import Narrowing
-    except ImportError as error:
-        raise BadOption(
-            f"AIRFLOW__XCOM__FRAME_FORMAT=packed needs numpy, which can't be imported here ({error})",
-            "Install it (`uv sync --extra numpy`), or set AIRFLOW__XCOM__FRAME_FORMAT=arrow.",
-        ) from error
-    return Narrowing(first, rows)
-
-
-def _writer(out: io.BytesIO, schema: Any) -> Any:
-    zstd = pa.Codec("zstd", compression_level=1)
-    options = pa.ipc.IpcWriteOptions(compression=zstd, emit_dictionary_deltas=True)
-    return pa.ipc.new_file(out, schema, options=options)
+    return out, {"format": "arrow"}
 
 
 def alone(arrays: Sequence[Any]) -> str:
@@ -96,19 +80,12 @@ def from_alone(text: str, options: Options) -> list[Any]:
 
 
 class Ipc:
-    """An IPC file, read as the stream that it holds; its footer says nothing that the stream does not.
+    """An IPC file of `schema`, read as the stream in it; its footer says nothing that the stream does not."""
 
-    Attributes:
-        schema: pyarrow Schema of all columns.
-    """
-
-    def __init__(
-        self, data: memoryview, options: Options, rows: int | None = None, *, packed: bool = False
-    ) -> None:
-        if bytes(data[:8]) != _MAGIC:
-            raise PayloadUnreadable("The payload is not an Arrow file")
+    def __init__(self, data: Any, options: Options, rows: int | None = None, *, packed: bool = False) -> None:
         whole = pa.py_buffer(data)
-        self._stream = (whole if whole.address % 8 == 0 else pa.py_buffer(bytes(data)))[8:]
+        whole = whole if whole.address % 8 == 0 else pa.py_buffer(bytes(data))
+        self._stream = whole[8:]  # behind "ARROW1"
         self._rows, self._options = rows, options
         self.schema = read_schema(self._stream)
         self._widening: Any = None

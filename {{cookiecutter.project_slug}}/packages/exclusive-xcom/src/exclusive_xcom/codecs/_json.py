@@ -9,6 +9,8 @@ from itertools import chain, filterfalse, repeat
 from math import copysign, isfinite
 from typing import Any
 
+import msgspec
+
 MAX_DEPTH = 200  # levels of containers in a value that a codec carries: far below Python's recursion limit
 ROW_DEPTH = 64  # levels of a value in a row: MySQL ends at 100, Airflow's api-server at 254
 
@@ -22,16 +24,13 @@ _RESERVED = frozenset(
 
 
 def plain(value: Any, limit: int | None = None) -> bool:
-    """Whether a value may stay in Airflow's row as it is and comes back exactly, whatever the database.
+    """Whether a value may stay in Airflow's row as it is and comes back exactly, whatever the database. What
+    can't fit into `limit` bytes may not, and is not read to its end.
 
     Stricter than JSON: PostgreSQL's JSONB makes integers of floats from 1e16 on, drops the sign of -0.0
     and refuses NUL; SQLite makes a number of text that is one, an integer of 1.0 and now and then another
     last bit of others (numeric affinity), so no float stands alone; msgpack, on the way to the supervisor,
     ends at 64 bits; Airflow reserves some keys, and we reserve `$xcom`.
-
-    Args:
-        value: any object.
-        limit: bytes of room. A value whose JSON text can't fit is not plain, and is not read to its end.
     """
     if type(value) is float or (type(value) is dict and "$xcom" in value):
         return False
@@ -61,10 +60,7 @@ def plain(value: Any, limit: int | None = None) -> bool:
 
 
 def exact(value: Any) -> bool:
-    """Whether JSON text holds a value exactly: nothing but JSON's own types, string keys, finite floats.
-
-    Whether text and integers can be written, `dumps` will say.
-    """
+    """Whether JSON text holds a value exactly. Whether its text and integers can be written, `dumps` says."""
     try:
         for _ in _levels(value, MAX_DEPTH):
             pass
@@ -78,10 +74,10 @@ class _NotJson(Exception):
 
 
 def _levels(value: Any, depth: int) -> Iterator[tuple[list[Any], set[type], list[dict[str, Any]]]]:
-    """The items of each level of containers, their types, and the dicts among them.
+    """The items of each level of containers, their types, and the dicts among them. Raises `_NotJson` for
+    anything but JSON's own types, string keys and finite floats.
 
-    With loops that run in C or are comprehensions: they look at every leaf of 300,000 records. Raises
-    `_NotJson` for anything but JSON's own types, string keys and finite floats.
+    With loops that run in C or are comprehensions: they look at every leaf of 300,000 records.
     """
     level = [value]
     for _ in range(depth + 1):
@@ -89,7 +85,11 @@ def _levels(value: Any, depth: int) -> Iterator[tuple[list[Any], set[type], list
         lists = [item for item in level if type(item) is list] if list in kinds else []
         dicts = [item for item in level if type(item) is dict] if dict in kinds else []
         key_types = set(map(type, chain.from_iterable(dicts)))
-        if not kinds <= _TYPES or not key_types <= {str} or _repeat(lists, dicts):
+        # A list that holds the same list twice, and so on down, would have a text without an end.
+        inner: list[Any] = [*lists, *dicts]
+        if len(inner) >= _CROWD and len(set(map(id, inner[:: len(inner) // 4096]))) < 1024:
+            raise _NotJson
+        if not kinds <= _TYPES or not key_types <= {str}:
             raise _NotJson
         if float in kinds and not all(map(isfinite, [item for item in level if type(item) is float])):
             raise _NotJson
@@ -98,16 +98,6 @@ def _levels(value: Any, depth: int) -> Iterator[tuple[list[Any], set[type], list
             return
         level = list(chain(chain.from_iterable(lists), chain.from_iterable(map(dict.values, dicts))))
     raise _NotJson
-
-
-def _repeat(lists: list[list[Any]], dicts: list[dict[Any, Any]]) -> bool:
-    """Whether so many containers on one level are the same few that the text might have no end: a list that
-    holds the same list twice, and so on down. Looks at some of them."""
-    if len(lists) + len(dicts) < _CROWD:
-        return False
-    step = (len(lists) + len(dicts)) // 4096
-    sample: list[Any] = [*lists[::step], *dicts[::step]]
-    return 4 * len(set(map(id, sample))) < len(sample)
 
 
 def is_unicode(text: str) -> bool:
@@ -119,22 +109,13 @@ def is_unicode(text: str) -> bool:
 
 
 def dumps(value: Any) -> bytes:
-    """Compact JSON text in UTF-8. The caller knows that JSON holds the value (`exact`).
-
-    Raises:
-        UnicodeEncodeError: a string holds half of a surrogate pair.
-        ValueError: an integer has more digits than Python turns into text (sys.set_int_max_str_digits).
-        RecursionError: nested too deeply.
-    """
-    import msgspec
-
+    """Compact JSON text in UTF-8. The caller knows that JSON holds the value (`exact`). Raises
+    UnicodeEncodeError (half of a surrogate pair), ValueError (sys.set_int_max_str_digits), RecursionError."""
     return msgspec.json.encode(value)
 
 
 def loads(text: bytes | memoryview) -> Any:
     """Builtin objects from JSON text. Raises msgspec.DecodeError, ValueError or RecursionError."""
-    import msgspec
-
     with paused_gc():
         return msgspec.json.decode(text)
 

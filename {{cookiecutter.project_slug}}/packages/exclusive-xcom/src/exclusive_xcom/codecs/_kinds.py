@@ -7,15 +7,14 @@ such objects again. The tag is the name of a class of Python's, or that of a lib
 from __future__ import annotations
 
 import base64
-import collections
 import datetime as dt
 import decimal
 import functools
 import importlib
-import re
 import sys
 import uuid
 import zoneinfo
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +23,7 @@ from ..errors import UnsupportedValue
 FACTORIES = {kind.__name__: kind for kind in (list, dict, set, tuple, int, float, str, bool)}
 
 Turn = Callable[[Any], Any]
+_library = importlib.import_module
 
 
 @functools.cache
@@ -39,8 +39,7 @@ def kind_of(cls: type) -> tuple[str, Turn] | None:
 
 
 def make(tag: str, found: Any) -> Any:
-    """The value of a tagged object whose "v" was found. Raises KeyError for an unknown tag; text or numbers
-    that make no such value raise whatever its class raises."""
+    """The value of a tagged object whose "v" was found. Raises KeyError, or what the value's class does."""
     return _KINDS[tag][1](found)
 
 
@@ -57,22 +56,24 @@ def _same(take: Turn, make: Turn) -> tuple[Turn, Turn]:
     return taken, make
 
 
-def _library(name: str) -> Any:
-    return importlib.import_module(name)
+def _new(library: str, name: str) -> Turn:
+    return lambda found: getattr(_library(library), name)(*found)
 
 
-def b64(data: Any) -> str:
-    """Bytes as text."""
+def _b64(data: Any) -> str:
     return base64.b64encode(data).decode()
 
 
-def unb64(text: str) -> bytes:
-    """The bytes that `b64` made text of. Raises ValueError or TypeError."""
+def _unb64(text: str) -> bytes:
     return base64.b64decode(text, validate=True)
 
 
-def _surrogates(text: str) -> str:
-    return b64(text.encode("utf-8", "surrogatepass"))
+def _text(text: str) -> str:
+    return _b64(text.encode("utf-8", "surrogatepass"))
+
+
+def _untext(text: str) -> str:
+    return _unb64(text).decode("utf-8", "surrogatepass")
 
 
 def _pairs(found: list[list[Any]]) -> dict[Any, Any]:
@@ -88,9 +89,8 @@ def _unclock(cls: Any, found: list[Any]) -> Any:
     return cls.fromisoformat(text).replace(tzinfo=tz, fold=fold)
 
 
-def _duration(found: list[Any]) -> Any:
-    units = ("years", "months", "weeks", "days", "seconds", "microseconds")
-    return _library("pendulum").duration(**dict(zip(units, found, strict=True)))
+def _duration(v: Any) -> list[Any]:
+    return [v.remaining_days, v.remaining_seconds, v.microseconds, 0, 0, 0, v.weeks, v.years, v.months]
 
 
 def _timestamp(found: list[Any]) -> Any:
@@ -99,22 +99,29 @@ def _timestamp(found: list[Any]) -> Any:
     return moment if tz is None else moment.tz_localize("UTC").tz_convert(tz)
 
 
+def _timedelta(found: list[Any]) -> Any:
+    return _library("pandas").Timedelta(_library("numpy").timedelta64(*found))
+
+
+def _storage_path(found: list[Any]) -> Any:
+    path, conn_id, options = found
+    return _library("airflow.sdk").ObjectStoragePath(path, conn_id=conn_id, **options)
+
+
 def _take_numpy(value: Any) -> list[str]:
     kind, dtype = value.dtype.kind, value.dtype.str
     if kind in "SU":  # as builtin values, in a way that does not drop trailing NULs as numpy's own do
-        return [kind, b64(bytes(value)) if kind == "S" else _surrogates("".join(value))]
+        return [kind, _b64(bytes(value)) if kind == "S" else _text("".join(value))]
     if kind not in "biufcMm" or _library("numpy").dtype(dtype).type is not type(value):
         raise UnsupportedValue(f"A numpy scalar of dtype {value.dtype}", "Return value.item().")
-    return [dtype, b64(value.tobytes()), str(value)]  # the last one is for people
+    return [dtype, _b64(value.tobytes()), str(value)]  # the last one is for people
 
 
 def _make_numpy(found: list[str]) -> Any:
-    np, dtype, data = _library("numpy"), found[0], unb64(found[1])
+    np, dtype, data = _library("numpy"), found[0], found[1]
     if dtype in ("S", "U"):
-        return np.bytes_(data) if dtype == "S" else np.str_(data.decode("utf-8", "surrogatepass"))
-    if not re.fullmatch(r"[<>|][biufcMm]\d+(\[\w+\])?", dtype):
-        raise ValueError(f"not the dtype of a scalar: {dtype!r}")
-    (scalar,) = np.frombuffer(data, dtype)
+        return np.bytes_(_unb64(data)) if dtype == "S" else np.str_(_untext(data))
+    (scalar,) = np.frombuffer(_unb64(data), dtype)  # which refuses dtypes of objects
     return scalar
 
 
@@ -123,17 +130,14 @@ _OWN: dict[type, tuple[Turn, Turn]] = {
     tuple: (list, tuple),
     set: (list, set),
     frozenset: (list, frozenset),
-    collections.deque: (lambda v: [list(v), v.maxlen], lambda v: collections.deque(*v)),
+    deque: (lambda v: [list(v), v.maxlen], lambda v: deque(*v)),
     dict: (dict, _pairs),
-    collections.OrderedDict: (dict, lambda v: collections.OrderedDict(_pairs(v))),
-    collections.Counter: (dict, lambda v: collections.Counter(_pairs(v))),
-    collections.defaultdict: (
-        dict,
-        lambda v: collections.defaultdict(v[2] and FACTORIES[v[2]], _pairs(v[:2])),
-    ),
-    bytes: (b64, unb64),
-    bytearray: (b64, lambda v: bytearray(unb64(v))),
-    str: (_surrogates, lambda v: unb64(v).decode("utf-8", "surrogatepass")),
+    OrderedDict: (dict, lambda v: OrderedDict(_pairs(v))),
+    Counter: (dict, lambda v: Counter(_pairs(v))),
+    defaultdict: (dict, lambda v: defaultdict(v[2] and FACTORIES[v[2]], _pairs(v[:2]))),
+    bytes: (_b64, _unb64),
+    bytearray: (_b64, lambda v: bytearray(_unb64(v))),
+    str: (_text, _untext),
     int: (hex, lambda v: int(v, 16)),
     float: (repr, float),
     complex: (lambda v: [v.real, v.imag], lambda v: complex(*v)),
@@ -151,29 +155,15 @@ _KINDS: dict[str, tuple[Turn, Turn]] = {cls.__name__: turns for cls, turns in _O
     "pendulum.DateTime": (_clock, lambda v: _unclock(_library("pendulum").DateTime, v)),
     "pendulum.Time": (_clock, lambda v: _unclock(_library("pendulum").Time, v)),
     "pendulum.Date": (dt.date.isoformat, lambda v: _library("pendulum").Date.fromisoformat(v)),
-    "pendulum.Duration": _same(
-        lambda v: [v.years, v.months, v.weeks, v.remaining_days, v.remaining_seconds, v.microseconds],
-        _duration,
-    ),
-    "pendulum.Interval": _same(
-        lambda v: list(v.__reduce__()[1]), lambda v: _library("pendulum").Interval(*v)
-    ),
+    "pendulum.Duration": _same(_duration, _new("pendulum", "duration")),
+    "pendulum.Interval": _same(lambda v: list(v.__reduce__()[1]), _new("pendulum", "Interval")),
     "pendulum.Timezone": _same(lambda v: v.key, lambda v: _library("pendulum").timezone(str(v))),
-    "pendulum.FixedTimezone": (
-        lambda v: [v.offset, v.name],
-        lambda v: _library("pendulum").FixedTimezone(*v),
-    ),
+    "pendulum.FixedTimezone": (lambda v: [v.offset, v.name], _new("pendulum", "FixedTimezone")),
     "pytz.tzinfo": _same(lambda v: v.zone, lambda v: _library("pytz").timezone(v)),
     "numpy.generic": (_take_numpy, _make_numpy),
     "pandas.NaTType": (lambda v: None, lambda v: _library("pandas").NaT),
     "pandas.NAType": (lambda v: None, lambda v: _library("pandas").NA),
     "pandas.Timestamp": (lambda v: [int(v.asm8.view("i8")), v.unit, v.tz], _timestamp),
-    "pandas.Timedelta": (
-        lambda v: [int(v.asm8.view("i8")), v.unit],
-        lambda v: _library("pandas").Timedelta(_library("numpy").timedelta64(*v)),
-    ),
-    "airflow.ObjectStoragePath": (
-        lambda v: [str(v), v.conn_id, dict(v.storage_options)],
-        lambda v: _library("airflow.sdk").ObjectStoragePath(v[0], conn_id=v[1], **v[2]),
-    ),
+    "pandas.Timedelta": (lambda v: [int(v.asm8.view("i8")), v.unit], _timedelta),
+    "airflow.ObjectStoragePath": (lambda v: [str(v), v.conn_id, dict(v.storage_options)], _storage_path),
 }

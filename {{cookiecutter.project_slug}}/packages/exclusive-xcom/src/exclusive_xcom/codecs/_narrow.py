@@ -4,9 +4,8 @@
     floats      decimals, where all are numbers of at most nine digits (prices, percentages, sensor values)
     text        a dictionary, where the same few texts repeat
 
-Another tool would see these types, so this is for stores that only we read. Of a frame with such columns,
-packing takes two thirds of the time and gives three quarters of the bytes; with others only a look at a
-sample is lost.
+Another tool would see these types, so this is for stores that only we read. Packing such a frame takes two
+thirds of the time and gives three quarters of the bytes; of others only a look at a sample is lost.
 """
 
 from __future__ import annotations
@@ -33,14 +32,12 @@ _DIGITS = 9  # of a decimal with 32 bits
 
 
 class Narrowing:
-    """How the columns of a table are narrowed: by a look at its first batch. False if none of them is.
+    """How the columns of a table are narrowed: by a look at its first batch. False if none of them is. Raises
+    `UnsupportedValue` for a column with metadata of the name that narrowed ones get.
 
     Attributes:
         fits: whether all batches so far came out in the types of `schema`. Once one did not, its column is
             left as it is from then on, and the table has to be written again from the start.
-
-    Raises:
-        UnsupportedValue: a column has metadata of the name that narrowed ones get.
     """
 
     def __init__(self, first: Any, rows: int) -> None:
@@ -49,14 +46,11 @@ class Narrowing:
         worth = len(first) >= max(1, WORTH[0]) and first.nbytes >= WORTH[1]
         for i, (field, column) in enumerate(zip(first.schema, first.columns, strict=True)):
             if _WAS in (field.metadata or {}):
-                raise UnsupportedValue(
-                    f"Column {field.name!r} has our own metadata {_WAS.decode()!r}",
-                    "Take it out of the field.",
-                )
-            if worth and str(field.type) in _KINDS and field.nullable and not field.metadata:
-                kind = _KINDS[str(field.type)].like(column, rows / len(column))
-                if kind is not None:
-                    self._kinds[i] = kind
+                what = f"Column {field.name!r} has our own metadata {_WAS.decode()!r}"
+                raise UnsupportedValue(what, "Take it out of the field.")
+            of = _KINDS.get(str(field.type)) if worth and field.nullable and not field.metadata else None
+            if of and (kind := of.like(column, rows / len(column))):
+                self._kinds[i] = kind
 
     def __bool__(self) -> bool:
         return bool(self._kinds)
@@ -70,10 +64,8 @@ class Narrowing:
 
     def batch(self, batch: Any, pool: Executor) -> tuple[Any, dict[bytes, bytes]]:
         """A batch, narrowed (see `fits`), and the notes that are to be written beside it."""
-        columns, notes = list(batch.columns), {}
-        kinds = dict(self._kinds)
-        narrowed = pool.map(lambda i: kinds[i].narrow(columns[i]), kinds)
-        for i, found in zip(kinds, narrowed, strict=True):
+        columns, notes, kinds = list(batch.columns), {}, dict(self._kinds)
+        for i, found in zip(kinds, pool.map(lambda i: kinds[i].narrow(columns[i]), kinds), strict=True):
             if found is None:
                 del self._kinds[i]
                 self.fits = False
@@ -86,11 +78,7 @@ class Narrowing:
 
 
 class Widening:
-    """Gives the columns of a table that was narrowed the types that they had.
-
-    Attributes:
-        schema: pyarrow Schema before narrowing.
-    """
+    """Gives the columns of a table that was narrowed the types that they had, those of `schema`."""
 
     def __init__(self, stored: Any) -> None:
         fields = list(stored)
@@ -120,16 +108,13 @@ class Widening:
 
 
 class _Kind:
-    """One kind of columns, there and back. Each has
+    """One kind of columns, there and back; `stored` is the Arrow type that they get. Each has
 
-        like(column, growth)          one for a column that begins like this, and is so many times longer as a
-                                      whole (numbers that count rows grow with it), or None
-        narrow(column)                the narrowed column and the rows of -0.0 in it; None if it does not fit
-        widen(column, was, zeros)     the column that `narrow` was given, of type `was`
-        size(column, was)             bytes that it will take then
-
-    Attributes:
-        stored: the Arrow type that they get.
+    like(column, growth)          one for a column that begins like this, and is so many times longer as a
+                                  whole (numbers that count rows grow with it), or None
+    narrow(column)                the narrowed column and the rows of -0.0 in it; None if it does not fit
+    widen(column, was, zeros)     the column that `narrow` was given, of type `was`
+    size(column, was)             bytes that it will take then
     """
 
     def __init__(self, stored: Any) -> None:
@@ -215,9 +200,7 @@ class _Texts(_Kind):
     @classmethod
     def like(cls, column: Any, growth: float) -> _Kind | None:
         sample = column.slice(0, _SAMPLE)
-        if 4 * compute.count_distinct(sample).as_py() >= len(sample):
-            return None
-        return cls(column)
+        return cls(column) if 4 * compute.count_distinct(sample).as_py() < len(sample) else None
 
     def __init__(self, first: Any) -> None:
         super().__init__(pa.dictionary(pa.int16(), first.type))
@@ -225,16 +208,14 @@ class _Texts(_Kind):
         self._limit = min(_TEXTS, len(first) // 2)  # to look up all of them costs, too
 
     def narrow(self, column: Any) -> tuple[Any, list[int]] | None:
-        known = self._known
-        numbers = compute.index_in(column, known, skip_nulls=True)
+        numbers = compute.index_in(column, self._known, skip_nulls=True)
         if numbers.null_count > column.null_count:
             new = compute.and_(numbers.is_null(), column.is_valid())
-            known = pa.concat_arrays([known, column.filter(new).unique()])
-            if len(known) > self._limit:
+            self._known = pa.concat_arrays([self._known, column.filter(new).unique()])
+            if len(self._known) > self._limit:
                 return None
-            self._known = known
-            numbers = compute.index_in(column, known, skip_nulls=True)
-        return pa.DictionaryArray.from_arrays(numbers.cast(pa.int16()), known), []
+            numbers = compute.index_in(column, self._known, skip_nulls=True)
+        return pa.DictionaryArray.from_arrays(numbers.cast(pa.int16()), self._known), []
 
     @staticmethod
     def widen(column: Any, was: Any, negative_zeros: Sequence[int]) -> Any:
@@ -246,9 +227,5 @@ class _Texts(_Kind):
         return len(column) + int(compute.sum(lengths).as_py() or 0)
 
 
-_KINDS: dict[str, Any] = {
-    **{f"{sign}int{bits}": _Integers for sign in ("", "u") for bits in (16, 32, 64)},
-    "double": _Floats,
-    "string": _Texts,
-    "large_string": _Texts,
-}
+_KINDS: dict[str, Any] = {f"{sign}int{bits}": _Integers for sign in ("", "u") for bits in (16, 32, 64)}
+_KINDS |= {"double": _Floats, "string": _Texts, "large_string": _Texts}

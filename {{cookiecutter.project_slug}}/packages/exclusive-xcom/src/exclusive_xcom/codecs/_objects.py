@@ -17,13 +17,30 @@ from typing import Any
 from ..errors import PayloadUnreadable, UnsupportedValue
 from . import Options
 
+TAG = "$t"  # the name of the item that says what an object in the text stands for
 Json = dict[str, Any]
 Fields = Callable[[dict[str, Any]], Json]  # values by name → the same as JSON
 
 
-def class_name(cls: type, options: Options) -> str:
-    """How the consumer finds a class: "module:qualified.name". Raises `UnsupportedValue` unless it can, and
-    may."""
+def take(value: Any, fields: Fields, options: Options) -> Json | None:
+    """What `make` makes an object again of; None if it is none of these. Raises `UnsupportedValue` unless the
+    consumer can find its class, and may build it."""
+    cls = type(value)
+    for tag, kind in _KINDS.items():
+        if kind.fits(cls):
+            return {TAG: tag, "class": _named(cls, options), **kind.take(value, fields)}
+    return None
+
+
+def make(found: Json, turn: Callable[[Any], Any], options: Options) -> Any:
+    """The object that `take` took apart; `turn` makes values of what it holds. Raises `PayloadUnreadable` if
+    it may not be built, and what Python does for whatever else is wrong."""
+    kind, cls = _KINDS[found[TAG]], _class(found["class"], options)
+    _expect(kind.fits(cls), cls)
+    return kind.make(cls, {key: turn(item) for key, item in found.items()})
+
+
+def _named(cls: type, options: Options) -> str:
     module, name = cls.__module__, cls.__qualname__
     advice = "Move the class to models.py in your package (or another module that "
     advice += "AIRFLOW__CORE__ALLOWED_DESERIALIZATION_CLASSES lists), or return a dict."
@@ -35,9 +52,8 @@ def class_name(cls: type, options: Options) -> str:
     return f"{module}:{name}"
 
 
-def class_named(found: str, options: Options) -> Any:
-    """The class that `class_name` named. Raises `PayloadUnreadable` unless it may be built."""
-    module, _, name = found.partition(":")
+def _class(named: str, options: Options) -> Any:
+    module, _, name = named.partition(":")
     if not options.class_allowed(f"{module}.{name}"):
         raise PayloadUnreadable(
             f"It holds an object of class {module}.{name}, which may not be built from an XCom here",
@@ -57,39 +73,36 @@ def _look_up(module: Any, qualified_name: str) -> Any:
 class _Enum:
     """By name; by value if it is a combination that has none."""
 
-    def takes(self, value: Any) -> bool:
-        return isinstance(value, enum.Enum)
+    def fits(self, cls: type) -> bool:
+        return issubclass(cls, enum.Enum)
 
     def take(self, value: Any, fields: Fields) -> Json:
         by_name = type(value).__members__.get(value.name) is value
         return {"v": value.name if by_name else value.value}
 
     def make(self, cls: Any, found: Json) -> Any:
-        _expect(issubclass(cls, enum.Enum), cls)
         return cls.__members__[found["v"]] if found["v"] in cls.__members__ else cls(found["v"])
 
 
 class _NamedTuple:
     """By its items."""
 
-    def takes(self, value: Any) -> bool:
-        cls = type(value)
-        is_one = isinstance(value, tuple) and cls.__bases__ == (tuple,) and hasattr(cls, "_fields")
-        return is_one and object.__getstate__(value) is None
+    def fits(self, cls: Any) -> bool:
+        return cls.__bases__ == (tuple,) and hasattr(cls, "_fields") and not cls.__dictoffset__
 
     def take(self, value: Any, fields: Fields) -> Json:
         return {"v": list(fields(dict(zip(value._fields, value, strict=True))).values())}
 
     def make(self, cls: Any, found: Json) -> Any:
-        _expect(issubclass(cls, tuple) and len(found["v"]) == len(cls._fields), cls)
+        _expect(len(found["v"]) == len(cls._fields), cls)
         return tuple.__new__(cls, found["v"])
 
 
 class _Pydantic:
     """By its fields, which of them were set, and what it keeps beside them."""
 
-    def takes(self, value: Any) -> bool:
-        return _is_pydantic(type(value))
+    def fits(self, cls: type) -> bool:
+        return issubclass(cls, getattr(sys.modules.get("pydantic"), "BaseModel", ()))
 
     def take(self, value: Any, fields: Fields) -> Json:
         made: Json = {"v": fields(_without_cached(type(value), vars(value)))}
@@ -100,17 +113,15 @@ class _Pydantic:
         return made
 
     def make(self, cls: Any, found: Json) -> Any:
-        _expect(_is_pydantic(cls), cls)
         parts = {f"__pydantic_{name}__": found.get(name) for name in ("extra", "private")}
         parts |= {"__dict__": found["v"], "__pydantic_fields_set__": set(found["set"])}
         return _assembled(cls, parts, set(parts))
 
 
 class _Dataclass:
-    """By its fields, if these are all that it has."""
+    """By its fields, if these are all that it has; not a dict, an exception, ..."""
 
-    def takes(self, value: Any) -> bool:
-        cls = type(value)  # not a dict, an exception, ...
+    def fits(self, cls: type) -> bool:
         return dataclasses.is_dataclass(cls) and cls.__new__ is object.__new__
 
     def take(self, value: Any, fields: Fields) -> Json:
@@ -122,17 +133,15 @@ class _Dataclass:
         names = {field.name for field in dataclasses.fields(cls)}
         # A default that __init__ doesn't take stays on the class.
         if odd := held.keys() - names or {name for name in names if not hasattr(value, name)}:
-            raise UnsupportedValue(
-                f"A {cls.__name__} whose attributes are not its fields: {', '.join(sorted(odd))}",
-                "Make them fields, or return a dict.",
-            )
+            what = f"A {cls.__name__} whose attributes are not its fields: {', '.join(sorted(odd))}"
+            raise UnsupportedValue(what, "Make them fields, or return a dict.")
         return {"v": fields(held)}
 
     def make(self, cls: Any, found: Json) -> Any:
         return _assembled(cls, found["v"], {field.name for field in dataclasses.fields(cls)})
 
 
-OBJECTS: dict[str, Any] = {
+_KINDS: dict[str, Any] = {
     "enum": _Enum(),
     "namedtuple": _NamedTuple(),
     "pydantic": _Pydantic(),
@@ -141,7 +150,6 @@ OBJECTS: dict[str, Any] = {
 
 
 def _assembled(cls: Any, attributes: dict[str, Any], names: set[str]) -> Any:
-    """An object of a class with these attributes. Raises ValueError if they are not those it must have."""
     made = object.__new__(cls)
     for name, item in attributes.items():
         object.__setattr__(made, name, item)
@@ -152,11 +160,6 @@ def _assembled(cls: Any, attributes: dict[str, Any], names: set[str]) -> Any:
 def _expect(fits: bool, cls: Any) -> None:
     if not fits:
         raise ValueError(f"{cls} is not the class of such an object")
-
-
-def _is_pydantic(cls: type) -> bool:
-    model = getattr(sys.modules.get("pydantic"), "BaseModel", None)
-    return model is not None and issubclass(cls, model)
 
 
 def _without_cached(cls: type, attributes: dict[str, Any]) -> dict[str, Any]:

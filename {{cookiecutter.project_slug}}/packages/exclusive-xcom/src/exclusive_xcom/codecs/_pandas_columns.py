@@ -7,6 +7,7 @@ Each kind of column is one class that does both.
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -26,54 +27,35 @@ Note = dict[str, Any]
 Cut = Callable[[Any], Any]  # a slice of the column's values → Arrow array
 Plan = tuple[Note, Cut]
 
+_OBJECTS = {str: pa.large_string(), bytes: pa.large_binary(), dt.date: pa.date32(), bool: pa.bool_()}
+_MISSING = {type(None): "None", type(pd.NA): "NA", float: "nan"}
+
 
 def values_of(column: Any) -> Any:
     """The values of a Series or Index: an ndarray for numpy's dtypes, otherwise pandas' own array."""
     return column.to_numpy() if isinstance(column.dtype, np.dtype) else column.array
 
 
-def plan(values: Any, options: Options) -> tuple[Note, Cut]:
-    """How a column becomes Arrow.
-
-    Raises:
-        UnsupportedValue: it would not come back exactly.
-    """
+def plan(values: Any, options: Options) -> Plan:
+    """How a column becomes Arrow. Raises `UnsupportedValue` if it would not come back exactly."""
     for name, kind in _KINDS.items():
         if (planned := kind.plan(values, options)) is not None:
             note, cut = planned
             return {"as": name, **note}, cut
-    sparse = type(values.dtype).__name__ == "SparseDtype"
+    sparse = isinstance(values.dtype, pd.SparseDtype)
     advice = "Return column.sparse.to_dense()." if sparse else "Convert it with astype()."
     raise UnsupportedValue(f"The dtype is {values.dtype}", advice)
 
 
 def restore(note: Note, found: Any, options: Options) -> Any:
-    """The column's values.
-
-    Args:
-        note: from `plan`.
-        found: the dense array if the note has a `dense_dtype`, otherwise Arrow arrays, at least one.
-        options: which classes may be built.
-    """
+    """The values of a column with this note, of its dense array (see `dense_dtype`) or its Arrow arrays, of
+    which there is at least one."""
     return _KINDS[note["as"]].restore(note, found, options)
 
 
 def dense_dtype(note: Note) -> Any:
     """The numpy dtype of a column whose slices are copied into one array as they are read; None otherwise."""
     return np.dtype(note["dense"]) if "dense" in note else None
-
-
-# pandas' own dtypes that it turns into Arrow and back itself → the arguments of their classes
-_DTYPES: dict[str, Callable[[Any], list[Any]]] = {
-    "ArrowDtype": lambda dtype: [],  # the array knows its type
-    "StringDtype": lambda dtype: [dtype.storage, dtype.na_value],
-    "PeriodDtype": lambda dtype: [str(dtype)],
-    "IntervalDtype": lambda dtype: [str(dtype.subtype), dtype.closed],
-    "BooleanDtype": lambda dtype: [],
-    **{f"Float{bits}Dtype": lambda dtype: [] for bits in (32, 64)},
-    **{f"{sign}Int{bits}Dtype": lambda dtype: [] for sign in ("", "U") for bits in (8, 16, 32, 64)},
-}
-_OBJECTS = {str: pa.large_string(), bytes: pa.large_binary(), dt.date: pa.date32(), bool: pa.bool_()}
 
 
 class _Dense:
@@ -113,23 +95,29 @@ class _Categories:
 
 
 class _Extension:
-    """pandas' own dtypes."""
+    """pandas' own dtypes that it turns into Arrow and back itself."""
 
     def plan(self, values: Any, options: Options) -> Plan | None:
-        name = type(values.dtype).__name__
-        if name not in _DTYPES:
+        dtype, name = values.dtype, type(values.dtype).__name__
+        if getattr(pd, name, None) is not type(dtype) or not hasattr(dtype, "__from_arrow__"):
             return None
-        return {"dtype": name, "args": tag(_DTYPES[name](values.dtype), options)}, _to_arrow
+        text = isinstance(dtype, pd.StringDtype)
+        return {
+            "dtype": name,
+            "of": tag([dtype.storage, dtype.na_value], options) if text else str(dtype),
+        }, _cut
 
     def restore(self, note: Note, found: Any, options: Options) -> Any:
-        whole, name = pa.chunked_array(found), note["dtype"]
-        if name not in _DTYPES:
-            raise ValueError(f"no dtype {name!r}")
-        args = [whole.type] if name == "ArrowDtype" else untag(note["args"], options)
-        return getattr(pd, name)(*args).__from_arrow__(whole)
+        whole, cls, of = pa.chunked_array(found), getattr(pd, note["dtype"]), untag(note["of"], options)
+        if not issubclass(cls, pd.api.extensions.ExtensionDtype):
+            raise ValueError(f"{cls} is no dtype")
+        if cls is pd.ArrowDtype:
+            return cls(whole.type).__from_arrow__(whole)
+        dtype = cls(*of) if cls is pd.StringDtype else cls.construct_from_string(of)
+        return dtype.__from_arrow__(whole)
 
 
-def _to_arrow(values: Any) -> Any:
+def _cut(values: Any) -> Any:
     array = pa.array(values)
     array = array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
     # Periods and intervals get extension types that others would need pandas to read.
@@ -143,14 +131,12 @@ class _Objects:
         if values.dtype != object:
             return None
         kinds = set(map(type, values))
-        absent = {type(None): "None", type(pd.NA): "NA", float: "nan"}
-        missing = [kind for kind in absent if kind in kinds]
-        only = kinds - set(missing)
+        missing, only = kinds & _MISSING.keys(), kinds - _MISSING.keys()
         numbers = float in kinds and any(cell == cell for cell in values if type(cell) is float)
         if len(missing) > 1 or len(only) > 1 or not only <= _OBJECTS.keys() or numbers:
             return None
         kind = _OBJECTS[only.pop() if only else str]
-        note = {"missing": absent[missing[0]] if missing else "None"}
+        note = {"missing": _MISSING[missing.pop() if missing else type(None)]}
         return note, lambda v: pa.array(v, kind, from_pandas=True)
 
     def restore(self, note: Note, found: Any, options: Options) -> Any:
@@ -168,9 +154,8 @@ class _Json:
         dtype = values.dtype
         if not isinstance(dtype, np.dtype) or dtype.kind not in "Oc" or dtype.itemsize > 16:
             return None
-        return {"dtype": dtype.str}, lambda v: pa.array(
-            list(map(dumps, tag(v.tolist(), options))), pa.large_string()
-        )
+        text = pa.large_string()
+        return {"dtype": dtype.str}, lambda v: pa.array(list(map(dumps, tag(v.tolist(), options))), text)
 
     def restore(self, note: Note, found: Any, options: Options) -> Any:
         cells = [cell for array in found for cell in array.to_pylist()]
@@ -187,18 +172,16 @@ _KINDS: dict[str, Any] = {  # in the order in which they are asked
 }
 
 
-def _plan_codes(categories: Any, options: Options, *, ordered: bool = False) -> tuple[Note, Cut]:
+def _plan_codes(categories: Any, options: Options, *, ordered: bool = False) -> Plan:
     """Codes into some index, as an Arrow dictionary with a note on that index.
 
     Intervals and categories can't be in a dictionary, or no other tool would read it: the note holds them,
     and the dictionary their names.
     """
     note, columns = plan_index(categories, options)
-    if isinstance(categories, pd.RangeIndex):
-        dictionary = pa.array(categories.to_numpy())
-    else:
-        ((values, cut),) = columns
-        dictionary = cut(values)
+    (dictionary,) = [cut(values) for values, cut in columns] or [
+        pa.array(categories.to_numpy())
+    ]  # of a range
     kept: Note = {"index": note, "ordered": ordered}
     if pa.types.is_dictionary(dictionary.type) or pa.types.is_nested(dictionary.type):
         kept["data"], dictionary = alone([dictionary]), pa.array(list(map(str, categories)))
@@ -227,9 +210,11 @@ def plan_index(index: Any, options: Options) -> tuple[Note, list[tuple[Any, Cut]
         return note | {"levels": [level for level, _ in plans]}, columns
     values = values_of(index)
     note["values"], cut = plan(values, options)
-    if isinstance(index, (pd.DatetimeIndex, pd.TimedeltaIndex)) and index.freq is not None:
-        note["freq"] = index.freqstr
-        if to_offset(index.freqstr) != index.freq:
+    if getattr(index, "freq", None) is not None and "dense" in note["values"]:
+        with contextlib.suppress(ValueError):  # of words that pandas itself does not read
+            if to_offset(index.freqstr) == index.freq:
+                note["freq"] = index.freqstr
+        if "freq" not in note:
             raise UnsupportedValue(f"The index has the frequency {index.freq!r}", "Set index.freq = None.")
     return note, [(values, cut)]
 
@@ -240,10 +225,9 @@ def restore_index(note: Note, found: Sequence[Any], options: Options) -> Any:
     if "range" in note:
         return pd.RangeIndex(*note["range"], name=names[0])
     if "levels" in note:
-        pairs = [
-            _restore_codes(level, codes, options) for level, codes in zip(note["levels"], found, strict=True)
-        ]
-        return pd.MultiIndex([level for _, level in pairs], [codes for codes, _ in pairs], names=names)
+        pairs = zip(note["levels"], found, strict=True)
+        codes, levels = zip(*[_restore_codes(level, column, options) for level, column in pairs], strict=True)
+        return pd.MultiIndex(levels, codes, names=names)
     values = restore(note["values"], found[0], options)
     index = pd.Index(values, dtype=values.dtype, copy=False)
     if "freq" in note:

@@ -15,8 +15,8 @@ from pyarrow import parquet
 
 from ..errors import PayloadUnreadable
 from . import Options
-from ._arrow_types import check_rows, memory, not_held, read_schema
-from ._ipc import alone, from_alone
+from ._arrow_types import batches_of, check_rows, memory, not_held, read_schema
+from ._ipc import Written, alone, from_alone
 from ._json import dumps, loads
 from .common import check_decoded
 
@@ -25,8 +25,8 @@ _COLUMNS = b"xcom:columns"  # where the file keeps the exact Arrow schema, and c
 _SCHEMA = b"ARROW:schema"  # where Arrow itself keeps it
 
 
-def write_parquet(schema: Any, batches: Iterator[Any]) -> tuple[io.BytesIO, str]:
-    """A file of record batches, and the digest of its footer.
+def write_parquet(schema: Any, batches: Iterator[Any]) -> Written:
+    """A file of record batches, and what its reader has to know.
 
     What parquet has no type for is written as something that other tools read, with a note of how it was.
     Categories that are no text become their values. The categories themselves, in order and with those that
@@ -42,18 +42,14 @@ def write_parquet(schema: Any, batches: Iterator[Any]) -> tuple[io.BytesIO, str]
             found = pa.compute.index_in(values, value_set=values).to_pylist()
             if values.null_count or found != list(range(len(values))):
                 raise pa.ArrowInvalid(f"the categories of column {field.name!r} are not distinct")
-            if not _is_text(values.type):
+            if values.type not in (pa.string(), pa.large_string()):
                 fields[i] = field.with_type(values.type)
     kept = {str(i): alone([values]) for i, values in dictionaries.items()}
     notes = {"schema": base64.b64encode(schema.serialize()).decode(), "dictionaries": kept}
-    with parquet.ParquetWriter(
-        out,
-        pa.schema(fields, schema.metadata),
-        compression="zstd",
-        compression_level=1,
-        write_page_checksum=True,
-        use_dictionary=[f.name for f in fields if pa.types.is_dictionary(f.type) or _repeats(first[f.name])],
-    ) as writer:
+    repeated = [f.name for f in fields if pa.types.is_dictionary(f.type) or _repeats(first[f.name])]
+    form = {"compression": "zstd", "compression_level": 1, "write_page_checksum": True}
+    stored = pa.schema(fields, schema.metadata)
+    with parquet.ParquetWriter(out, stored, use_dictionary=repeated, **form) as writer:
         for batch in chain([first], batches):
             pairs = zip(fields, batch.columns, strict=True)
             columns = [c if c.type == field.type else c.dictionary_decode() for field, c in pairs]
@@ -64,11 +60,7 @@ def write_parquet(schema: Any, batches: Iterator[Any]) -> tuple[io.BytesIO, str]
     footer = _footer(pa.BufferReader(out.getbuffer()))
     if footer.count(_SCHEMA) != 1:  # the reader could not tell which one it is
         raise not_held("parquet", f"a label or value in it is {_SCHEMA.decode()!r}")
-    return out, hashlib.sha256(footer).hexdigest()
-
-
-def _is_text(kind: Any) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+    return out, {"format": "parquet", "footer": hashlib.sha256(footer).hexdigest()}
 
 
 def _repeats(column: Any) -> bool:
@@ -81,11 +73,7 @@ def _repeats(column: Any) -> bool:
 
 
 class Parquet:
-    """A parquet file; from a reader of ranges only the bytes of the columns that are asked for.
-
-    Attributes:
-        schema: pyarrow Schema of all columns.
-    """
+    """A parquet file, of `schema`; from a reader of ranges only the bytes of the columns asked for."""
 
     def __init__(self, source: Any, footer: str, options: Options, rows: int) -> None:
         # Pages have checksums, the footer has none: the reference holds its digest.
@@ -113,11 +101,10 @@ class Parquet:
             self._file.iter_batches(_ROWS, row_groups=[group], columns=names) for group in groups
         )
         if not self._file.metadata.num_rows:
-            found = [self._file.schema_arrow.empty_table().combine_chunks()]
+            found = batches_of(self._file.schema_arrow.empty_table())
         size = 0
         for batch in found:
             batch.validate(full=True)
-            check_decoded(batch.nbytes, self._options)
             columns = [self._restore(i, batch.column(self.schema.field(i).name)) for i in wanted]
             size += memory(columns)
             check_decoded(size, self._options)
@@ -125,8 +112,6 @@ class Parquet:
 
     def _restore(self, i: int, column: Any) -> Any:
         kind, dictionary = self.schema.field(i).type, self._dictionaries.get(i)
-        if isinstance(column, pa.ChunkedArray):
-            column = column.combine_chunks()
         if dictionary is None:
             return column if column.type == kind else column.cast(kind)
         if coded := pa.types.is_dictionary(column.type):  # not decoded: a long text may repeat
@@ -140,9 +125,7 @@ def _footer(source: Any) -> bytes:
     """The end of a parquet file: its metadata, their length, the magic."""
     size = source.size()
     source.seek(size - 8)
-    length, magic = struct.unpack("<I4s", source.read(8))
-    if magic != b"PAR1" or length > size - 12:
-        raise PayloadUnreadable("The payload is not a parquet file")
+    (length,) = struct.unpack("<I", source.read(4))
     source.seek(size - 8 - length)
     return bytes(source.read(length + 8))
 

@@ -5,7 +5,6 @@ Written batch by batch, so that the peak is the frame and its encoded bytes.
 
 from __future__ import annotations
 
-import io
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,11 +14,9 @@ import pyarrow as pa
 
 from ..errors import PayloadUnreadable, UnsupportedValue
 from . import Content, Options, OurCodec, Payload
-from ._arrow_types import check_field, memory, not_held
+from ._arrow_types import check_schema, memory, not_held
 from ._ipc import Ipc, write_ipc
 from .common import check_encoded, readable
-
-_MEDIA_TYPES = {"arrow": "application/vnd.apache.arrow.file", "parquet": "application/vnd.apache.parquet"}
 
 
 @dataclass(frozen=True)
@@ -44,11 +41,7 @@ class Table:
 
 
 class TableCodec(OurCodec, ABC):
-    """Carries values that have the columns of an Arrow table.
-
-    Attributes:
-        what: of the codec's values, for a person's eyes.
-    """
+    """Carries values that have the columns of an Arrow table. `what` they are is for a person's eyes."""
 
     what: str
 
@@ -61,22 +54,33 @@ class TableCodec(OurCodec, ABC):
         """The value of a schema and record batches."""
 
     def encode(self, value: Any, options: Options) -> Payload:
-        """An IPC file or parquet. Raises `UnsupportedValue` naming the column that would not come back."""
         table = self.table(value, options)
-        out, notes = _write(table, options)
-        form = "parquet" if notes["format"] == "parquet" else "arrow"
-        return Payload(
-            codec=self.name,
-            kind=table.kind,
-            media_type=_MEDIA_TYPES[form],
-            suffix=f".{form}",
-            body=[out.getbuffer()],
-            summary=table.summary,
-            meta={"shape": table.shape, "rows": table.rows, **notes},
-        )
+        form = options.frame_format if len(table.schema) else "arrow"  # parquet has no rows without columns
+        check_schema(table.schema, form)
+
+        def checked() -> Iterator[Any]:
+            size = 0
+            for batch in table.batches():
+                batch.validate(full=True)  # as the reader will
+                size += memory(batch.columns)
+                check_encoded(f"A {table.kind}", size, options)
+                yield batch
+
+        try:
+            if form == "parquet":
+                from ._parquet import write_parquet
+
+                (out, notes), suffix = write_parquet(table.schema, checked()), ".parquet"
+            else:
+                packed = form == "packed"
+                (out, notes), suffix = write_ipc(table.schema, table.rows, checked, packed=packed), ".arrow"
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
+            raise not_held(form, str(error)) from error
+        media_type = "application/vnd.apache" + {".arrow": ".arrow.file"}.get(suffix, suffix)
+        meta = {"shape": table.shape, "rows": table.rows, **notes}
+        return Payload(self.name, table.kind, media_type, suffix, [out.getbuffer()], table.summary, meta)
 
     def decode(self, content: Content, meta: dict[str, Any], options: Options) -> Any:
-        """What was pushed, in memory of its own."""
         with readable(self.what):
             found = _open(content, meta, options)
             return self.value(found.schema, found.batches(), meta["shape"], options)
@@ -84,8 +88,8 @@ class TableCodec(OurCodec, ABC):
     def select(self, content: Content, meta: dict[str, Any], options: Options, columns: Sequence[str]) -> Any:
         """A frame or table of these columns, in this order; of parquet without reading others."""
         with readable(self.what):
-            reader = content.reader() if meta["format"] == "parquet" else None
-            return self.choose(_open(content, meta, options, reader), meta["shape"], columns, options)
+            found = _open(content, meta, options, ranges=True)
+            return self.choose(found, meta["shape"], columns, options)
 
     def choose(self, found: Any, shape: str, columns: Sequence[str], options: Options) -> Any:
         """Some columns of what is found in a payload."""
@@ -104,39 +108,8 @@ def check_columns(wanted: Sequence[str], names: Any) -> None:
             raise UnsupportedValue(f"There is no column {column!r}", f"Its columns are: {known}.")
 
 
-def _write(table: Table, options: Options) -> tuple[io.BytesIO, dict[str, Any]]:
-    """A file, and what its reader has to know. Raises `UnsupportedValue` if the format does not hold one of
-    the types exactly."""
-    form = options.frame_format if len(table.schema) else "arrow"  # parquet has no rows without columns
-    for field in table.schema:
-        check_field(field, form)
-
-    def checked() -> Iterator[Any]:
-        size = 0
-        for batch in table.batches():
-            batch.validate(full=True)  # as the reader will
-            size += memory(batch.columns)
-            check_encoded(f"A {table.kind}", size, options)
-            yield batch
-
-    try:
-        if form == "parquet":
-            from ._parquet import write_parquet
-
-            out, footer = write_parquet(table.schema, checked())
-            return out, {"format": form, "footer": footer}
-        out, narrowed = write_ipc(table.schema, table.rows, checked, packed=form == "packed")
-        return out, {"format": "packed" if narrowed else "arrow"}
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
-        raise not_held(form, str(error)) from error
-
-
-def _open(content: Content, meta: dict[str, Any], options: Options, reader: Any = None) -> Any:
-    """The table in a payload; `reader` gives the ranges of a parquet file, if there is one.
-
-    Raises:
-        PayloadUnreadable: it is damaged or too large. Other exceptions are for `readable` to turn into that.
-    """
+def _open(content: Content, meta: dict[str, Any], options: Options, *, ranges: bool = False) -> Any:
+    """The table in a payload; of parquet only the `ranges` that are needed, where the store has them."""
     form, rows = meta["format"], meta["rows"]
     if form in ("arrow", "packed"):
         return Ipc(content.buffer(), options, rows, packed=form == "packed")
@@ -147,5 +120,6 @@ def _open(content: Content, meta: dict[str, Any], options: Options, reader: Any 
         )
     from ._parquet import Parquet
 
+    reader = content.reader() if ranges else None
     source = pa.PythonFile(reader, mode="r") if reader else pa.BufferReader(content.buffer())
     return Parquet(source, meta["footer"], options, rows)

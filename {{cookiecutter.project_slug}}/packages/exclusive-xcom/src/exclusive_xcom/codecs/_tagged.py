@@ -17,29 +17,19 @@ from itertools import count
 from typing import Any
 
 from ..errors import PayloadUnreadable, UnsupportedValue
-from . import Options, codec_for, own_codecs
+from . import Options, _objects, codec_for, own_codecs
 from ._json import MAX_DEPTH, is_unicode, paused_gc
 from ._kinds import FACTORIES, kind_of, make
-from ._objects import OBJECTS, class_name, class_named
+from ._objects import TAG, Json
 from .common import check_encoded
 
-TAG = "$t"
-INLINE = 4096  # bytes that stay in the text, as base64; more become a part of a container
-Json = dict[str, Any]
-
+_INLINE = 4096  # bytes that stay in the text, as base64; more become a part of a container
 _CONTAINERS = (list, tuple, set, frozenset, dict, collections.deque)
 
 
 class Tagger:
-    """Turns one value into JSON.
-
-    Attributes:
-        parts: what another codec has to encode, each with a name made of its keys.
-
-    Args:
-        options: which classes may be built, and how large the value may get.
-        parts: whether there may be any.
-    """
+    """Turns one value into JSON. `parts`, if there may be any, are what other codecs have to encode, each
+    with a name made of its keys."""
 
     def __init__(self, options: Options, *, parts: bool = True) -> None:
         self.parts: list[tuple[str, Any]] = []
@@ -52,11 +42,7 @@ class Tagger:
         self._items = 0
 
     def run(self, value: Any) -> Any:
-        """The value as JSON.
-
-        Raises:
-            UnsupportedValue: the text names what can't be carried, and where in the value it is.
-        """
+        """The value as JSON. Raises `UnsupportedValue` naming what can't be carried, and where it is."""
         try:
             with paused_gc():
                 return self._any(value)
@@ -73,9 +59,8 @@ class Tagger:
             return value
         if cls is list or (cls is dict and _is_json_object(value)):
             return self._once(value, self._items_of if cls is list else self._dict)
-        if cls in (bytes, bytearray) and len(value) > INLINE and self._parts_allowed:
-            return self._once(value, self._part)
-        if any(codec.accepts(value) for codec in self._own_codecs):
+        large = cls in (bytes, bytearray) and len(value) > _INLINE and self._parts_allowed
+        if large or any(codec.accepts(value) for codec in self._own_codecs):
             return self._once(value, self._part)
         if (kind := kind_of(cls)) is not None:
             tag, take = kind
@@ -98,11 +83,10 @@ class Tagger:
         if mark in self._open:
             raise UnsupportedValue("The value contains itself", "Break the cycle before you return it.")
         if len(self._open) >= MAX_DEPTH:
-            raise UnsupportedValue(
-                f"The value is nested more than {MAX_DEPTH} levels deep", "Flatten it, or write it to a file."
-            )
-        self._open.add(mark)
+            what = f"The value is nested more than {MAX_DEPTH} levels deep"
+            raise UnsupportedValue(what, "Flatten it, or write it to a file.")
         before = self._items
+        self._open.add(mark)
         turned = turn(value)
         self._open.remove(mark)
         self._done[mark] = value, turned, self._items - before
@@ -140,57 +124,15 @@ class Tagger:
 
     def _part(self, value: Any) -> Json:
         if not self._parts_allowed:
-            raise UnsupportedValue(
-                f"A {type(value).__name__} inside a cell of a table", "Return it beside the table, in a dict."
-            )
+            what = f"A {type(value).__name__} inside a cell of a table"
+            raise UnsupportedValue(what, "Return it beside the table, in a dict.")
         self.parts.append(("-".join(map(str, self._path)), value))
         return {TAG: "part", "v": len(self.parts) - 1}
 
     def _object(self, value: Any) -> Json:
-        """An object of a class that the consumer may build."""
-        for name, kind in OBJECTS.items():
-            if kind.takes(value):
-                made = {TAG: name, "class": class_name(type(value), self._options)}
-                return {**made, **kind.take(value, self._dict)}
-        raise unknown(value)
-
-
-class Untagger:
-    """Turns JSON made by `Tagger` into values again, in place.
-
-    Args:
-        options: which classes may be built.
-        part: gives the value of a part by its number.
-    """
-
-    def __init__(self, options: Options, part: Callable[[int], Any]) -> None:
-        self._options = options
-        self._part = part
-
-    def run(self, found: Any) -> Any:
-        """The value. Malformed values raise what their classes raise; the caller makes one error of it."""
-        cls = type(found)
-        if cls is list and not _NESTED.isdisjoint(map(type, found)):
-            found[:] = map(self.run, found)
-        elif cls is dict:
-            if TAG in found:
-                return self._untag(found)
-            for key, item in found.items():
-                if type(item) in _NESTED:
-                    found[key] = self.run(item)
-        return found
-
-    def _untag(self, found: Json) -> Any:
-        tag = found[TAG]
-        if tag == "part":
-            return self._part(found["v"])
-        if "class" in found:
-            cls, kind = class_named(found["class"], self._options), OBJECTS[tag]
-            return kind.make(cls, {key: self.run(item) for key, item in found.items()})
-        return make(tag, self.run(found["v"]))
-
-
-_NESTED = frozenset({list, dict})
+        if (made := _objects.take(value, self._dict, self._options)) is None:
+            raise _unknown(value)
+        return made
 
 
 def tag(value: Any, options: Options) -> Any:
@@ -198,17 +140,39 @@ def tag(value: Any, options: Options) -> Any:
     return Tagger(options, parts=False).run(value)
 
 
-def untag(found: Any, options: Options) -> Any:
-    """The value that `tag` made JSON of. Malformed values raise what their classes raise."""
-    return Untagger(options, _no_part).run(found)
-
-
 def _no_part(number: int) -> Any:
     raise PayloadUnreadable("The text refers to a part, but there is none")
 
 
-def unknown(value: Any) -> UnsupportedValue:
-    """The error for a value of a class that nothing carries, with advice for the classes people meet."""
+def untag(found: Any, options: Options, part: Callable[[int], Any] = _no_part) -> Any:
+    """The value that `Tagger` made JSON of, built in it; `part` gives that of a part by its number. Malformed
+    ones raise what their classes raise."""
+
+    def run(found: Any) -> Any:
+        cls = type(found)
+        if cls is list and not _NESTED.isdisjoint(map(type, found)):
+            found[:] = map(run, found)
+        elif cls is dict:
+            if TAG in found:
+                return tagged(found)
+            for key, item in found.items():
+                if type(item) in _NESTED:
+                    found[key] = run(item)
+        return found
+
+    def tagged(found: Json) -> Any:
+        if found[TAG] == "part":
+            return part(found["v"])
+        return _objects.make(found, run, options) if "class" in found else make(found[TAG], run(found["v"]))
+
+    return run(found)
+
+
+_NESTED = frozenset({list, dict})
+
+
+def _unknown(value: Any) -> UnsupportedValue:
+    """With advice for the classes people meet."""
     cls = type(value)
     base = next((kind for kind in cls.__mro__[1:] if kind in _CONTAINERS or kind in (str, int, float)), None)
     if base is not None:

@@ -7,45 +7,35 @@ from typing import Any
 
 import pyarrow as pa
 
-from . import Options
-from ._arrow_types import has_views, rows_per_batch
+from . import OURS, Options
+from ._arrow_types import batches_of, has_views, rows_per_batch
 from ._tables import Table, TableCodec
 from .common import extent
 
 
 class ArrowCodec(TableCodec):
-    """Keeps schema, metadata and every value; not how the rows were divided into chunks.
-
-    Extension types are carried if Arrow itself defines them (uuid, json, bool8, ...). A column of
-    dictionaries gets one dictionary for all its rows.
-    """
+    """Keeps schema, metadata and every value; not how the rows were divided into chunks. A column of
+    dictionaries gets one dictionary for all its rows."""
 
     name = "arrow"
     what = "Arrow table"
 
     def table(self, value: Any, options: Options) -> Table:
-        """A table; of one column, if it is an array."""
-        kinds = (pa.Table, pa.RecordBatch, pa.ChunkedArray, pa.Array)
-        shape = next(kind.__name__ for kind in kinds if isinstance(value, kind))
-        table = value
-        if shape == "RecordBatch":
-            table = pa.Table.from_batches([value])
-        elif shape != "Table":
-            table = pa.table({"values": value})
-        summary = extent(table.num_rows, table.num_columns if shape in ("Table", "RecordBatch") else None)
-        rows = None if any(map(has_views, table.schema)) else rows_per_batch(table.num_rows, table.nbytes)
-        batches = table.unify_dictionaries().to_batches(rows) or [
-            pa.RecordBatch.from_pylist([], table.schema)
-        ]
+        shape = next(name for name in OURS[self.name][1:] if isinstance(value, getattr(pa, name)))
+        framed = shape in ("Table", "RecordBatch")
+        table = value if framed else pa.table({"values": value})
+        table = pa.Table.from_batches([table]) if shape == "RecordBatch" else table
+        summary = extent(table.num_rows, table.num_columns if framed else None)
+        step = None if any(map(has_views, table.schema)) else rows_per_batch(table.num_rows, table.nbytes)
+        batches = batches_of(table.unify_dictionaries(), step)
         return Table(f"Arrow {shape}", summary, shape, table.schema, table.num_rows, lambda: batches)
 
     def value(self, schema: Any, batches: Iterator[Any], shape: str, options: Options) -> Any:
-        """What was pushed, in one chunk or several."""
         table = pa.Table.from_batches(batches, schema)
         if shape == "Table":
             return table
         if shape == "RecordBatch":
-            return table.combine_chunks().to_batches()[0]
+            return batches_of(table.combine_chunks())[0]
         column = table.column(0)
         return column if shape == "ChunkedArray" else pa.concat_arrays(column.chunks)
 

@@ -15,23 +15,14 @@ class BinaryCodec(OurCodec):
     name = "binary"
 
     def encode(self, value: Any, options: Options) -> Payload:
-        """The bytes. Raises `UnsupportedValue` for a memoryview or a subclass of bytes."""
         kind = type(value).__name__
         if type(value) not in (bytes, bytearray):
             raise UnsupportedValue(f"A {kind} would come back as bytes", "Return bytes(value).")
         check_encoded(f"A {kind}", len(value), options)
-        return Payload(
-            codec=self.name,
-            kind=kind,
-            media_type="application/octet-stream",
-            suffix=".bin",
-            body=[memoryview(value)],
-            summary=count(len(value), "byte"),
-            meta={"type": kind},
-        )
+        summary, body = count(len(value), "byte"), [memoryview(value)]
+        return Payload(self.name, kind, "application/octet-stream", ".bin", body, summary, {"type": kind})
 
     def decode(self, content: Content, meta: dict[str, Any], options: Options) -> bytes | bytearray:
-        """The bytes, of the type that was pushed."""
         with readable("bytes"):
             check_decoded(content.length, options)
             data = content.buffer(as_bytes=meta["type"] == "bytes")

@@ -39,22 +39,13 @@ def check_decoded(size: int, options: Options) -> None:
 
 
 def check_encoded(what: str, size: int, options: Options, *, first: str = "") -> None:
-    """Refuse a value that no consumer would be allowed to decode.
-
-    Args:
-        what: "A numpy array", for the error's text.
-        size: bytes that it takes, at least.
-        options: has the limit.
-        first: advice that is better than to raise the limit.
-
-    Raises:
-        ValueTooLarge: it is over the limit.
-    """
+    """Refuse a value of at least `size` bytes that no consumer would be allowed to decode. Raises
+    `ValueTooLarge`, which calls it `what` ("A numpy array"); `first` is better advice than a higher limit."""
     if size > options.max_size:
+        advice = f"{first} Otherwise raise" if first else "Raise"
         raise ValueTooLarge(
             f"{what} of {size:,} bytes is over the limit of {options.max_size:,} for a decoded value",
-            f"{f'{first} Otherwise raise' if first else 'Raise'} AIRFLOW__XCOM__MAX_DECODED_SIZE, or write a "
-            "file and return its Path.",
+            f"{advice} AIRFLOW__XCOM__MAX_DECODED_SIZE, or write a file and return its Path.",
         )
 
 

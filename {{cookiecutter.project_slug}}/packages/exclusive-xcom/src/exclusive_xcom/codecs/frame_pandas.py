@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 
 from ..errors import UnsupportedValue
-from . import Options
+from . import OURS, Options
 from ._arrow_types import rows_per_batch
 from ._json import dumps, loads
 from ._pandas_columns import (
@@ -44,13 +46,11 @@ class PandasCodec(TableCodec):
     what = "pandas frame"
 
     def table(self, value: Any, options: Options) -> Table:
-        """Its columns, then those of its index."""
-        shape = next(kind.__name__ for kind in (pd.DataFrame, pd.Series, pd.Index) if isinstance(value, kind))
+        shape = next(name for name in OURS[self.name][1:] if isinstance(value, getattr(pd, name)))
         name = type(value).__name__
         if getattr(pd, name, None) is not type(value):
-            raise UnsupportedValue(
-                f"A {name} would come back as pandas' own", f"Return pandas.{shape}(value)."
-            )
+            what = f"A {name} would come back as pandas' own"
+            raise UnsupportedValue(what, f"Return pandas.{shape}(value).")
         rows, size = len(value), int(np.sum(value.memory_usage()))
         check_encoded(f"A pandas {name}", size, options)
         notes, columns = _plan(value, shape, options)
@@ -61,14 +61,11 @@ class PandasCodec(TableCodec):
         step = rows_per_batch(rows, size)
         rows = rows if columns else 0  # in Arrow's table
         parts = [slice(start, start + step) for start in range(0, rows or 1, step)]
-        return Table(
-            f"pandas {name}", summary, shape, schema, rows, lambda: (_batch(columns, part) for part in parts)
-        )
+        batches = partial(map, partial(_batch, columns), parts)
+        return Table(f"pandas {name}", summary, shape, schema, rows, batches)
 
     def value(self, schema: Any, batches: Iterator[Any], shape: str, options: Options) -> Any:
-        """The frame, series or index."""
-        notes = loads(schema.metadata[_NOTES])
-        return _build(notes, batches, shape, notes["rows"], options)
+        return _build(loads(schema.metadata[_NOTES]), batches, shape, options)
 
     def choose(self, found: Any, shape: str, columns: Sequence[str], options: Options) -> Any:
         """A frame of these columns, with the whole index."""
@@ -81,8 +78,9 @@ class PandasCodec(TableCodec):
         picked = [i for place in places for i in np.atleast_1d(place).tolist()]
         fields = sorted(set(picked))
         notes["columns"] = [notes["columns"][i] for i in fields]
+        notes["labels"] = plan_alone(labels[fields], options)
         batches = found.batches([*fields, *range(len(labels), len(found.schema))])
-        frame = _build(notes, batches, shape, notes["rows"], options, labels[fields])
+        frame = _build(notes, batches, shape, options)
         order = [fields.index(i) for i in picked]
         return frame if order == list(range(frame.shape[1])) else frame.iloc[:, order]
 
@@ -95,29 +93,29 @@ def _plan(value: Any, shape: str, options: Options) -> tuple[Note, dict[str, tup
     index = value if shape == "Index" else value.index
     items = value.items() if shape == "DataFrame" else [("values", value)] if shape == "Series" else []
     notes: Note = {"rows": len(value), "columns": []}
-    found: list[tuple[Any, Any, Cut]] = []
+    columns: dict[str, tuple[Any, Cut]] = {}
+
+    def add(label: Any, values: Any, cut: Cut) -> None:
+        wanted = name = str(label).encode("utf-8", "replace").decode()
+        number = itertools.count(1)
+        while name in columns:
+            name = f"{wanted}.{next(number)}"
+        columns[name] = values, cut
+
     for label, column in items:
         values = values_of(column)
         with within(f"column {label!r}"):
             note, cut = plan(values, options)
         notes["columns"].append(note)
-        found.append((label, values, cut))
+        add(label, values, cut)
     with within("the index"):
         notes["index"], levels = plan_index(index, options)
     for name, (values, cut) in zip(index.names, levels, strict=False):
-        found.append(("index" if name is None else name, values, cut))
+        add("index" if name is None else name, values, cut)
     if shape != "Index":
-        notes["attrs"] = tag(value.attrs, options)
-        notes["duplicates"] = value.flags.allows_duplicate_labels
         labels = plan_alone(value.columns, options) if shape == "DataFrame" else tag(value.name, options)
-        notes["labels"] = labels
-    columns: dict[str, tuple[Any, Cut]] = {}
-    for label, values, cut in found:
-        wanted = name = str(label).encode("utf-8", "replace").decode()
-        number = 1
-        while name in columns:
-            name, number = f"{wanted}.{number}", number + 1
-        columns[name] = values, cut
+        duplicates = value.flags.allows_duplicate_labels
+        notes |= {"labels": labels, "attrs": tag(value.attrs, options), "duplicates": duplicates}
     return notes, columns
 
 
@@ -131,29 +129,23 @@ def _batch(columns: dict[str, tuple[Any, Cut]], rows: slice) -> Any:
         except UnsupportedValue:
             raise
         except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
-            raise UnsupportedValue(
-                f"Column {name!r} can't be turned into Arrow ({error})"[:300], "Convert it with astype()."
-            ) from error
+            what = f"Column {name!r} can't be turned into Arrow ({error})"[:300]
+            raise UnsupportedValue(what, "Convert it with astype().") from error
     return pa.RecordBatch.from_arrays(arrays, list(columns))
 
 
-def _gather(batches: Iterable[Any], notes: Note, rows: int, options: Options) -> list[Any]:
+def _gather(batches: Iterable[Any], notes: Note, options: Options) -> list[Any]:
     """For each column what `restore` wants of it.
 
     Numbers go into arrays of their own as they are read, so that there never is a second copy of the frame
     in memory; columns of one dtype share one array, as pandas has them.
     """
-    index = notes["index"]
+    index, rows, at = notes["index"], notes["rows"], 0
     columns = notes["columns"] + ([index["values"]] if "values" in index else index.get("levels", []))
-    dtypes = [(dense_dtype(note), i < len(notes["columns"])) for i, note in enumerate(columns)]
-    check_decoded(rows * sum(1 if dtype is None else dtype.itemsize for dtype, _ in dtypes), options)
-    blocks = {
-        key: iter(np.empty((dtypes.count(key), rows), key[0]))
-        for key in dict.fromkeys(dtypes)
-        if key[0] is not None
-    }
-    found: list[Any] = [next(blocks[key]) if key in blocks else [] for key in dtypes]
-    at = 0
+    keys = [(dense_dtype(note), i < len(notes["columns"])) for i, note in enumerate(columns)]
+    check_decoded(rows * sum(1 if dtype is None else dtype.itemsize for dtype, _ in keys), options)
+    blocks = {key: iter(np.empty((keys.count(key), rows), key[0])) for key in set(keys) if key[0] is not None}
+    found: list[Any] = [next(blocks[key]) if key in blocks else [] for key in keys]
     for batch in batches:
         for target, column in zip(found, batch.columns, strict=True):
             if isinstance(target, list):
@@ -164,11 +156,9 @@ def _gather(batches: Iterable[Any], notes: Note, rows: int, options: Options) ->
     return found
 
 
-def _build(
-    notes: Note, batches: Iterable[Any], shape: str, rows: int, options: Options, labels: Any = None
-) -> Any:
-    """The frame, series or index of these batches; a frame's labels are in its notes, unless given."""
-    found = _gather(batches, notes, rows, options)
+def _build(notes: Note, batches: Iterable[Any], shape: str, options: Options) -> Any:
+    """The frame, series or index of these batches."""
+    found, rows = _gather(batches, notes, options), notes["rows"]
     data = [restore(note, column, options) for note, column in zip(notes["columns"], found, strict=False)]
     index = restore_index(notes["index"], found[len(data) :], options)
     if rows == 0:
@@ -187,8 +177,7 @@ def _build(
         else:
             series = {i: pd.Series(column, dtype=column.dtype, copy=False) for i, column in enumerate(data)}
             value = pd.DataFrame(series, copy=False)
-        value.columns = restore_alone(notes["labels"], options) if labels is None else labels
-        value.index = index
+        value.columns, value.index = restore_alone(notes["labels"], options), index
     value.attrs = untag(notes["attrs"], options)
     value.flags.allows_duplicate_labels = notes["duplicates"]
     return value
@@ -197,7 +186,7 @@ def _build(
 def _check(notes: Note, empty: Any, value: Any, shape: str, options: Options) -> None:
     """Compare a value without its rows with what comes back of it: what nobody thought of is refused."""
     try:
-        found = _build(loads(dumps(notes)), [empty], shape, 0, options)
+        found = _build(loads(dumps(notes | {"rows": 0})), [empty], shape, options)
     except Exception as error:
         raise UnsupportedValue(
             f"pandas can't put the value together again ({type(error).__name__}: {error})"[:300],
@@ -211,7 +200,5 @@ def _check(notes: Note, empty: Any, value: Any, shape: str, options: Options) ->
     for one, other in axes:
         same = type(one) is type(other) and one.dtype == other.dtype and one.equals(other)
         if not same or one.names != other.names or getattr(one, "freq", None) != getattr(other, "freq", None):
-            raise UnsupportedValue(
-                f"The index {other!r} would come back as {one!r}"[:300],
-                "Return the frame after reset_index().",
-            )
+            what = f"The index {other!r} would come back as {one!r}"[:300]
+            raise UnsupportedValue(what, "Return the frame after reset_index().")

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from ..errors import UnsupportedValue
 from . import Options
-from ._arrow_types import rows_per_batch
+from ._arrow_types import batches_of, rows_per_batch
 from ._tables import Table, TableCodec
 from .common import extent
 
@@ -27,30 +27,25 @@ class PolarsCodec(TableCodec):
     what = "polars frame"
 
     def table(self, value: Any, options: Options) -> Table:
-        """As polars hands it over."""
         shape = type(value).__name__
         if isinstance(value, pl.LazyFrame):
             raise UnsupportedValue("A polars LazyFrame is a plan, not data", "Return frame.collect().")
         if type(value) not in (pl.DataFrame, pl.Series):
-            raise UnsupportedValue(
-                f"A {shape} would come back as polars' own class", "Return polars.DataFrame(value)."
-            )
+            what = f"A {shape} would come back as polars' own class"
+            raise UnsupportedValue(what, "Return polars.DataFrame(value).")
         frame = value if shape == "DataFrame" else value.to_frame()
         for name, dtype in frame.schema.items():
             if not _comes_back(frame.select(name).head(2)):
-                raise UnsupportedValue(
-                    f"Column {name!r} has dtype {dtype}, which Arrow does not hold", "Cast it, or drop it."
-                )
+                what = f"Column {name!r} has dtype {dtype}, which Arrow does not hold"
+                raise UnsupportedValue(what, "Cast it, or drop it.")
         summary = extent(frame.height, frame.width if shape == "DataFrame" else None)
         schema, step = _to_arrow(frame.clear()).schema, rows_per_batch(frame.height, frame.estimated_size())
-        batches = partial(_batches, frame, schema, int(step))
+        batches = partial(_batches, frame, step)
         return Table(f"polars {shape}", summary, shape, schema, frame.height, batches)
 
     def value(self, schema: Any, batches: Iterator[Any], shape: str, options: Options) -> Any:
-        """The frame or series."""
         # One batch at a time, since Arrow's text becomes text of polars' own kind.
-        tables = (pa.Table.from_batches([batch]) for batch in batches)
-        frames: list[Any] = [pl.from_arrow(table, rechunk=False) for table in tables]
+        frames: list[Any] = [pl.from_arrow(batch, rechunk=False) for batch in batches]
         frame: Any = pl.concat(frames, rechunk=False)
         frame.columns = schema.names  # from_arrow gives a name to a column that has an empty one
         return frame.to_series() if shape == "Series" else frame
@@ -64,11 +59,9 @@ def _to_arrow(frame: Any) -> Any:
     return frame.to_arrow(compat_level=pl.CompatLevel.oldest())
 
 
-def _batches(frame: Any, schema: Any, rows: int) -> Iterator[Any]:
-    for start in range(0, frame.height, rows):
-        yield from _to_arrow(frame.slice(start, rows)).to_batches()
-    if not frame.height:
-        yield pa.RecordBatch.from_pylist([], schema)
+def _batches(frame: Any, rows: int) -> Iterator[Any]:
+    for start in range(0, frame.height or 1, rows):
+        yield from batches_of(_to_arrow(frame.slice(start, rows)))
 
 
 def _comes_back(frame: Any) -> bool:

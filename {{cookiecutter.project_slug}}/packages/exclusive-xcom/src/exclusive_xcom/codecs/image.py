@@ -30,53 +30,37 @@ class ImageCodec(OurCodec):
 
     A photo of 12 megapixels takes 0.1 s there and back as TIFF, its bytes as they are, and 2 s as PNG, which
     halves them; a plot of that size becomes thirty times smaller in 0.3 s. So large photos are TIFF.
-
-    The consumer gets a loaded `PIL.Image.Image`. Images of several frames are refused.
     """
 
     name = "image"
 
     def encode(self, value: Any, options: Options) -> Payload:
-        """PNG or TIFF. Raises `UnsupportedValue` for modes that neither has, and for animations."""
         info = {name: value.info[name] for name in ("dpi", "gamma", "transparency") if name in value.info}
         if isinstance(info.get("dpi"), tuple):
             info["dpi"] = tuple(x if type(x) in (int, float) else float(x) for x in info["dpi"])
         exif, icc = value.info.get("exif") or b"", value.info.get("icc_profile") or b""
         _check(value, icc, options)
         value.load()
-        meta = {
-            "mode": value.mode,
-            "size": list(value.size),
-            "info": tag(info, options),
-            "exif": [len(exif), exif.startswith(b"Exif\0\0")],
-            "icc": len(icc),
-        }
+        meta: dict[str, Any] = {"mode": value.mode, "size": list(value.size), "info": tag(info, options)}
+        meta |= {"exif": [len(exif), exif.startswith(b"Exif\0\0")], "icc": len(icc)}
         if value.palette is not None:
             meta["palette"] = [value.palette.mode, base64.b64encode(bytes(value.palette.palette)).decode()]
-        out = io.BytesIO()
-        if form := "png" if value.mode in _PNG and _is_worth_packing(value) else "":
+        out, form, suffix = io.BytesIO(), "png", ".png"
+        if value.mode in _PNG and _is_worth_packing(value):
             if value.mode == "P":  # of a shorter palette Pillow would write fewer bits, and cut the pixels
                 value = value.copy()
                 value.putpalette(bytes(value.getpalette()).ljust(768, b"\0"))
             value.save(out, "PNG", compress_level=1, exif=exif, icc_profile=icc)
         else:
-            tags = ImageFileDirectory_v2()
+            form, suffix, tags = "tiff", ".tif", ImageFileDirectory_v2()
             if exif:
                 tags.tagtype[_EXIF] = 7  # bytes without a meaning to others
                 tags[_EXIF] = exif
             value.save(out, "TIFF", compression="raw", tiffinfo=tags, icc_profile=icc)
-        return Payload(
-            codec=self.name,
-            kind="image",
-            media_type=f"image/{form or 'tiff'}",
-            suffix=f".{form or 'tif'}",
-            body=[out.getbuffer()],
-            summary=f"{value.width} × {value.height} {value.mode}",
-            meta=meta,
-        )
+        summary = f"{value.width} × {value.height} {value.mode}"
+        return Payload(self.name, "image", f"image/{form}", suffix, [out.getbuffer()], summary, meta)
 
     def decode(self, content: Content, meta: dict[str, Any], options: Options) -> Any:
-        """The image, loaded. Its size is checked before a pixel is decoded."""
         import pyarrow as pa
 
         with readable("image"):
@@ -84,7 +68,7 @@ class ImageCodec(OurCodec):
             found: Any = Image.open(pa.BufferReader(content.buffer()), formats=["PNG", "TIFF"])
             if found.mode != mode or found.size != size or found.info.get("compression", "raw") != "raw":
                 raise PayloadUnreadable(f"A {mode} image of {size} was pushed; the payload is another one")
-            check_decoded(4 * math.prod(size), options)
+            check_decoded(4 * math.prod(size), options)  # before a pixel is decoded
             found.load()
             image = Image.frombytes(mode, size, found.tobytes()) if "palette" in meta else found.copy()
             if meta.get("palette", ["", ""])[1]:
@@ -104,10 +88,8 @@ CODEC = ImageCodec()
 
 def _check(image: Any, icc: bytes, options: Options) -> None:
     if getattr(image, "n_frames", 1) > 1:
-        raise UnsupportedValue(
-            f"An image of {image.n_frames} frames",
-            "Return the Path of its file, or a list with a copy of each frame.",
-        )
+        advice = "Return the Path of its file, or a list with a copy of each frame."
+        raise UnsupportedValue(f"An image of {image.n_frames} frames", advice)
     if image.mode not in _TIFF:
         raise UnsupportedValue(f"An image of mode {image.mode!r}", "Return image.convert('RGBA').")
     if not all(image.size):
@@ -118,9 +100,8 @@ def _check(image: Any, icc: bytes, options: Options) -> None:
             "Raise PIL.Image.MAX_IMAGE_PIXELS in producer and consumer, or return the Path of its file.",
         )
     if len(icc) > _ICC_LIMIT:
-        raise UnsupportedValue(
-            "A colour profile of more than 1 MiB", "Take it out: image.info.pop('icc_profile')."
-        )
+        advice = "Take it out: image.info.pop('icc_profile')."
+        raise UnsupportedValue("A colour profile of more than 1 MiB", advice)
     check_encoded("An image", 4 * math.prod(image.size), options)
 
 

@@ -27,17 +27,11 @@ class NumpyCodec(OurCodec):
     name = "numpy_array"
 
     def encode(self, value: Any, options: Options) -> Payload:
-        """The array as numpy's own format. Raises `UnsupportedValue` for objects and subclasses."""
         if type(value) is not np.ndarray:
-            advice = (
-                "Return value.filled(...) and value.mask in a dict."
-                if isinstance(value, np.ma.MaskedArray)
-                else ""
-            )
-            raise UnsupportedValue(
-                f"A {type(value).__name__} would come back as a plain array",
-                advice or "Return numpy.asarray(value).",
-            )
+            masked = isinstance(value, np.ma.MaskedArray)
+            advice = "value.filled(...) and value.mask in a dict." if masked else "numpy.asarray(value)."
+            what = f"A {type(value).__name__} would come back as a plain array"
+            raise UnsupportedValue(what, f"Return {advice}")
         dtype = value.dtype
         if dtype.hasobject or dtype.kind == "T":
             raise UnsupportedValue(
@@ -50,28 +44,19 @@ class NumpyCodec(OurCodec):
         # In Fortran order the transposed array is the memory as it lies; through uint8, since memoryview does
         # not know every dtype.
         flat = (value if value.flags.c_contiguous else value.T).reshape(-1)
-        data = flat.view(np.uint8).data if flat.nbytes else b""
+        body = [_header(value), flat.view(np.uint8).data if flat.nbytes else b""]
         shape = " × ".join(map(str, value.shape)) or "one"
-        return Payload(
-            codec=self.name,
-            kind="numpy array",
-            media_type="application/x-npy",
-            suffix=".npy",
-            body=[_header(value), data],
-            summary=f"{shape} {dtype if dtype.names is None else 'records'}",
-        )
+        summary = f"{shape} {dtype if dtype.names is None else 'records'}"
+        return Payload(self.name, "numpy array", "application/x-npy", ".npy", body, summary)
 
     def decode(self, content: Content, meta: dict[str, Any], options: Options) -> Any:
-        """An array that can be written to."""
         with readable("numpy array"):
             data = content.buffer()
             head = io.BytesIO(data[: 2 * _HEADER_LIMIT])
-            if np.lib.format.read_magic(head) != (1, 0):
-                raise PayloadUnreadable("The numpy array has a header of another version")
-            shape, fortran, dtype = np.lib.format.read_array_header_1_0(head)
+            shape, fortran, dtype = _read_header(head)
             size = math.prod(shape) * dtype.itemsize
             check_decoded(size, options)
-            if dtype.hasobject or min(shape, default=0) < 0 or size != data.nbytes - head.tell():
+            if size != data.nbytes - head.tell():
                 raise PayloadUnreadable("The header of the numpy array does not fit what follows it")
             if size == 0:
                 return np.empty(shape, dtype, order="F" if fortran else "C")
@@ -85,17 +70,21 @@ CODEC = NumpyCodec()
 
 
 def _header(array: Any) -> bytes:
-    form = np.lib.format
-    if form.descr_to_dtype(form.dtype_to_descr(array.dtype)) != array.dtype:
-        raise UnsupportedValue(f"dtype {array.dtype} can't be written exactly", "Convert it with astype().")
-    out = io.BytesIO()
+    out, form = io.BytesIO(), np.lib.format
     try:
         form.write_array_header_1_0(out, form.header_data_from_array_1_0(array))
-    except (ValueError, UnicodeEncodeError) as error:
-        raise UnsupportedValue(
-            f"The dtype's field names can't be written ({error})"[:300],
-            "Rename the fields, use fewer, or return a frame.",
-        ) from error
-    if out.tell() > _HEADER_LIMIT:
-        raise UnsupportedValue("The array's dtype is too long to be read back safely", "Use fewer fields.")
+        if out.tell() > _HEADER_LIMIT:
+            raise ValueError("its description is too long to be read back safely")
+        if _read_header(io.BytesIO(out.getvalue()))[2] != array.dtype:
+            raise ValueError(f"{array.dtype} would come back as another one")
+    except ValueError as error:
+        advice = "Rename the fields, use fewer, convert it with astype(), or return a frame."
+        raise UnsupportedValue(f"The array's dtype can't be written ({error})"[:300], advice) from error
     return out.getvalue()
+
+
+def _read_header(head: io.BytesIO) -> Any:
+    """(shape, whether in Fortran order, dtype)"""
+    if np.lib.format.read_magic(head) != (1, 0):
+        raise PayloadUnreadable("The numpy array has a header of another version")
+    return np.lib.format.read_array_header_1_0(head)

@@ -13,11 +13,9 @@ from typing import Any
 from ..errors import PayloadUnreadable, UnsupportedValue
 from . import Content, Options, OurCodec, Payload, codec_for, codec_named, kind_word
 from ._container import pack, unpack
-from ._json import dumps, exact, loads, plain
-from ._tagged import Tagger, Untagger, untag
+from ._json import dumps, exact, loads
+from ._tagged import Tagger, untag
 from .common import THREADS, check_decoded, check_encoded, count, readable, within
-
-__all__ = ["CODEC", "plain"]
 
 _WORTH_PACKING = 2**17  # bytes; below, loading the library that packs takes longer than sending them
 _PIECE = 4 * 2**20  # bytes of text that a thread packs at a time
@@ -33,7 +31,6 @@ class StructuredCodec(OurCodec):
     name = "structured"
 
     def encode(self, value: Any, options: Options) -> Payload:
-        """JSON text or a zip. Raises `UnsupportedValue` naming the place in the value that is the trouble."""
         form, text, parts = _write(value, options)
         entries = {}
         for number, (name, inner) in enumerate(parts):
@@ -54,26 +51,19 @@ class StructuredCodec(OurCodec):
         payload = Payload(self.name, kind, f"application/{media_type}", suffix, body or [text], summary, meta)
         if not parts:
             return payload
-        files = any(isinstance(part.body, Path) for part in entries.values())
-        payload = replace(
-            payload,
-            media_type="application/zip",
-            suffix=".zip",
-            body=pack({"value" + payload.suffix: payload, **entries}),
-            meta={**meta, "files": files},
-        )
-        if isinstance(payload.body, Path):
-            weakref.finalize(payload, payload.body.unlink, missing_ok=True)
+        packed = pack({"value" + suffix: payload, **entries})
+        meta["files"] = isinstance(packed, Path)
+        payload = replace(payload, media_type="application/zip", suffix=".zip", body=packed)
+        if isinstance(packed, Path):
+            weakref.finalize(payload, packed.unlink, missing_ok=True)
         return payload
 
     def decode(self, content: Content, meta: dict[str, Any], options: Options) -> Any:
-        """The value. Only classes that `options` allow are built, and none of their code is run."""
-        with readable("JSON text"):
+        with readable("container" if "files" in meta else "JSON text"):
             if meta["form"] == "plain":
                 return _parse(content, meta, options)
             if meta["form"] == "tagged":
                 return untag(_parse(content, meta, options), options)
-        with readable("container"):
             text, *entries = unpack(content, in_file=meta["files"]).items()
             found = _parse(text[1], meta, options)
             if [name for name, _ in entries] != [name for name, _, _ in found["parts"]]:
@@ -84,7 +74,7 @@ class StructuredCodec(OurCodec):
                 _, codec, part_meta = found["parts"][number]
                 return codec_named(codec, options).decode(entries[number][1], part_meta, options)
 
-            return Untagger(options, part).run(found["value"])
+            return untag(found["value"], options, part)
 
 
 CODEC = StructuredCodec()
@@ -101,9 +91,8 @@ def _write(value: Any, options: Options) -> tuple[str, bytes, list[tuple[str, An
     try:
         text = dumps(tagger.run(value))
     except RecursionError as error:
-        raise UnsupportedValue(
-            "The value is nested too deeply", "Flatten it, or write it to a file."
-        ) from error
+        advice = "Flatten it, or write it to a file."
+        raise UnsupportedValue("The value is nested too deeply", advice) from error
     return "container" if tagger.parts else "tagged", text, tagger.parts
 
 
@@ -125,5 +114,5 @@ def _parse(content: Content, meta: dict[str, Any], options: Options) -> Any:
     if meta["zstd"]:
         import pyarrow as pa
 
-        return loads(memoryview(pa.decompress(data, decompressed_size=size, codec="zstd")))
+        data = memoryview(pa.decompress(data, decompressed_size=size, codec="zstd"))
     return loads(data)
