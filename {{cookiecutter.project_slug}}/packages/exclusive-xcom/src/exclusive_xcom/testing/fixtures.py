@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from ..store import Store
 
-for _module in ("codec_contract", "identical", "store_contract"):
+for _module in ("codec_contract", "identical", "payloads", "store_contract"):
     pytest.register_assert_rewrite(f"exclusive_xcom.testing.{_module}")
 _HOME = pytest.StashKey[Path]()
 # What airflow.sdk and the hooks of all providers end in, and the former ways that still exist.

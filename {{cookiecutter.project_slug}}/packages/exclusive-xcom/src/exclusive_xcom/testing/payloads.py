@@ -73,18 +73,7 @@ def payload(body: Body, *, suffix: str = ".bin", filename: str | None = None) ->
 def stage(store: Store, address: Address, writer: Attempt, content: Payload) -> tuple[Stored, Reference]:
     """Put a payload; what the store gives back, and the reference to it, before the commit."""
     stored = store.put(address, writer, content)
-    ref = Reference(
-        address=address,
-        attempt=writer,
-        codec=content.codec,
-        kind=content.kind,
-        media_type=content.media_type,
-        length=stored.length,
-        sha256=stored.sha256,
-        uri=stored.uri,
-        data=stored.data,
-        filename=content.filename,
-    )
+    ref = stored.reference(address, writer, content)
     # What counts is what can be read from the row, so every test goes through its JSON.
     return stored, parse(json.loads(json.dumps(ref.row())))
 
