@@ -12,7 +12,7 @@ import time
 from typing import Any
 from uuid import UUID
 
-from .address import NOBODY, Address, Attempt
+from .address import NOBODY, Attempt
 from .errors import CannotConfirmTry, Superseded
 
 # Deleting a key that is never set is a question without a side effect. Getting it would not do:
@@ -65,12 +65,9 @@ def _of_context() -> Attempt:
     return Attempt(int(task_instance.try_number), str(task_instance.id))
 
 
-def confirm(address: Address, attempt: Attempt) -> None:
-    """Ask Airflow whether `attempt` is still the current try. Returns if it is, or if nobody can be asked.
-
-    Args:
-        address: the XCom that is about to be written, for the error's text.
-        attempt: the try that writes; with `NOBODY` (benchmarks, triggerer) nothing is asked.
+def confirm(attempt: Attempt) -> None:
+    """Ask Airflow whether a try is still the current one. Returns if it is, or if nobody can be asked; about
+    `NOBODY` (benchmarks, triggerer) nobody is.
 
     Raises:
         Superseded: a later try has begun.
@@ -99,7 +96,6 @@ def confirm(address: Address, attempt: Attempt) -> None:
                 "supervisor of this task has ended",
                 "Nothing was written, and this process cannot write any more. Look into the worker's log for "
                 "the reason; Airflow runs the task again if it has retries left.",
-                address=address,
             ) from error
         except Exception as error:
             if _says_superseded(error):
@@ -108,7 +104,6 @@ def confirm(address: Address, attempt: Attempt) -> None:
                     "A later try has begun, so this XCom was not written. Nothing to repair: the later try's "
                     "XComs count. Look into its log; if this try was not meant to be replaced, look for a "
                     "missed heartbeat or a cleared task.",
-                    address=address,
                 ) from error
             trouble = error
         if pause is not None:
@@ -117,7 +112,6 @@ def confirm(address: Address, attempt: Attempt) -> None:
         f"Airflow did not say whether try {attempt.try_number} is still the current one "
         f"({type(trouble).__name__}: {trouble})",
         "Nothing was written. Check that the api-server can be reached, then let the task run again.",
-        address=address,
     ) from trouble
 
 

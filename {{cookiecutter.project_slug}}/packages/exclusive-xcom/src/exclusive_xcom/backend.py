@@ -29,7 +29,7 @@ from .address import Address, Attempt
 from .codecs import ColumnCodec, Options, codec_for, codec_named, kind_word
 from .codecs._json import plain
 from .content import StoredContent, VerifyingStream
-from .errors import UnsupportedValue, ValueTooLarge, XComError
+from .errors import UnsupportedValue, ValueTooLarge, about
 from .handle import Handle, Lazy, human_size
 from .reference import Reference
 from .store import Store, store_of
@@ -148,7 +148,8 @@ class XComBackend(BaseXCom):
             return
         try:
             ref = reference.parse(row)
-            store_of(ref).delete(ref)
+            with about(ref.address):
+                store_of(ref).delete(ref)
         except Exception as error:
             log.warning("The payload of a deleted XCom was left behind: %s", error)
 
@@ -178,18 +179,16 @@ class XComBackend(BaseXCom):
     @classmethod
     def _put(cls, address: Address, attempt: Attempt, value: Any) -> Any:
         watch = Watch("push")
-        value, is_lazy = _unwrap(value)
-        try:
+        with about(address):
+            value, is_lazy = _unwrap(value)
             if address.key in SCHEDULER_KEYS:
-                attempts.confirm(address, attempt)
+                attempts.confirm(attempt)
                 return BaseXCom.serialize_value(value)
             if not is_lazy and (size := cls._plain_size(value)) is not None:
-                attempts.confirm(address, attempt)
+                attempts.confirm(attempt)
                 watch.log(address, kind_word(value), "", size)
                 return value
             ref, row = cls._keep(address, attempt, value, is_lazy)
-        except XComError as error:
-            raise error.about(address) from error.__cause__
         watch.done(ref)
         return row
 
@@ -211,7 +210,7 @@ class XComBackend(BaseXCom):
             ref = stored.reference(address, attempt, payload, lazy=is_lazy)
             row = ref.row()
             cls._check_row(row, ref.kind)
-            attempts.confirm(address, attempt)
+            attempts.confirm(attempt)
             store.commit(stored, ref)
         except BaseException:
             store.abandon(stored)
@@ -283,7 +282,8 @@ class _Source:
         """The payload as a private file."""
         watch = Watch("pull")
         name = self.ref.filename or (self.ref.uri or "").rsplit("/", 1)[-1] or "payload"
-        found = StoredContent(self.ref, store_of(self.ref)).file(name)
+        with about(self.ref.address):
+            found = StoredContent(self.ref, store_of(self.ref)).file(name)
         watch.done(self.ref)
         return found
 
@@ -300,7 +300,7 @@ def _decoded(
     ref: Reference, fetched: Iterator[memoryview] | None = None, columns: Sequence[str] | None = None
 ) -> Any:
     """The value of a reference, whose payload may be the next of those that are fetched together."""
-    try:
+    with about(ref.address):
         codec_options = _codec_options()
         codec = codec_named(ref.codec, codec_options)
         content = StoredContent(ref, store_of(ref), None if fetched is None else next(fetched))
@@ -309,8 +309,6 @@ def _decoded(
         if isinstance(codec, ColumnCodec):
             return codec.select(content, ref.meta, codec_options, list(columns))
         raise UnsupportedValue(f"A {ref.kind} has no columns to choose from", "Call load() without columns.")
-    except XComError as error:
-        raise error.about(ref.address) from error.__cause__
 
 
 def _is_small(row: Any) -> TypeGuard[dict[str, Any]]:

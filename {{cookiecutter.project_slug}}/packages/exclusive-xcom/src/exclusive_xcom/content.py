@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from . import scratch
-from .errors import PayloadAltered, PayloadTruncated
+from .errors import PayloadAltered, PayloadTruncated, about
 from .reference import Reference
 from .store import Store
 
@@ -113,21 +113,13 @@ def verify(ref: Reference, length: int, sha256: str) -> None:
     Raises:
         PayloadTruncated, PayloadAltered: it is not the same.
     """
-    advice = (
-        "It was not handed on. Run the task that pushed it again; if this repeats, check the store's disk."
-    )
+    advice = "Nothing was handed on. Run the task that pushed it again; if it recurs, check the store's disk."
     if length != ref.length:
-        raise PayloadTruncated(
-            f"The payload at {ref.where} has {length:,} bytes instead of {ref.length:,}",
-            advice,
-            address=ref.address,
-        )
+        what = f"The payload at {ref.where} has {length:,} bytes instead of {ref.length:,}"
+        raise PayloadTruncated(what, advice)
     if sha256 != ref.sha256:
-        raise PayloadAltered(
-            f"The payload at {ref.where} was altered: its sha256 is not the one that was pushed",
-            advice,
-            address=ref.address,
-        )
+        what = f"The payload at {ref.where} was altered: its sha256 is not the one that was pushed"
+        raise PayloadAltered(what, advice)
 
 
 class VerifyingStream(io.RawIOBase):
@@ -155,11 +147,12 @@ class VerifyingStream(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         while not self._left:
             started = time.perf_counter()
-            piece = next(self._pieces, None)
-            self._seconds += time.perf_counter() - started
-            if piece is None:
-                verify(self._ref, self._measured.length, self._measured.sha256)
-                return 0
+            with about(self._ref.address):
+                piece = next(self._pieces, None)
+                self._seconds += time.perf_counter() - started
+                if piece is None:
+                    verify(self._ref, self._measured.length, self._measured.sha256)
+                    return 0
             self._left = piece
         count = min(len(buffer), self._left.nbytes)
         buffer[:count] = self._left[:count]

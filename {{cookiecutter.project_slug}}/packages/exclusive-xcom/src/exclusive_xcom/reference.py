@@ -71,12 +71,12 @@ class Reference:
     def inline_bytes(self) -> bytes:
         """The payload of a reference that holds it. Raises `BadReference`."""
         if self.data is None:
-            raise BadReference("The reference does not hold its payload", address=self.address)
+            raise BadReference("The reference does not hold its payload")
         form = "text" if is_text(self.media_type) else "base64"
         try:
             return self.data.encode() if form == "text" else base64.b64decode(self.data, validate=True)
         except ValueError as error:
-            raise BadReference(f"The payload in the row is not {form}", address=self.address) from error
+            raise BadReference(f"The payload in the row is not {form}") from error
 
 
 def inline(media_type: str, payload: bytes) -> str:

@@ -126,7 +126,7 @@ def store_of(ref: Reference) -> Store:
         return current
     module = _MODULES.get(scheme)
     if module is None:
-        raise BadReference(f"No backend reads payloads at {ref.uri!r}", address=ref.address)
+        raise BadReference(f"No backend reads payloads at {ref.uri!r}")
     try:
         store: Store = importlib.import_module(f".{module}", __package__).open_store()
     except ImportError as error:
@@ -134,6 +134,5 @@ def store_of(ref: Reference) -> Store:
             f"The value was stored by the {module} backend, which is not installed here ({error})",
             f"Install it with `uv add 'exclusive-xcom[{module}]'` where this task runs, or run the task that "
             "pushed the value again.",
-            address=ref.address,
         ) from error
     return store

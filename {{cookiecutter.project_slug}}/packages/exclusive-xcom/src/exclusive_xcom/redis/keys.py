@@ -78,6 +78,11 @@ def lock_key(name: str) -> str:
     return f"{prefix()}/lock/{{{quoted(name)}}}"
 
 
+def claim_key(address: Address) -> str:
+    """Where it is said which try owns the XComs of an XCom's task."""
+    return _keys(address, "").claim
+
+
 def new_keys(address: Address, claimant: str) -> Keys:
     """The keys of a payload to come, in the name of a try or, with "", of none."""
     return _keys(address, f"{claimant or _UNCLAIMED}-{int(time.time()):08x}{secrets.token_hex(6)}")
@@ -93,7 +98,6 @@ def keys_of(ref: Reference) -> Keys:
             f"The row does not point to its own payload in Redis, below the prefix {prefix()!r}",
             "It was changed by hand, or written under another AIRFLOW__XCOM__PREFIX. Run the task that "
             "pushed it again.",
-            address=ref.address,
         )
     return keys
 

@@ -25,7 +25,6 @@ class Provider:
         self.trouble: XComError | None = None
 
     def __call__(self) -> Any:
-        """What was found."""
         self.trouble = None
         try:
             return self._find()
@@ -36,8 +35,7 @@ class Provider:
 
 @dataclass
 class Client:
-    """Reads and writes objects below a location. Every method raises `StoreError` or `PayloadMissing`,
-    except where it says otherwise.
+    """Reads and writes objects below a location.
 
     Attributes:
         location: where it is.
@@ -60,43 +58,29 @@ class Client:
         """Turn whatever obstore raises into this package's errors. See `errors.explain`."""
         try:
             yield
-        except XComError:
-            raise
         except Exception as error:
             trouble = self.provider.trouble if self.provider else None
             raise trouble or explain(error, self.location.url, doing, uri) from None
 
     def put(
-        self,
-        name: str,
-        pieces: Iterable[memoryview],
-        media_type: str,
-        attempt: Attempt,
-        *,
-        part: int = 0,
-        parallel: int = 1,
+        self, name: str, pieces: Iterable[memoryview], media_type: str, attempt: Attempt, **parts: Any
     ) -> None:
-        """Store an object.
+        """Store an object. Raises obstore's own errors, so that the caller can tell what to repeat.
 
         Args:
-            part: bytes of each part of a multipart upload, for which `pieces` may be a stream; 0: one
-                request.
-            parallel: how many parts travel at once.
-
-        Raises:
-            Exception: obstore's own, so that the caller can tell what to repeat; see `explained`.
+            parts: for an upload in parts, whose `pieces` may be a stream: `chunk_size`, bytes of each, and
+                `max_concurrency`, how many of them travel at once.
         """
         import obstore
 
-        more: dict[str, Any] = {"chunk_size": part, "max_concurrency": parallel} if part else {}
-        if self.location.scheme != "file":  # a file has no attributes
-            more["attributes"] = {
-                "Content-Type": media_type,
-                # Names that S3, Google Cloud and Azure all take; Azure takes no empty value.
-                "trynumber": str(attempt.try_number),
-                **({"taskinstance": attempt.ti_id} if attempt.ti_id else {}),
-            }
-        obstore.put(self.store, name, pieces, use_multipart=bool(part), **more)
+        # Names that S3, Google Cloud and Azure all take; Azure takes no empty value, and a file no names.
+        told = {
+            "trynumber": str(attempt.try_number),
+            "taskinstance": attempt.ti_id,
+            "Content-Type": media_type,
+        }
+        attributes = {name: value for name, value in told.items() if value and self.location.scheme != "file"}
+        obstore.put(self.store, name, pieces, attributes=attributes, use_multipart=bool(parts), **parts)
 
     def get(self, name: str) -> Any:
         """obstore's answer to a GET; its body is not read yet. Raises obstore's own errors."""
@@ -105,7 +89,8 @@ class Client:
         return obstore.get(self.store, name)
 
     def read_range(self, name: str, start: int, end: int, uri: str = "") -> memoryview | None:
-        """Some bytes of an object; None if the server does not know how."""
+        """Some bytes of an object; None if the server does not know how. Raises `StoreError`, and
+        `PayloadMissing` of a payload."""
         import obstore
 
         with self.explained("read", uri):
@@ -120,7 +105,7 @@ class Client:
         return None
 
     def delete(self, name: str) -> None:
-        """Delete an object. That it is gone already is no error."""
+        """Delete an object. That it is gone already is no error. Raises `StoreError`."""
         import obstore
 
         with self.explained("delete from"):
