@@ -20,14 +20,13 @@ from .errors import CannotConfirmTry, Superseded
 _NEVER_SET = "xcom-is-this-try-current"
 _PAUSES = (0.2, 1.0, 3.0)  # seconds before each repetition of a question that failed
 
-
 _announced = NOBODY
 
 
 def begin(task_instance: Any) -> Attempt:
     """Note which task instance this process runs. Called by the listener (plugin.py)."""
     global _announced
-    _announced = Attempt(int(task_instance.try_number), str(task_instance.id))
+    _announced = _try_of(task_instance)
     return _announced
 
 
@@ -59,9 +58,12 @@ def _of_context() -> Attempt:
     from airflow.sdk import get_current_context
 
     try:
-        task_instance: Any = get_current_context()["ti"]
+        return _try_of(get_current_context()["ti"])
     except RuntimeError:
         return NOBODY
+
+
+def _try_of(task_instance: Any) -> Attempt:
     return Attempt(int(task_instance.try_number), str(task_instance.id))
 
 
@@ -82,7 +84,7 @@ def confirm(attempt: Attempt) -> None:
     from airflow.sdk.execution_time.comms import DeleteTaskStateStore, OKResponse
 
     question = DeleteTaskStateStore(ti_id=UUID(attempt.ti_id), key=_NEVER_SET)
-    trouble: Exception | None = None
+    unknown = f"Airflow did not say whether try {attempt.try_number} is still the current one"
     for pause in (*_PAUSES, None):
         try:
             answer = SUPERVISOR_COMMS.send(question)
@@ -92,8 +94,7 @@ def confirm(attempt: Attempt) -> None:
             return
         except (EOFError, ConnectionError) as error:
             raise CannotConfirmTry(
-                f"Airflow did not say whether try {attempt.try_number} is still the current one: the "
-                "supervisor of this task has ended",
+                f"{unknown}: the supervisor of this task has ended",
                 "Nothing was written, and this process cannot write any more. Look into the worker's log for "
                 "the reason; Airflow runs the task again if it has retries left.",
             ) from error
@@ -105,14 +106,13 @@ def confirm(attempt: Attempt) -> None:
                     "XComs count. Look into its log; if this try was not meant to be replaced, look for a "
                     "missed heartbeat or a cleared task.",
                 ) from error
-            trouble = error
-        if pause is not None:
+            if pause is None:
+                raise CannotConfirmTry(
+                    f"{unknown} ({type(error).__name__}: {error})",
+                    "Nothing was written. Check that the api-server can be reached, then let the task run "
+                    "again.",
+                ) from error
             time.sleep(pause)
-    raise CannotConfirmTry(
-        f"Airflow did not say whether try {attempt.try_number} is still the current one "
-        f"({type(trouble).__name__}: {trouble})",
-        "Nothing was written. Check that the api-server can be reached, then let the task run again.",
-    ) from trouble
 
 
 def rows_are_kept_per_try() -> bool:

@@ -29,7 +29,6 @@ class StoredContent:
 
     @property
     def length(self) -> int:
-        """Bytes of the payload."""
         return self._ref.length
 
     def buffer(self, *, as_bytes: bool = False) -> memoryview:
@@ -64,7 +63,6 @@ class StoredContent:
         return whole
 
     def file(self, name: str) -> Path:
-        """The whole payload as a private file called `name`."""
         path = scratch.new_file(name)
         measured = Measured(self._store.stream(self._ref) if self._data is None else [self._data])
         try:
@@ -78,7 +76,6 @@ class StoredContent:
         return path
 
     def reader(self) -> BinaryIO | None:
-        """A reader of ranges, not verified."""
         return self._store.reader(self._ref)
 
 
@@ -103,16 +100,11 @@ class Measured:
 
     @property
     def sha256(self) -> str:
-        """Of the pieces passed through so far, in hexadecimal digits."""
         return self._digest.hexdigest()
 
 
 def verify(ref: Reference, length: int, sha256: str) -> None:
-    """Compare what was read with what was pushed.
-
-    Raises:
-        PayloadTruncated, PayloadAltered: it is not the same.
-    """
+    """Compare what was read with what was pushed. Raises `PayloadTruncated` or `PayloadAltered`."""
     advice = "Nothing was handed on. Run the task that pushed it again; if it recurs, check the store's disk."
     if length != ref.length:
         what = f"The payload at {ref.where} has {length:,} bytes instead of {ref.length:,}"
@@ -123,13 +115,8 @@ def verify(ref: Reference, length: int, sha256: str) -> None:
 
 
 class VerifyingStream(io.RawIOBase):
-    """A stream whose last read raises if length or digest are wrong.
-
-    Args:
-        ref: says what they have to be.
-        pieces: the payload.
-        closed: is told, when the stream is closed, how many bytes were fetched and the seconds that took.
-    """
+    """A stream whose last read raises if length or digest are wrong. When it is closed, `closed` is told how
+    many bytes were fetched and the seconds that took."""
 
     def __init__(
         self, ref: Reference, pieces: Iterator[memoryview], closed: Callable[[int, float], None]

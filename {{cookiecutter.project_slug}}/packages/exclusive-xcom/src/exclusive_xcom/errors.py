@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -36,11 +37,7 @@ class XComError(Exception):
 
     def __reduce__(self) -> tuple[object, ...]:
         # The default would call the class with str(self) alone and lose advice and address.
-        return _rebuild, (type(self), self.what, self.advice, self.address)
-
-
-def _rebuild(cls: type[XComError], what: str, advice: str, address: Address | None) -> XComError:
-    return cls(what, advice, address=address)
+        return partial(type(self), self.what, self.advice, address=self.address), ()
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, Protocol, cast, runtime_checkable
 from ..errors import BadOption, UnknownCodec
 
 CHUNK = 8 * 2**20  # bytes handed on at a time: large enough to be fast, small enough for constant memory
-FRAME_FORMATS = ("arrow", "packed", "parquet")  # as `Options.frame_format` explains them
+FRAME_FORMATS = ("arrow", "parquet", "packed")  # as `Options.frame_format` explains them
 
 # Our own, in modules of their names, each with the classes whose objects it carries, in the order in which
 # they are asked. To ask needs no library: a module is imported once there is a value or payload of its kind.

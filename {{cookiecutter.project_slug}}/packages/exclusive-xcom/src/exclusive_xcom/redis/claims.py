@@ -31,7 +31,6 @@ STAGED = 3600  # seconds after which what was staged and never committed is gone
 class Upload:
     """A payload on its way: written under a lease, and then committed if the task is ours to claim."""
 
-    server: Server
     keys: Keys
     lease: ServerLease
     attempt: Attempt
@@ -42,20 +41,16 @@ class Upload:
         """A new one, which has not asked for its lease yet. Unrenewed, that lasts `length` seconds."""
         keys = new_keys(address, claimant(address, attempt))
         lease = ServerLease(server, keys.lease, identity(attempt, keys.owner), length, STAGED, keys.claim)
-        return cls(server, keys, lease, attempt)
+        return cls(keys, lease, attempt)
 
     def under_lease(self) -> Call:
         """What every request of the upload begins with: the lease is taken, and renewed from then on."""
         return self.lease.call("take" if self.claim_seen == _UNREAD else "renew")
 
     def go_on(self, claim: str, holder: str, wait: float) -> None:
-        """Return once the lease is held, if need be after up to `wait` seconds.
-
-        Raises:
-            LeaseTimeout: somebody else is writing this XCom.
-            LeaseLost: somebody else took the lease meanwhile.
-            Superseded: a later try has it.
-        """
+        """Return once the lease is held, if need be after up to `wait` seconds. Raises `LeaseTimeout` if
+        somebody else is writing this XCom, `LeaseLost` if somebody else took the lease meanwhile,
+        `Superseded` if a later try has it."""
         if self.claim_seen == _UNREAD:
             self.claim_seen = self._turn(claim, holder, wait)
         elif holder != self.lease.holder:
@@ -70,12 +65,13 @@ class Upload:
             PayloadMissing: what was staged is gone.
             StoreError: Redis can't be used, or fewer servers than demanded have the value.
         """
-        keys, waits = self.keys, demands(self.server)
+        keys, server = self.keys, self.lease.server
+        waits = demands(server)
         head = {"length": ref.length, "sha256": ref.sha256, "kind": ref.kind, "written": keys.written}
         names = [keys.claim, keys.lease, keys.head, *keys.chunks(ref.length)]
         more = [self.lease.holder, json.dumps(head)]
-        outcome, found, counts = _as_owner(
-            self.server, self.attempt, names, keys.owner, self.claim_seen, more, waits
+        outcome, found, counts = as_owner(
+            server, self.attempt, names, keys.owner, self.claim_seen, more, waits
         )
         if outcome == b"lease":
             raise self._lost(found)
@@ -103,7 +99,7 @@ class Upload:
             if me and theirs not in ("", me, asked):
                 # Not a second writer of our try, but another try: Airflow knows which of us is current.
                 attempts.confirm(self.attempt)
-                take_claim(self.server, self.keys.claim, self.attempt)
+                as_owner(self.lease.server, self.attempt, [self.keys.claim])
                 asked, how = theirs, "seize"
             elif pause := patience.pause():
                 time.sleep(pause)
@@ -140,29 +136,22 @@ def demands(server: Server) -> list[tuple[Any, ...]]:
     return found
 
 
-def take_claim(server: Server, claim: str, attempt: Attempt, payload: Sequence[str] = ()) -> None:
-    """Claim a task for a try and delete a payload that it replaces. Airflow is asked, unless it is claimed.
-
-    Raises:
-        Superseded: a later try has begun; the payload stays.
-        StoreError: Redis can't be used.
-    """
-    _as_owner(server, attempt, [claim, *payload], quoted(attempt.ti_id))
-
-
-def _as_owner(
+def as_owner(
     server: Server,
     attempt: Attempt,
     keys: Sequence[str],
-    me: str,
+    me: str | None = None,
     claim_seen: str = _UNREAD,
     more: Sequence[str] = (),
     then: Sequence[Command] = (),
 ) -> tuple[bytes, str, list[Any]]:
-    """Run the script OWN, and commands after it: its outcome, what it found, and their replies.
+    """Run the script OWN, and commands after it: its outcome, what it found, and their replies. With a claim
+    alone as key it claims the task for the try; with other keys and no more, it deletes them, too.
 
     Where another try has claimed the task since the claim was read, Airflow is asked, and it is run again.
+    Raises `Superseded` if a later try has begun.
     """
+    me = quoted(attempt.ti_id) if me is None else me
     while True:
         call = Call(OWN, keys, [me, claim_text(attempt), claim_seen, retention_ms(), *more])
         (outcome, found), *replies = server.run(call, *then)

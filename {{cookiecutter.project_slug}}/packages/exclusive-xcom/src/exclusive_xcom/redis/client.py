@@ -76,16 +76,8 @@ class Server:
     def run(
         self, *commands: Command | Call, last_may_fail: bool = False, patience: float | None = None
     ) -> list[Any]:
-        """Send commands in one round trip; their raw replies in order.
-
-        Args:
-            commands: plain commands as the library takes them, and calls of scripts.
-            last_may_fail: give the error of the last command as its reply instead of raising it.
-            patience: as in `ask`.
-
-        Raises:
-            StoreError: one failed, or the server can't be reached.
-        """
+        """Send commands in one round trip; their raw replies in order, of which the last may be an error if
+        it may fail. Raises `StoreError` if one failed, or as `ask` does, which explains `patience`."""
         from redis.exceptions import NoScriptError
 
         def send(client: Any) -> list[Any]:
@@ -122,18 +114,10 @@ class Server:
 
 
 def _connect(conn_id: str) -> Any:
-    """A client for an Airflow connection of type redis, by the provider's hook.
+    """A client for an Airflow connection of type redis, by the provider's hook, which knows of TLS, user and
+    password, db and cluster; with "sentinel_master" in the connection's extra, by Sentinel."""
+    from airflow.providers.redis.hooks.redis import RedisHook
 
-    Beyond what the hook knows (TLS, user and password, db, cluster): with "sentinel_master" in the
-    connection's extra, host and port are a Sentinel's, which is asked for the master of that name;
-    "sentinels" may list more of them as "host:port,host:port".
-    """
-    try:
-        from airflow.providers.redis.hooks.redis import RedisHook
-    except ImportError as error:
-        raise StoreMisconfigured(
-            f"The libraries for Redis are not installed here ({error})", "Run `uv sync --extra redis`."
-        ) from error
     try:
         connection = RedisHook.get_connection(conn_id)
     except Exception as error:
@@ -142,17 +126,13 @@ def _connect(conn_id: str) -> Any:
             f"Define it: AIRFLOW_CONN_{conn_id.upper()}=redis://user:password@host:6379/0 in the "
             "environment, or under Admin → Connections. AIRFLOW__XCOM__CONN_ID says which one is used.",
         ) from error
-    try:
-        hook: Any = RedisHook(redis_conn_id=conn_id)
-        hook.get_connection = lambda conn_id: connection  # asking Airflow a second time costs milliseconds
-        client, extra = hook.get_conn(), connection.extra_dejson
-        if extra.get("cluster"):
-            return client
-        client.connection_pool.connection_kwargs.update(_line())
-        return _by_sentinel(client, extra) if extra.get("sentinel_master") else client
-    except ValueError as error:  # the hook's own checks of the extra
-        what = f"The Airflow connection {conn_id!r} is wrong: {error}"
-        raise StoreMisconfigured(what, "Correct its extra.") from error
+    hook: Any = RedisHook(redis_conn_id=conn_id)
+    hook.get_connection = lambda conn_id: connection  # asking Airflow a second time costs milliseconds
+    client, extra = hook.get_conn(), connection.extra_dejson
+    if extra.get("cluster"):
+        return client
+    client.connection_pool.connection_kwargs.update(_line())
+    return _by_sentinel(client, extra) if extra.get("sentinel_master") else client
 
 
 def _line() -> dict[str, Any]:
@@ -165,7 +145,8 @@ def _line() -> dict[str, Any]:
 
 
 def _by_sentinel(client: Any, extra: dict[str, Any]) -> Any:
-    """A client that asks Sentinel for the master, with the credentials and TLS settings of `client`."""
+    """A client that asks the Sentinel at the connection's host and port, or one of "sentinels", for the
+    master, with the credentials and TLS settings of `client`."""
     from redis.connection import SSLConnection
     from redis.sentinel import Sentinel
 
@@ -190,6 +171,9 @@ _MEANINGS: dict[type[StoreError], dict[str, str]] = {
         "docs/redis.md lists what its ACL has to allow. `xcom probe` tells more.",
     },
     StoreMisconfigured: {
+        "ImportError": "The libraries for Redis are not installed here. Install them with "
+        "`uv add 'exclusive-xcom[redis]'` where this task runs.",
+        "^ValueError": "The extra of the Airflow connection is wrong. Correct it.",
         "OOM ": "Redis is full: it has reached its maxmemory. Nothing that was there is lost. Give it more "
         "memory, shorten AIRFLOW__XCOM__RETENTION, or keep large values in an object store: `make switch "
         "BACKEND=s3`.",

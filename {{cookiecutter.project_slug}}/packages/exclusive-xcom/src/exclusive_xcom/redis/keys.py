@@ -46,15 +46,12 @@ class Keys(NamedTuple):
 
     @property
     def uri(self) -> str:
-        """What the reference says."""
         return f"redis:{self.head}"
 
     def chunk(self, index: int) -> str:
-        """Bytes from `index` times CHUNK on."""
         return f"{self.head}/{index}"
 
     def chunks(self, length: int) -> list[str]:
-        """The bytes of a payload of this length."""
         return [self.chunk(index) for index in range(-(-length // CHUNK))]
 
     @property

@@ -65,12 +65,8 @@ class ServerLease:
 
 
 def identity(attempt: Attempt, ti_id: str = "") -> str:
-    """What is written into a lease: a token that nobody else has, and who we are, for people.
-
-    Args:
-        attempt: the try in which we run.
-        ti_id: the try in whose name the lease is taken, from which a later one may seize it.
-    """
+    """What is written into a lease: a token that nobody else has, the try in whose name it is taken (from
+    which a later one may seize it), and who we are, for people."""
     names = ("AIRFLOW_CTX_DAG_ID", "AIRFLOW_CTX_TASK_ID", "AIRFLOW_CTX_DAG_RUN_ID")
     dag_id, task_id, run_id = (os.environ.get(name, "") for name in names)
     who = {
@@ -90,10 +86,8 @@ def in_words(holder: str) -> str:
     who = facts(holder)
     task = f"{who['task']}, " if who.get("task") else ""
     number = f"try {who['try_number']}, " if who.get("try_number") else ""
-    return (
-        f"{task}{number}process {who.get('pid', '?')} on host {who.get('host', '?')}, since "
-        f"{who.get('since', 'an unknown time')}"
-    )
+    process = f"process {who.get('pid', '?')} on host {who.get('host', '?')}"
+    return f"{task}{number}{process}, since {who.get('since', 'an unknown time')}"
 
 
 def facts(text: str | bytes) -> dict[str, Any]:

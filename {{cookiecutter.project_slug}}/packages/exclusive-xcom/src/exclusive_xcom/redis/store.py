@@ -26,7 +26,7 @@ from ..codecs import Payload
 from ..errors import PayloadAltered, PayloadError, PayloadMissing, PayloadTruncated, StaleXCom, StoreError
 from ..reference import Reference
 from ..store import Check, Store, Stored
-from .claims import STAGED, Upload, claimant, take_claim
+from .claims import STAGED, Upload, as_owner, claimant
 from .client import OTHER_PROGRAM, Call, Command, Server
 from .keys import CHUNK, Keys, claim_in_words, claim_key, claim_text, keys_of
 from .leases import facts
@@ -209,7 +209,8 @@ class RedisStore(Store):
         running = attempts.current()
         if running.ti_id not in ("", ref.attempt.ti_id):
             if claimant(ref.address, running):
-                return take_claim(self.server, keys.claim, running, payload)
+                as_owner(self.server, running, [keys.claim, *payload])
+                return
             attempts.confirm(running)
         self.server.run(("UNLINK", *payload))
 
@@ -217,7 +218,7 @@ class RedisStore(Store):
         """Claim the task, after Airflow has confirmed the try; nobody is asked if the task is claimed for it
         already. Raises `Superseded` if a still later try has begun."""
         if claimant(address, attempt):
-            take_claim(self.server, claim_key(address), attempt)
+            as_owner(self.server, attempt, [claim_key(address)])
 
     # -- looking after ------------------------------------------------------------------------------
 
