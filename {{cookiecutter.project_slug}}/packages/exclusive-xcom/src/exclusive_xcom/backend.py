@@ -194,11 +194,11 @@ class XComBackend(BaseXCom):
             ref = stored.reference(address, attempt, payload, lazy=is_lazy)
             row = ref.row()
             if (size := _row_size(row)) > (most := config.MAX_ROW_SIZE.read()):
-                what = (
+                raise ValueTooLarge(
                     f"A {ref.kind} that takes {human_size(size)} in Airflow's metadata database is over the "
+                    f"limit of {human_size(most)} for a row (AIRFLOW__XCOM__MAX_ROW_SIZE)",
+                    cls.too_large_advice,
                 )
-                what += f"limit of {human_size(most)} for a row (AIRFLOW__XCOM__MAX_ROW_SIZE)"
-                raise ValueTooLarge(what, cls.too_large_advice)
             attempts.confirm(attempt)
             store.commit(stored, ref)
         except BaseException:
@@ -265,7 +265,9 @@ class _Source:
         def closed(length: int, seconds: float) -> None:
             Watch("pull", seconds).done(self.ref, length)
 
-        return io.BufferedReader(VerifyingStream(self.ref, store_of(self.ref).stream(self.ref), closed))
+        with about(self.ref.address):
+            pieces = store_of(self.ref).stream(self.ref)
+        return io.BufferedReader(VerifyingStream(self.ref, pieces, closed))
 
 
 def _decoded(

@@ -40,8 +40,7 @@ class Lease:
         self.name = wanted.name
         self.fence = 0
         self._kept, self._wait, self._patience = kept, wanted.wait, Patience(wanted.wait)
-        self._lost = threading.Event()
-        self._over = threading.Event()
+        self._lost, self._over = threading.Event(), threading.Event()
         self._renewer = threading.Thread(target=self._renew, name=f"lease {self.name}", daemon=True)
 
     def _take(self) -> float:
@@ -144,10 +143,8 @@ class lock:
         self._lease = lease
         return lease
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: object
-    ) -> None:
-        await asyncio.to_thread(self.__exit__, kind, error, trace)
+    async def __aexit__(self, *problem: Any) -> None:
+        await asyncio.to_thread(self.__exit__, *problem)
 
     def __call__(self, function: _Function) -> _Function:
         """Decorate a function: each call holds the lease."""

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, ClassVar
 
 from .address import Address, Attempt
 from .codecs import Payload
-from .errors import BadReference, ForeignReference
+from .errors import BadReference, ForeignReference, about
 from .reference import Reference
 
 # Which module has the store of a URI's scheme, and gives it by `open_store()`.
@@ -110,14 +110,15 @@ def store_of(ref: Reference) -> Store:
     if current is not None and scheme in current.schemes:
         return current
     module = _MODULES.get(scheme)
-    if module is None:
-        raise BadReference(f"No backend reads payloads at {ref.uri!r}")
-    try:
-        store: Store = importlib.import_module(f".{module}", __package__).open_store()
-    except ImportError as error:
-        raise ForeignReference(
-            f"The value was stored by the {module} backend, which is not installed here ({error})",
-            f"Install it with `uv add 'exclusive-xcom[{module}]'` where this task runs, or run the task that "
-            "pushed the value again.",
-        ) from error
+    with about(ref.address):
+        if module is None:
+            raise BadReference(f"No backend reads payloads at {ref.uri!r}")
+        try:
+            store: Store = importlib.import_module(f".{module}", __package__).open_store()
+        except ImportError as error:
+            raise ForeignReference(
+                f"The value was stored by the {module} backend, which is not installed here ({error})",
+                f"Install it with `uv add 'exclusive-xcom[{module}]'` where this task runs, or run the task "
+                "that pushed the value again.",
+            ) from error
     return store

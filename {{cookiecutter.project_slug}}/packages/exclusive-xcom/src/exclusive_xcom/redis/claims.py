@@ -58,13 +58,9 @@ class Upload:
 
     def commit(self, ref: Reference) -> None:
         """Make it current and release the lease, if both claim and lease are still ours. May be repeated.
-
-        Raises:
-            Superseded: a later try has begun.
-            LeaseLost: somebody else has written this XCom since.
-            PayloadMissing: what was staged is gone.
-            StoreError: Redis can't be used, or fewer servers than demanded have the value.
-        """
+        Raises `Superseded` if a later try has begun, `LeaseLost` if somebody else has written this XCom
+        since, `PayloadMissing` if what was staged is gone, `StoreUnreachable` if fewer servers than demanded
+        have it."""
         keys, server = self.keys, self.lease.server
         waits = demands(server)
         head = {"length": ref.length, "sha256": ref.sha256, "kind": ref.kind, "written": keys.written}

@@ -30,19 +30,12 @@ _LARGEST = 64 * 2**30  # bytes; a row that says more was not written by us
 
 
 class Keys(NamedTuple):
-    """The keys of one payload. A task instance's share a hash tag: one server of a cluster has them.
+    """The keys of one payload. A task instance's share a hash tag: one server of a cluster has them."""
 
-    Attributes:
-        claim: says which try owns the task's XComs.
-        lease: says who is writing this XCom.
-        head: says that the payload is committed.
-        owner: the try that the claim has to name; "" if the claim does not matter.
-    """
-
-    claim: str
-    lease: str
-    head: str
-    owner: str
+    claim: str  # says which try owns the task's XComs
+    lease: str  # says who is writing this XCom
+    head: str  # says that the payload is committed
+    owner: str  # the try that the claim has to name; "" if the claim does not matter
 
     @property
     def uri(self) -> str:
@@ -95,6 +88,7 @@ def keys_of(ref: Reference) -> Keys:
             f"The row does not point to its own payload in Redis, below the prefix {prefix()!r}",
             "It was changed by hand, or written under another AIRFLOW__XCOM__PREFIX. Run the task that "
             "pushed it again.",
+            address=ref.address,
         )
     return keys
 

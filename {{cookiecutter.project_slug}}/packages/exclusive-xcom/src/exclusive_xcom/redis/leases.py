@@ -21,22 +21,14 @@ from .scripts import LEASE, NUMBER, RELEASE
 
 @dataclass(frozen=True)
 class ServerLease:
-    """A lease as the server keeps it, for one who wants it or holds it.
-
-    Attributes:
-        key: where it is kept.
-        holder: what stands there while it is ours: JSON that nobody else writes (`identity`).
-        length: seconds after which it may be taken over, unless it is renewed.
-        grace: seconds for which it is kept beyond that, as long as nobody takes it over.
-        claim: the key of the claim whose owner may seize it; "" if its holders are numbered instead.
-    """
+    """A lease as the server keeps it, for one who wants it or holds it."""
 
     server: Server
-    key: str
-    holder: str
-    length: float
-    grace: float = 0
-    claim: str = ""
+    key: str  # where it is kept
+    holder: str  # what stands there while it is ours: JSON that nobody else writes (`identity`)
+    length: float  # seconds after which it may be taken over, unless it is renewed
+    grace: float = 0  # seconds for which it is kept beyond that, as long as nobody takes it over
+    claim: str = ""  # the key of the claim whose owner may seize it; "" if its holders are numbered instead
 
     @property
     def _number(self) -> str:
@@ -53,8 +45,8 @@ class ServerLease:
         return claim.decode(), holder.decode()
 
     def take_number(self) -> tuple[int, str]:
-        """Take it if it is free, or ours already because only a reply was lost: our number, which is 0 if
-        somebody else holds it, and who holds it. Raises `StoreError`."""
+        """Take it, if it is not somebody else's: our number, otherwise 0, and who holds it. Raises
+        `StoreError`."""
         number = Call(NUMBER, [self.key, self._number], [self.holder, retention_ms()])
         (_, holder), fence = self.server.run(self.call("take"), number)
         return int(fence), holder.decode()

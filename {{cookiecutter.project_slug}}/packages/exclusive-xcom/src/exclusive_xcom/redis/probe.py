@@ -42,8 +42,7 @@ def judge(info: dict[str, Any]) -> Iterator[Check]:
     except StoreError as error:
         yield Check("eviction", False, str(error))
     used, limit = int(info.get("used_memory", 0)), int(info.get("maxmemory", 0))
-    most = human_size(limit) if limit else "no set limit"
-    yield Check("memory", True, f"{human_size(used)} used of {most}")
+    yield Check("memory", True, f"{human_size(used)} used of {human_size(limit) if limit else 'no limit'}")
     kept = "append-only file" if info.get("aof_enabled") else "no append-only file: a restart may lose XComs"
     works = all(info.get(f"{file}_status", "ok") == "ok" for file in ("aof_last_write", "rdb_last_bgsave"))
     yield Check("persistence", works, kept if works else "Redis can't save its data: look into its log")

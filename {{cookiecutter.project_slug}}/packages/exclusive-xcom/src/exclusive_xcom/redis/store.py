@@ -62,7 +62,7 @@ class RedisStore(Store):
         upload = Upload.of(self.server, address, attempt, self.lease)
         digest, length = hashlib.sha256(), 0
         try:
-            with ThreadPoolExecutor(1) as hasher:  # starts its thread when the first work is given to it
+            with ThreadPoolExecutor(1) as hasher:
                 for window in _windows(payload):
                     commands: list[Command | Call] = [upload.under_lease()]
                     for chunk in window:
@@ -71,13 +71,9 @@ class RedisStore(Store):
                         name = upload.keys.chunk(length // CHUNK)
                         commands.append(("SET", name, data, "PX", STAGED * 1000))
                         length += chunk.nbytes
-                    # The digest is computed while the network is waited for, unless that takes no time.
-                    hashing = hasher.submit(_feed, digest, window) if len(window) > 1 else None
+                    hashed = hasher.submit(_feed, digest, window)  # while the network is waited for
                     upload.go_on(*self._send(commands), self.wait)
-                    if hashing is None:
-                        _feed(digest, window)
-                    else:
-                        hashing.result()
+                    hashed.result()
         except BaseException:
             self.abandon(Stored(length, "", upload=upload))
             raise
@@ -112,12 +108,8 @@ class RedisStore(Store):
         return next(self.fetch_many([ref]))
 
     def fetch_many(self, refs: Sequence[Reference]) -> Iterator[memoryview]:
-        """By one round trip for all of them, and more for those that have several chunks.
-
-        Raises:
-            StaleXCom: a later try owns the task's XComs.
-            PayloadError: one is gone, or not what was committed; the text says which.
-        """
+        """By one round trip for all of them, and more for those that have several chunks. Raises `StaleXCom`
+        if a later try owns the task's XComs."""
         for ref, first in zip(refs, self._first(refs), strict=True):
             if ref.length <= CHUNK:
                 yield first
@@ -133,32 +125,24 @@ class RedisStore(Store):
         yield from self._rest(ref)
 
     def _first(self, refs: Sequence[Reference]) -> Iterator[memoryview]:
-        """The first chunk of each payload, empty if it has none, once claim and head have been looked at."""
+        """The first chunk of each payload, empty if it has none, if the payload is the task's current one and
+        was committed as the row says."""
         names = [keys_of(ref) for ref in refs]
         asked = (("MGET", keys.claim, keys.head, keys.chunk(0)) for keys in names)
-        for ref, keys, found in zip(refs, names, self.server.run(*asked), strict=True):
-            yield self._judged(ref, keys, *found)
-
-    def _judged(
-        self, ref: Reference, keys: Keys, claim: bytes | None, head: bytes | None, chunk: bytes | None
-    ) -> memoryview:
-        """The first chunk, if the payload is the task's current one and was committed as the row says."""
-        if keys.owner and claim is not None and claim.split()[0].decode() != keys.owner:
-            raise StaleXCom(
-                f"The row was written by {claim_in_words(claim_text(ref.attempt))}, but the task's XComs "
-                f"belong to {claim_in_words(claim.decode())}",
-                "A try that had been replaced wrote the row in its last instant. Clear the task that pushed "
-                "it, so that it runs again.",
-            )
-        if head is None or (keys.owner and claim is None) or (ref.length and chunk is None):
-            raise self._why_gone(ref, keys, 0)
-        committed = facts(head).get("length")
-        if committed != ref.length:
-            raise PayloadTruncated(
-                f"The payload at {keys.uri} was committed with {committed} bytes; the row says {ref.length}",
-                f"The row was changed. {_AGAIN}",
-            )
-        return _checked(ref, 0, chunk) if chunk is not None and ref.length else memoryview(b"")
+        for ref, keys, (claim, head, chunk) in zip(refs, names, self.server.run(*asked), strict=True):
+            if keys.owner and claim is not None and claim.split()[0].decode() != keys.owner:
+                raise StaleXCom(
+                    f"The row was written by {claim_in_words(claim_text(ref.attempt))}, but the task's XComs "
+                    f"belong to {claim_in_words(claim.decode())}",
+                    "A try that had been replaced wrote the row in its last instant. Clear the task that "
+                    "pushed it, so that it runs again.",
+                )
+            if head is None or (keys.owner and claim is None) or (ref.length and chunk is None):
+                raise self._why_gone(ref, keys, 0)
+            if (committed := facts(head).get("length")) != ref.length:
+                what = f"The payload at {keys.uri} was committed with {committed} bytes, not {ref.length}"
+                raise PayloadTruncated(what, f"The row was changed. {_AGAIN}")
+            yield _checked(ref, 0, chunk) if ref.length else memoryview(b"")
 
     def _rest(self, ref: Reference) -> Iterator[memoryview]:
         """All chunks but the first."""

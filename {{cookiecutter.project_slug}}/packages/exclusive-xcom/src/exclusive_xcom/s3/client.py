@@ -14,14 +14,11 @@ from .location import Location
 
 
 class Provider:
-    """Gives credentials when they are needed, and new ones before they expire.
-
-    Attributes:
-        trouble: why it failed the last time. obstore calls it from Rust and would bury the error.
-    """
+    """Gives credentials when they are needed, and new ones before they expire."""
 
     def __init__(self, url: str, find: Callable[[], Any]) -> None:
         self._url, self._find = url, find
+        # Why it failed the last time. obstore calls it from Rust and would bury the error.
         self.trouble: XComError | None = None
 
     def __call__(self) -> Any:
@@ -35,23 +32,14 @@ class Provider:
 
 @dataclass
 class Client:
-    """Reads and writes objects below a location.
-
-    Attributes:
-        location: where it is.
-        store: obstore's client of it, with the location's path as its prefix.
-        source: where the credentials are from, for people.
-        provider: gives the credentials; None where obstore finds them itself.
-        verify: whether TLS certificates are checked, or the file of those to trust.
-        ranges: false once the server has answered a ranged request wrongly.
-    """
+    """Reads and writes objects below a location."""
 
     location: Location
-    store: Any
-    source: str
-    provider: Provider | None = None
-    verify: bool | str = True
-    ranges: bool = True
+    store: Any  # obstore's client of it, with the location's path as its prefix
+    source: str  # where the credentials are from, for people
+    provider: Provider | None = None  # gives the credentials; None where obstore finds them itself
+    verify: bool | str = True  # whether TLS certificates are checked, or the file of those to trust
+    ranges: bool = True  # false once the server has answered a ranged request wrongly
 
     @contextmanager
     def explained(self, doing: str, uri: str = "") -> Iterator[None]:

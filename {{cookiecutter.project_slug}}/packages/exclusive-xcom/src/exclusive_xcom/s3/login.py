@@ -34,11 +34,8 @@ _FRESH = timedelta(minutes=9)
 
 
 def open_location(location: Location, *, patient: bool = True) -> Client:
-    """A client of a store, of which nothing is asked yet. Raises `StoreError` if there can be none.
-
-    Args:
-        patient: whether requests that fail are repeated for two minutes, or once.
-    """
+    """A client of a store, of which nothing is asked yet. Its requests are repeated for two minutes if they
+    fail; once, if it is not patient. Raises `StoreError` if there can be none."""
     retries = _PATIENCE if patient else _IMPATIENCE
     try:
         from obstore import store
@@ -131,10 +128,8 @@ def _by_boto3(
 
 
 def _assume(session: Any, asked: dict[str, Any], verify: bool | str) -> dict[str, Any]:
-    """The credentials of a role, for as long as AWS grants them (an hour, if nothing else is set).
-
-    obstore's own provider for roles does not know `verify`, and gives times that obstore does not take.
-    """
+    """The credentials of a role, for as long as AWS grants them. obstore's own provider for roles does not
+    know `verify`, and gives times that obstore does not take."""
     wanted = {"RoleArn": asked["role_arn"], "RoleSessionName": "airflow-xcom"}
     wanted |= asked.get("assume_role_kwargs", {})
     if "external_id" in asked:
@@ -175,7 +170,7 @@ def _connection(conn_id: str) -> dict[str, Any]:
 def _verify(asked: dict[str, Any]) -> bool | str:
     """Whether certificates are checked, or the file of those to trust. Airflow's UI makes text of either."""
     text = str(asked.get("verify", True)).strip()
-    return text.lower() == "true" if text.lower() in ("true", "false") else text
+    return text.lower() != "false" if text.lower() in ("true", "false", "none", "") else text
 
 
 # -- one client per process and location ------------------------------------------------------------

@@ -82,12 +82,12 @@ class S3Store(Store):
                 yield memoryview(piece)
 
     def reader(self, ref: Reference) -> BinaryIO | None:
-        """A reader by ranged requests; None if the server is known to answer them wrongly."""
+        """By ranged requests; None if the server is known to answer them wrongly."""
         client, name = _find(ref.uri)
         return cast("BinaryIO", RangeReader(self, ref, client, name)) if client.ranges else None
 
     def delete(self, ref: Reference) -> None:
-        """Delete this object. Repeated when there is no answer, which obstore does not do by itself."""
+        """Repeated when there is no answer, which obstore does not do by itself."""
         client, name = _find(ref.uri)
         _persistently(lambda: client.delete(name), lambda error: isinstance(error, StoreUnreachable))
 
@@ -108,8 +108,7 @@ class RangeReader(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def seekable(self) -> bool:
-        return True
+    seekable = readable
 
     def tell(self) -> int:
         return self._position
