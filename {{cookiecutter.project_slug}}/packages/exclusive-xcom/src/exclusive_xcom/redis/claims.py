@@ -58,9 +58,8 @@ class Upload:
 
     def commit(self, ref: Reference) -> None:
         """Make it current and release the lease, if both claim and lease are still ours. May be repeated.
-        Raises `Superseded` if a later try has begun, `LeaseLost` if somebody else has written this XCom
-        since, `PayloadMissing` if what was staged is gone, `StoreUnreachable` if fewer servers than demanded
-        have it."""
+        Raises `Superseded` if a later try has begun, `LeaseLost` if somebody else wrote this XCom since,
+        `PayloadMissing` if what was staged is gone, `StoreUnreachable` if too few servers have it."""
         keys, server = self.keys, self.lease.server
         waits = demands(server)
         head = {"length": ref.length, "sha256": ref.sha256, "kind": ref.kind, "written": keys.written}

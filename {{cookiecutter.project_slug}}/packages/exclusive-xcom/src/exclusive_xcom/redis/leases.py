@@ -45,8 +45,7 @@ class ServerLease:
         return claim.decode(), holder.decode()
 
     def take_number(self) -> tuple[int, str]:
-        """Take it, if it is not somebody else's: our number, otherwise 0, and who holds it. Raises
-        `StoreError`."""
+        """Take it, if it is not somebody else's: our number or 0, and who holds it. Raises `StoreError`."""
         number = Call(NUMBER, [self.key, self._number], [self.holder, retention_ms()])
         (_, holder), fence = self.server.run(self.call("take"), number)
         return int(fence), holder.decode()

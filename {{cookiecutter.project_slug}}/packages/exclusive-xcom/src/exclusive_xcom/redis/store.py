@@ -108,8 +108,7 @@ class RedisStore(Store):
         return next(self.fetch_many([ref]))
 
     def fetch_many(self, refs: Sequence[Reference]) -> Iterator[memoryview]:
-        """By one round trip for all of them, and more for those that have several chunks. Raises `StaleXCom`
-        if a later try owns the task's XComs."""
+        """By one round trip for all, and more for those that have several chunks. Raises `StaleXCom`, too."""
         for ref, first in zip(refs, self._first(refs), strict=True):
             if ref.length <= CHUNK:
                 yield first
@@ -125,8 +124,7 @@ class RedisStore(Store):
         yield from self._rest(ref)
 
     def _first(self, refs: Sequence[Reference]) -> Iterator[memoryview]:
-        """The first chunk of each payload, empty if it has none, if the payload is the task's current one and
-        was committed as the row says."""
+        """The first chunk of each payload, empty if it has none, once claim and head have been looked at."""
         names = [keys_of(ref) for ref in refs]
         asked = (("MGET", keys.claim, keys.head, keys.chunk(0)) for keys in names)
         for ref, keys, (claim, head, chunk) in zip(refs, names, self.server.run(*asked), strict=True):
@@ -199,8 +197,7 @@ class RedisStore(Store):
         self.server.run(("UNLINK", *payload))
 
     def take_over(self, address: Address, attempt: Attempt) -> None:
-        """Claim the task, after Airflow has confirmed the try; nobody is asked if the task is claimed for it
-        already. Raises `Superseded` if a still later try has begun."""
+        """Claim the task, if it is not claimed yet and Airflow confirms the try. Raises `Superseded`."""
         if claimant(address, attempt):
             as_owner(self.server, attempt, [claim_key(address)])
 

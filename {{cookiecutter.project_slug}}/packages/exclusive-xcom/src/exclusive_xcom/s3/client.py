@@ -46,6 +46,8 @@ class Client:
         """Turn whatever obstore raises into this package's errors. See `errors.explain`."""
         try:
             yield
+        except XComError:
+            raise
         except Exception as error:
             trouble = self.provider.trouble if self.provider else None
             raise trouble or explain(error, self.location.url, doing, uri) from None
@@ -62,11 +64,8 @@ class Client:
         import obstore
 
         # Names that S3, Google Cloud and Azure all take; Azure takes no empty value, and a file no names.
-        told = {
-            "trynumber": str(attempt.try_number),
-            "taskinstance": attempt.ti_id,
-            "Content-Type": media_type,
-        }
+        told = {"trynumber": str(attempt.try_number), "taskinstance": attempt.ti_id}
+        told["Content-Type"] = media_type
         attributes = {name: value for name, value in told.items() if value and self.location.scheme != "file"}
         obstore.put(self.store, name, pieces, attributes=attributes, use_multipart=bool(parts), **parts)
 
