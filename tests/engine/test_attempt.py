@@ -155,7 +155,7 @@ def test_in_the_triggerer_it_is_nobody(announced: Attempt) -> None:
 
 def test_yes(supervised: Supervised) -> None:
     supervisor = supervised(YES)
-    attempts.confirm(ADDRESS, MINE)
+    attempts.confirm(MINE)
     (asked,) = supervisor.asked
     assert asked["type"] == "DeleteTaskStateStore"
     assert str(asked["ti_id"]) == MINE.ti_id
@@ -165,10 +165,9 @@ def test_yes(supervised: Supervised) -> None:
 def test_no(supervised: Supervised) -> None:
     supervisor = supervised(REPLACED)
     with pytest.raises(Superseded) as caught:
-        attempts.confirm(ADDRESS, MINE)
+        attempts.confirm(MINE)
     assert str(caught.value) == (
-        f"Try 2 (task instance {MINE.ti_id}) is no longer the current try "
-        "(XCom 'frame' of orders.extract, run run 1). "
+        f"Try 2 (task instance {MINE.ti_id}) is no longer the current try. "
         "A later try has begun, so this XCom was not written. Nothing to repair: the later try's XComs "
         "count. Look into its log; if this try was not meant to be replaced, look for a missed heartbeat "
         "or a cleared task."
@@ -190,7 +189,7 @@ def test_no_in_the_words_of_dag_test(supervised: Supervised, monkeypatch: pytest
 
     monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", SimpleNamespace(send=refuse), raising=False)
     with pytest.raises(Superseded):
-        attempts.confirm(ADDRESS, MINE)
+        attempts.confirm(MINE)
 
 
 @pytest.mark.parametrize(
@@ -213,35 +212,34 @@ def test_anything_else_is_asked_again_and_then_an_error(
 ) -> None:
     supervisor = supervised(*[answer] * 4)
     with pytest.raises(CannotConfirmTry) as caught:
-        attempts.confirm(ADDRESS, MINE)
+        attempts.confirm(MINE)
     assert len(supervisor.asked) == 4
     assert str(caught.value).startswith("Airflow did not say whether try 2 is still the current one (")
     assert str(caught.value).endswith(
-        " (XCom 'frame' of orders.extract, run run 1). Nothing was written. "
-        "Check that the api-server can be reached, then let the task run again."
+        "). Nothing was written. Check that the api-server can be reached, then let the task run again."
     )
 
 
 def test_a_passing_trouble_does_no_harm(supervised: Supervised) -> None:
     supervisor = supervised(OUT_OF_ORDER, NO_ANSWER, YES)
-    attempts.confirm(ADDRESS, MINE)
+    attempts.confirm(MINE)
     assert len(supervisor.asked) == 3
 
 
 def test_no_after_a_passing_trouble(supervised: Supervised) -> None:
     supervised(OUT_OF_ORDER, REPLACED)
     with pytest.raises(Superseded):
-        attempts.confirm(ADDRESS, MINE)
+        attempts.confirm(MINE)
 
 
 def test_without_a_supervisor_nobody_waits(supervised: Supervised, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attempts, "_PAUSES", (1_000_000,))
     supervised()
     with pytest.raises(CannotConfirmTry) as caught:
-        attempts.confirm(ADDRESS, MINE)
+        attempts.confirm(MINE)
     assert str(caught.value) == (
-        "Airflow did not say whether try 2 is still the current one: the supervisor of this task has ended "
-        "(XCom 'frame' of orders.extract, run run 1). Nothing was written, and this process cannot write any "
+        "Airflow did not say whether try 2 is still the current one: the supervisor of this task has "
+        "ended. Nothing was written, and this process cannot write any "
         "more. Look into the worker's log for the reason; Airflow runs the task again if it has retries left."
     )
 
@@ -257,18 +255,18 @@ def test_a_time_out_of_the_task_is_not_held_up(
 
     monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", SimpleNamespace(send=interrupted), raising=False)
     with pytest.raises(AirflowTaskTimeout):
-        attempts.confirm(ADDRESS, MINE)
+        attempts.confirm(MINE)
 
 
 def test_nobody_is_not_asked_about(supervised: Supervised) -> None:
     supervisor = supervised()
-    attempts.confirm(ADDRESS, NOBODY)
+    attempts.confirm(NOBODY)
     assert not supervisor.asked
 
 
 def test_without_a_task_runner_nobody_can_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(task_runner, "SUPERVISOR_COMMS", raising=False)
-    attempts.confirm(ADDRESS, MINE)
+    attempts.confirm(MINE)
 
 
 def test_an_airflow_that_keeps_rows_per_try_is_not_asked(
@@ -278,5 +276,5 @@ def test_an_airflow_that_keeps_rows_per_try_is_not_asked(
 
     supervisor = supervised()
     monkeypatch.setattr(BaseXCom, "store_value", None, raising=False)
-    attempts.confirm(ADDRESS, MINE)
+    attempts.confirm(MINE)
     assert not supervisor.asked

@@ -598,6 +598,13 @@ def test_one_that_is_gone_is_named(mapped: list[Any]) -> None:
     assert caught.value.address.map_index == 3
 
 
+def test_one_that_is_nobodys_is_named(mapped: list[Any]) -> None:
+    mapped[3]["uri"] = "http://example.org/payload"
+    with pytest.raises(errors.BadReference) as caught:
+        S3XComBackend._load_many(mapped)
+    assert caught.value.address.map_index == 3
+
+
 # -- what Airflow expects of a backend --------------------------------------------------------------
 
 

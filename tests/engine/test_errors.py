@@ -21,7 +21,9 @@ CLASSES = [
 def test_the_text_says_what_happened_to_which_xcom_and_what_to_do() -> None:
     error = errors.PayloadMissing("The payload is gone", "Run the task again.")
     assert str(error) == "The payload is gone. Run the task again."
-    assert str(error.about(ADDRESS)) == (
+    with pytest.raises(errors.PayloadMissing) as caught, errors.about(ADDRESS):
+        raise error
+    assert str(caught.value) == (
         "The payload is gone (XCom 'frame' of orders.extract[3], run run 1). Run the task again."
     )
 
@@ -31,8 +33,9 @@ def test_without_advice_it_is_one_sentence() -> None:
 
 
 def test_the_first_address_counts() -> None:
-    error = errors.XComError("It failed", address=ADDRESS).about(Address("other", "run 2", "load"))
-    assert error.address == ADDRESS
+    with pytest.raises(errors.XComError) as caught, errors.about(Address("other", "run 2", "load")):
+        raise errors.XComError("It failed", address=ADDRESS)
+    assert caught.value.address == ADDRESS
 
 
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)

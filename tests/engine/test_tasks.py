@@ -49,9 +49,8 @@ def handed_over() -> None:
 
     @task
     def asks_for_an_old_try() -> None:
-        address = attempts.Address("handed_over", "run", "other")
         try:
-            attempts.confirm(address, attempts.Attempt(1, str(uuid.uuid4())))
+            attempts.confirm(attempts.Attempt(1, str(uuid.uuid4())))
         except errors.Superseded as error:
             seen["refusal"] = error
 

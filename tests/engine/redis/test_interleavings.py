@@ -162,7 +162,7 @@ class Tries(RuleBasedStateMachine):
         """What the backend does between put and commit."""
         assert one.ref is not None
         try:
-            attempts.confirm(one.ref.address, one.attempt)
+            attempts.confirm(one.attempt)
             assert one is self.tries[-1]
             one.step = "confirmed"
         except Superseded:

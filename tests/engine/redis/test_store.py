@@ -314,12 +314,12 @@ class TestGone:
     def test_deleted(self, store: RedisStore) -> None:
         ref = keep(store, [b"x"])
         store.delete(ref)
-        assert "nothing" in self.lost(store, ref) and "deleted" in self.lost(store, ref)
+        assert "its head and chunk 0:" in self.lost(store, ref) and "deleted" in self.lost(store, ref)
 
     def test_head_lost(self, store: RedisStore) -> None:
         ref = keep(store, [b"x"])
         store.server.client.delete(self.names(store, ref)[0])
-        assert "The head of" in self.lost(store, ref)
+        assert "lost its head:" in self.lost(store, ref)
 
     def test_never_committed(self, store: RedisStore) -> None:
         keep(store, [b"before"], writer=(writer := attempt()))
@@ -330,12 +330,12 @@ class TestGone:
     def test_a_chunk_lost(self, store: RedisStore, index: int) -> None:
         ref = keep(store, [self.LARGE])
         store.server.client.delete(f"{self.names(store, ref)[0]}/{index}")
-        assert f"Chunk {index} of" in self.lost(store, ref)
+        assert f"lost its chunk {index}:" in self.lost(store, ref)
 
     def test_claim_lost(self, store: RedisStore) -> None:
         ref = keep(store, [b"x"])
         store.server.client.delete(self.names(store, ref)[1])
-        assert "The claim" in self.lost(store, ref)
+        assert "lost its claim (which rules out a later try):" in self.lost(store, ref)
 
     def test_expired(self, store: RedisStore, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("AIRFLOW__XCOM__RETENTION", "1")
@@ -343,7 +343,7 @@ class TestGone:
         while time.time() < int(ref.uri.rpartition("-")[2][:8], 16) + 2.5:
             time.sleep(0.05)
         assert keys(store) == []
-        assert "values are kept for 1 seconds (AIRFLOW__XCOM__RETENTION)" in self.lost(store, ref)
+        assert "older than values get (0:00:01, AIRFLOW__XCOM__RETENTION)" in self.lost(store, ref)
 
     def test_flushed(self) -> None:
         with Valkey() as server, store_on(server.port) as store:
@@ -353,7 +353,9 @@ class TestGone:
             ]
             server.client().flushall()
             for ref in refs:
-                assert "nothing" in self.lost(store, ref)
+                assert "its head and claim (which rules out a later try) and chunk 0:" in self.lost(
+                    store, ref
+                )
             assert bytes(store.fetch(keep(store, [b"after"]))) == b"after"
 
     def test_restarted_without_a_file(self) -> None:
@@ -482,7 +484,7 @@ class TestDurability:
 
     def test_too_few_replicas_is_an_error(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("AIRFLOW__XCOM__WAIT_REPLICAS", "1")
-        monkeypatch.setattr("exclusive_xcom.redis.durability.WAIT_TIMEOUT", 0.5)
+        monkeypatch.setattr("exclusive_xcom.redis.claims.WAIT_TIMEOUT", 0.5)
         with Valkey() as server, store_on(server.port) as store:
             stored, ref = stage(store, ADDRESS, attempt(), payload([b"x"]))
             with pytest.raises(StoreUnreachable, match="only 0 of 1"):

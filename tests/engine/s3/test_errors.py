@@ -143,7 +143,7 @@ def test_tls(moto: str, tmp_path: Path) -> None:
     with tls(moto, cert, key) as endpoint:
         with configured(endpoint) as store:
             assert "TLS" in probed(store)["reach"]
-            assert "trusts nobody who signed" in probed(store)["reach"]
+            assert "nobody trusted has signed" in probed(store)["reach"]
         for verify in (str(cert), False, "False"):
             with configured(endpoint, extra={"verify": verify}) as store:
                 assert bytes(store.fetch(keep(store, [b"value"]))) == b"value"

@@ -17,6 +17,7 @@ from faulty import faulty
 from s3_servers import BUCKET, ObjectContract, boto, configured, lengths
 from s3_servers import rclone as rclone_server
 
+from exclusive_xcom.address import NOBODY
 from exclusive_xcom.reference import Reference
 from exclusive_xcom.s3 import S3Store
 from exclusive_xcom.store import Store
@@ -32,7 +33,7 @@ class TestOnMoto(ObjectContract):
         with configured(moto) as store:
             yield store
             for uri, length in lengths().items():
-                store.delete(Reference(ADDRESS, "", "", "", "0" * 64, length, uri=uri))
+                store.delete(Reference(ADDRESS, NOBODY, "", "", "", length, "0" * 64, uri=uri))
             assert lengths() == {}
 
 

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import msgspec
 
+Id = str | None
+
 
 @dataclass(frozen=True, slots=True)
 class Address:
@@ -19,22 +21,10 @@ class Address:
     key: str = "return_value"
 
     @classmethod
-    def of(
-        cls,
-        dag_id: str | None,
-        run_id: str | None,
-        task_id: str | None,
-        map_index: int | None,
-        key: str | None = None,
-    ) -> Address:
+    def of(cls, dag_id: Id, run_id: Id, task_id: Id, map_index: int | None, key: Id = None) -> Address:
         """The address that Airflow means, which leaves out what does not matter to it."""
-        return cls(
-            dag_id or "",
-            run_id or "",
-            task_id or "",
-            -1 if map_index is None else map_index,
-            key or "return_value",
-        )
+        index = -1 if map_index is None else map_index
+        return cls(dag_id or "", run_id or "", task_id or "", index, key or "return_value")
 
     def __str__(self) -> str:
         index = f"[{self.map_index}]" if self.map_index >= 0 else ""

@@ -12,7 +12,7 @@ import time
 from typing import Any
 from uuid import UUID
 
-from .address import NOBODY, Address, Attempt
+from .address import NOBODY, Attempt
 from .errors import CannotConfirmTry, Superseded
 
 # Deleting a key that is never set is a question without a side effect. Getting it would not do:
@@ -20,14 +20,13 @@ from .errors import CannotConfirmTry, Superseded
 _NEVER_SET = "xcom-is-this-try-current"
 _PAUSES = (0.2, 1.0, 3.0)  # seconds before each repetition of a question that failed
 
-
 _announced = NOBODY
 
 
 def begin(task_instance: Any) -> Attempt:
     """Note which task instance this process runs. Called by the listener (plugin.py)."""
     global _announced
-    _announced = Attempt(int(task_instance.try_number), str(task_instance.id))
+    _announced = _try_of(task_instance)
     return _announced
 
 
@@ -59,18 +58,18 @@ def _of_context() -> Attempt:
     from airflow.sdk import get_current_context
 
     try:
-        task_instance: Any = get_current_context()["ti"]
+        return _try_of(get_current_context()["ti"])
     except RuntimeError:
         return NOBODY
+
+
+def _try_of(task_instance: Any) -> Attempt:
     return Attempt(int(task_instance.try_number), str(task_instance.id))
 
 
-def confirm(address: Address, attempt: Attempt) -> None:
-    """Ask Airflow whether `attempt` is still the current try. Returns if it is, or if nobody can be asked.
-
-    Args:
-        address: the XCom that is about to be written, for the error's text.
-        attempt: the try that writes; with `NOBODY` (benchmarks, triggerer) nothing is asked.
+def confirm(attempt: Attempt) -> None:
+    """Ask Airflow whether a try is still the current one. Returns if it is, or if nobody can be asked; about
+    `NOBODY` (benchmarks, triggerer) nobody is.
 
     Raises:
         Superseded: a later try has begun.
@@ -85,7 +84,7 @@ def confirm(address: Address, attempt: Attempt) -> None:
     from airflow.sdk.execution_time.comms import DeleteTaskStateStore, OKResponse
 
     question = DeleteTaskStateStore(ti_id=UUID(attempt.ti_id), key=_NEVER_SET)
-    trouble: Exception | None = None
+    unknown = f"Airflow did not say whether try {attempt.try_number} is still the current one"
     for pause in (*_PAUSES, None):
         try:
             answer = SUPERVISOR_COMMS.send(question)
@@ -95,11 +94,9 @@ def confirm(address: Address, attempt: Attempt) -> None:
             return
         except (EOFError, ConnectionError) as error:
             raise CannotConfirmTry(
-                f"Airflow did not say whether try {attempt.try_number} is still the current one: the "
-                "supervisor of this task has ended",
+                f"{unknown}: the supervisor of this task has ended",
                 "Nothing was written, and this process cannot write any more. Look into the worker's log for "
                 "the reason; Airflow runs the task again if it has retries left.",
-                address=address,
             ) from error
         except Exception as error:
             if _says_superseded(error):
@@ -108,17 +105,14 @@ def confirm(address: Address, attempt: Attempt) -> None:
                     "A later try has begun, so this XCom was not written. Nothing to repair: the later try's "
                     "XComs count. Look into its log; if this try was not meant to be replaced, look for a "
                     "missed heartbeat or a cleared task.",
-                    address=address,
                 ) from error
-            trouble = error
-        if pause is not None:
+            if pause is None:
+                raise CannotConfirmTry(
+                    f"{unknown} ({type(error).__name__}: {error})",
+                    "Nothing was written. Check that the api-server can be reached, then let the task run "
+                    "again.",
+                ) from error
             time.sleep(pause)
-    raise CannotConfirmTry(
-        f"Airflow did not say whether try {attempt.try_number} is still the current one "
-        f"({type(trouble).__name__}: {trouble})",
-        "Nothing was written. Check that the api-server can be reached, then let the task run again.",
-        address=address,
-    ) from trouble
 
 
 def rows_are_kept_per_try() -> bool:

@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, BinaryIO, ClassVar, TypeGuard
 
 from airflow.sdk.bases.xcom import BaseXCom
@@ -29,7 +30,7 @@ from .address import Address, Attempt
 from .codecs import ColumnCodec, Options, codec_for, codec_named, kind_word
 from .codecs._json import plain
 from .content import StoredContent, VerifyingStream
-from .errors import UnsupportedValue, ValueTooLarge, XComError
+from .errors import UnsupportedValue, ValueTooLarge, about
 from .handle import Handle, Lazy, human_size
 from .reference import Reference
 from .store import Store, store_of
@@ -64,19 +65,9 @@ class XComBackend(BaseXCom):
     # -- Airflow 3.3: the hooks of BaseXCom ---------------------------------------------------------
 
     @classmethod
-    def serialize_value(
-        cls,
-        value: Any,
-        *,
-        key: str | None = None,
-        task_id: str | None = None,
-        dag_id: str | None = None,
-        run_id: str | None = None,
-        map_index: int | None = None,
-    ) -> Any:
+    def serialize_value(cls, value: Any, **coordinates: Any) -> Any:
         """Store a value and give back the JSON of its row. Raises `XComError`."""
-        address = Address.of(dag_id, run_id, task_id, map_index, key)
-        return cls._put(address, attempts.current(), value)
+        return cls._put(_address(coordinates), attempts.current(), value)
 
     @classmethod
     async def aset(cls, key: str, value: Any, **coordinates: Any) -> None:
@@ -112,9 +103,8 @@ class XComBackend(BaseXCom):
         does, so its pull is logged here."""
         watch = Watch("pull")
         if plain := [row for row in rows if not reference.is_reference(row)]:
-            address = Address.of(*map(query.get, ("dag_id", "run_id", "task_id", "map_index", "key")))
             several = f"{len(plain):,} values" if len(plain) > 1 else ""
-            watch.log(address, _kinds(map(kind_word, plain)), several, sum(map(_row_size, plain)))
+            watch.log(_address(query), _kinds(map(kind_word, plain)), several, sum(map(_row_size, plain)))
         return cls._load_many(rows)
 
     @classmethod
@@ -139,16 +129,15 @@ class XComBackend(BaseXCom):
 
     @classmethod
     def purge(cls, xcom: Any, *args: Any) -> None:
-        """Delete the payload of a row that is about to go. Never raises: a failure would fail the task.
-
-        Only the payload that this very row names is deleted, so a newer value is safe.
-        """
+        """Delete the payload that a row names which is about to go, so a newer value is safe. Never raises: a
+        failure would fail the task."""
         row = getattr(xcom, "value", None)
         if not reference.is_reference(row):
             return
         try:
             ref = reference.parse(row)
-            store_of(ref).delete(ref)
+            with about(ref.address):
+                store_of(ref).delete(ref)
         except Exception as error:
             log.warning("The payload of a deleted XCom was left behind: %s", error)
 
@@ -169,7 +158,7 @@ class XComBackend(BaseXCom):
     def load_value(cls, stored: Any) -> Any:
         """Airflow 3.4's form of `deserialize_value`."""
         if not reference.is_reference(stored):
-            return BaseXCom.deserialize_value(_Result(stored))
+            return BaseXCom.deserialize_value(SimpleNamespace(value=stored))
         ref = reference.parse(stored)
         return Handle(ref, _Source(ref)) if ref.lazy else _Source(ref).load()
 
@@ -178,40 +167,39 @@ class XComBackend(BaseXCom):
     @classmethod
     def _put(cls, address: Address, attempt: Attempt, value: Any) -> Any:
         watch = Watch("push")
-        value, is_lazy = _unwrap(value)
-        try:
+        with about(address):
+            value, is_lazy = _unwrap(value)
             if address.key in SCHEDULER_KEYS:
-                attempts.confirm(address, attempt)
+                attempts.confirm(attempt)
                 return BaseXCom.serialize_value(value)
             if not is_lazy and (size := cls._plain_size(value)) is not None:
-                attempts.confirm(address, attempt)
+                attempts.confirm(attempt)
                 watch.log(address, kind_word(value), "", size)
                 return value
             ref, row = cls._keep(address, attempt, value, is_lazy)
-        except XComError as error:
-            raise error.about(address) from error.__cause__
         watch.done(ref)
         return row
 
     @classmethod
-    def _keep(
-        cls, address: Address, attempt: Attempt, value: Any, is_lazy: bool
-    ) -> tuple[Reference, dict[str, Any]]:
+    def _keep(cls, address: Address, attempt: Attempt, value: Any, is_lazy: bool) -> tuple[Reference, Any]:
         """Encode and store a value, ask Airflow, commit. Returns the reference, and its row."""
         store, codec_options = cls.store(), cls.codec_options()
         payload = codec_for(value, codec_options).encode(value, codec_options)
         limit = config.MAX_SIZE.read(cls.default_max_size)
         if payload.length > limit:
-            raise ValueTooLarge(
-                f"A {payload.kind} of {human_size(payload.length)} is over the limit of {human_size(limit)}",
-                cls.too_large_advice,
-            )
+            sizes = f"{human_size(payload.length)} is over the limit of {human_size(limit)}"
+            raise ValueTooLarge(f"A {payload.kind} of {sizes}", cls.too_large_advice)
         stored = store.put(address, attempt, payload)
         try:
             ref = stored.reference(address, attempt, payload, lazy=is_lazy)
             row = ref.row()
-            cls._check_row(row, ref.kind)
-            attempts.confirm(address, attempt)
+            if (size := _row_size(row)) > (most := config.MAX_ROW_SIZE.read()):
+                raise ValueTooLarge(
+                    f"A {ref.kind} that takes {human_size(size)} in Airflow's metadata database is over the "
+                    f"limit of {human_size(most)} for a row (AIRFLOW__XCOM__MAX_ROW_SIZE)",
+                    cls.too_large_advice,
+                )
+            attempts.confirm(attempt)
             store.commit(stored, ref)
         except BaseException:
             store.abandon(stored)
@@ -228,16 +216,6 @@ class XComBackend(BaseXCom):
         return size if size <= limit else None
 
     @classmethod
-    def _check_row(cls, row: Any, kind: str) -> None:
-        limit, size = config.MAX_ROW_SIZE.read(), _row_size(row)
-        if size > limit:
-            raise ValueTooLarge(
-                f"A {kind} that takes {human_size(size)} in Airflow's metadata database is over the limit of "
-                f"{human_size(limit)} for a row (AIRFLOW__XCOM__MAX_ROW_SIZE)",
-                cls.too_large_advice,
-            )
-
-    @classmethod
     def inline_limit(cls) -> int:
         """Bytes of plain JSON that stay in the row; 0: everything is stored."""
         return config.INLINE_LIMIT.read(cls.default_inline_limit)
@@ -249,11 +227,8 @@ class XComBackend(BaseXCom):
 
 
 def _codec_options() -> Options:
-    return Options(
-        max_size=config.MAX_DECODED_SIZE.read(),
-        class_allowed=_class_allowed,
-        codecs=config.CODECS.read(),
-    )
+    most, codecs = config.MAX_DECODED_SIZE.read(), config.CODECS.read()
+    return Options(max_size=most, class_allowed=_class_allowed, codecs=codecs)
 
 
 def _class_allowed(qualified_name: str) -> bool:
@@ -273,34 +248,33 @@ class _Source:
     ref: Reference
 
     def load(self, columns: Sequence[str] | None = None) -> Any:
-        """Fetch, verify and decode; of a frame or table only these columns. Raises `XComError`."""
         watch = Watch("pull")
         value = _decoded(self.ref, columns=columns)
         watch.done(self.ref)
         return value
 
     def path(self) -> Path:
-        """The payload as a private file."""
         watch = Watch("pull")
         name = self.ref.filename or (self.ref.uri or "").rsplit("/", 1)[-1] or "payload"
-        found = StoredContent(self.ref, store_of(self.ref)).file(name)
+        with about(self.ref.address):
+            found = StoredContent(self.ref, store_of(self.ref)).file(name)
         watch.done(self.ref)
         return found
 
     def open(self) -> BinaryIO:
-        """The payload as a stream."""
-
         def closed(length: int, seconds: float) -> None:
             Watch("pull", seconds).done(self.ref, length)
 
-        return io.BufferedReader(VerifyingStream(self.ref, store_of(self.ref).stream(self.ref), closed))
+        with about(self.ref.address):
+            pieces = store_of(self.ref).stream(self.ref)
+        return io.BufferedReader(VerifyingStream(self.ref, pieces, closed))
 
 
 def _decoded(
     ref: Reference, fetched: Iterator[memoryview] | None = None, columns: Sequence[str] | None = None
 ) -> Any:
     """The value of a reference, whose payload may be the next of those that are fetched together."""
-    try:
+    with about(ref.address):
         codec_options = _codec_options()
         codec = codec_named(ref.codec, codec_options)
         content = StoredContent(ref, store_of(ref), None if fetched is None else next(fetched))
@@ -309,8 +283,6 @@ def _decoded(
         if isinstance(codec, ColumnCodec):
             return codec.select(content, ref.meta, codec_options, list(columns))
         raise UnsupportedValue(f"A {ref.kind} has no columns to choose from", "Call load() without columns.")
-    except XComError as error:
-        raise error.about(ref.address) from error.__cause__
 
 
 def _is_small(row: Any) -> TypeGuard[dict[str, Any]]:
@@ -352,11 +324,8 @@ class _Rows(BaseXCom):
         return result.value
 
 
-@dataclass(frozen=True)
-class _Result:
-    """The form in which Airflow hands a row to `deserialize_value`."""
-
-    value: Any
+def _address(coordinates: dict[str, Any]) -> Address:
+    return Address.of(*map(coordinates.get, ("dag_id", "run_id", "task_id", "map_index", "key")))
 
 
 def _unwrap(value: Any) -> tuple[Any, bool]:

@@ -17,6 +17,7 @@ from .codecs import FRAME_FORMATS, Options
 from .errors import BadOption
 
 T = TypeVar("T")
+N = TypeVar("N", int, float)
 
 
 @dataclass(frozen=True)
@@ -54,30 +55,18 @@ class Option(Generic[T]):
             ) from None
 
 
-def _whole(name: str, default: int, least: int = 0) -> Option[int]:
-    def parse(text: str) -> int:
-        if (number := int(text)) < least:
+def _number(kind: type[N], name: str, default: N, least: N = 0) -> Option[N]:
+    def parse(text: str) -> N:
+        if not least <= (number := kind(text)) < float("inf"):
             raise ValueError(text)
         return number
 
-    return Option(name, default, parse, f"a whole number of at least {least}")
-
-
-def _number(name: str, default: float, least: float) -> Option[float]:
-    def parse(text: str) -> float:
-        if not least <= (number := float(text)) < float("inf"):
-            raise ValueError(text)
-        return number
-
-    return Option(name, default, parse, f"a number of at least {least:g}")
+    words = "a whole number" if kind is int else "a number"
+    return Option(name, default, parse, f"{words} of at least {least:g}")
 
 
 def _choice(name: str, *words: str) -> Option[str]:
     return Option(name, words[0], lambda text: words[words.index(text)], " or ".join(words))
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(re.split(r"[\s,]+", text))
 
 
 URL = Option("url", "", str)
@@ -85,15 +74,17 @@ CONN_ID = Option("conn_id", "", str)
 FORMER_URL = Option("former_url", "", str)
 FORMER_CONN_ID = Option("former_conn_id", "", str)
 PREFIX = Option("prefix", "xcom", str)
-INLINE_LIMIT = _whole("inline_limit", 0)
-MAX_ROW_SIZE = _whole("max_row_size", 2**20, 1024)
-MAX_SIZE = _whole("max_size", 16 * 2**30, 1)
-MAX_DECODED_SIZE = _whole("max_decoded_size", Options.max_size, 1)
+INLINE_LIMIT = _number(int, "inline_limit", 0)
+MAX_ROW_SIZE = _number(int, "max_row_size", 2**20, 1024)
+MAX_SIZE = _number(int, "max_size", 16 * 2**30, 1)
+MAX_DECODED_SIZE = _number(int, "max_decoded_size", Options.max_size, 1)
 FRAME_FORMAT = _choice("frame_format", *FRAME_FORMATS)
-CODECS = Option[tuple[str, ...]]("codecs", (), _names, "names of modules")
-RETENTION = _number("retention", 7 * 86400, 1)
-WAIT_REPLICAS = _whole("wait_replicas", 0)
-WAIT_AOF = _whole("wait_aof", 0)
+CODECS = Option[tuple[str, ...]](
+    "codecs", (), lambda text: tuple(re.split(r"[\s,]+", text)), "names of modules"
+)
+RETENTION = _number(float, "retention", 7 * 86400, 1)
+WAIT_REPLICAS = _number(int, "wait_replicas", 0)
+WAIT_AOF = _number(int, "wait_aof", 0)
 
 
 def _configured(name: str) -> str:
@@ -103,7 +94,5 @@ def _configured(name: str) -> str:
     return str(conf.get("xcom", name, fallback=None) or "").strip()
 
 
-@functools.cache
-def _elsewhere(name: str) -> str:
-    """The option in airflow.cfg, which this process has read once. Looking there takes 30 µs."""
-    return _configured(name)
+# An option in airflow.cfg, which this process reads once. Looking there takes 30 µs.
+_elsewhere = functools.cache(_configured)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from . import scratch
-from .errors import PayloadAltered, PayloadTruncated
+from .errors import PayloadAltered, PayloadTruncated, about
 from .reference import Reference
 from .store import Store
 
@@ -29,7 +29,6 @@ class StoredContent:
 
     @property
     def length(self) -> int:
-        """Bytes of the payload."""
         return self._ref.length
 
     def buffer(self, *, as_bytes: bool = False) -> memoryview:
@@ -64,7 +63,6 @@ class StoredContent:
         return whole
 
     def file(self, name: str) -> Path:
-        """The whole payload as a private file called `name`."""
         path = scratch.new_file(name)
         measured = Measured(self._store.stream(self._ref) if self._data is None else [self._data])
         try:
@@ -78,7 +76,6 @@ class StoredContent:
         return path
 
     def reader(self) -> BinaryIO | None:
-        """A reader of ranges, not verified."""
         return self._store.reader(self._ref)
 
 
@@ -103,41 +100,23 @@ class Measured:
 
     @property
     def sha256(self) -> str:
-        """Of the pieces passed through so far, in hexadecimal digits."""
         return self._digest.hexdigest()
 
 
 def verify(ref: Reference, length: int, sha256: str) -> None:
-    """Compare what was read with what was pushed.
-
-    Raises:
-        PayloadTruncated, PayloadAltered: it is not the same.
-    """
-    advice = (
-        "It was not handed on. Run the task that pushed it again; if this repeats, check the store's disk."
-    )
+    """Compare what was read with what was pushed. Raises `PayloadTruncated` or `PayloadAltered`."""
+    advice = "Nothing was handed on. Run the task that pushed it again; if it recurs, check the store's disk."
     if length != ref.length:
-        raise PayloadTruncated(
-            f"The payload at {ref.where} has {length:,} bytes instead of {ref.length:,}",
-            advice,
-            address=ref.address,
-        )
+        what = f"The payload at {ref.where} has {length:,} bytes instead of {ref.length:,}"
+        raise PayloadTruncated(what, advice)
     if sha256 != ref.sha256:
-        raise PayloadAltered(
-            f"The payload at {ref.where} was altered: its sha256 is not the one that was pushed",
-            advice,
-            address=ref.address,
-        )
+        what = f"The payload at {ref.where} was altered: its sha256 is not the one that was pushed"
+        raise PayloadAltered(what, advice)
 
 
 class VerifyingStream(io.RawIOBase):
-    """A stream whose last read raises if length or digest are wrong.
-
-    Args:
-        ref: says what they have to be.
-        pieces: the payload.
-        closed: is told, when the stream is closed, how many bytes were fetched and the seconds that took.
-    """
+    """A stream whose last read raises if length or digest are wrong. When it is closed, `closed` is told how
+    many bytes were fetched and the seconds that took."""
 
     def __init__(
         self, ref: Reference, pieces: Iterator[memoryview], closed: Callable[[int, float], None]
@@ -155,11 +134,12 @@ class VerifyingStream(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         while not self._left:
             started = time.perf_counter()
-            piece = next(self._pieces, None)
-            self._seconds += time.perf_counter() - started
-            if piece is None:
-                verify(self._ref, self._measured.length, self._measured.sha256)
-                return 0
+            with about(self._ref.address):
+                piece = next(self._pieces, None)
+                self._seconds += time.perf_counter() - started
+                if piece is None:
+                    verify(self._ref, self._measured.length, self._measured.sha256)
+                    return 0
             self._left = piece
         count = min(len(buffer), self._left.nbytes)
         buffer[:count] = self._left[:count]

@@ -34,7 +34,7 @@ class RowStore(Store):
     schemes = frozenset({"row"})
 
     def put(self, address: Address, attempt: Attempt, payload: Payload) -> Stored:
-        """The payload as the data of its reference. Raises `ValueTooLarge` before it reads a large file."""
+        """Raises `ValueTooLarge` before it reads a large file."""
         limit = config.MAX_ROW_SIZE.read()
         if payload.length > limit:
             raise ValueTooLarge(
@@ -46,14 +46,12 @@ class RowStore(Store):
         return Stored(len(whole), hashlib.sha256(whole).hexdigest(), data=inline(payload.media_type, whole))
 
     def fetch(self, ref: Reference) -> memoryview:
-        """The payload in the reference."""
         return memoryview(ref.inline_bytes())
 
     def delete(self, ref: Reference) -> None:
         """Airflow deletes the row itself."""
 
     def probe(self) -> Iterable[Check]:
-        """The limit of a row; whether the database answers is Airflow's own business (`airflow db check`)."""
         limit = human_size(config.MAX_ROW_SIZE.read())
         return [Check("row limit", True, f"{limit} per XCom (AIRFLOW__XCOM__MAX_ROW_SIZE)")]
 

@@ -7,8 +7,10 @@ error is put together when it is shown: what happened, to which XCom, what to do
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .address import Address
@@ -20,7 +22,7 @@ class XComError(Exception):
     Args:
         what: one sentence without a full stop: what happened.
         advice: one or two whole sentences: what to do about it.
-        address: whose XCom it is; code that does not know it leaves it out and the backend adds it.
+        address: whose XCom it is; `about` adds it.
     """
 
     def __init__(self, what: str, advice: str = "", *, address: Address | None = None) -> None:
@@ -29,22 +31,23 @@ class XComError(Exception):
         self.advice = advice
         self.address = address
 
-    def about(self, address: Address) -> XComError:
-        """Name the XCom, unless it is named already. Returns the error itself, so that it can be raised."""
-        self.address = self.address or address
-        return self
-
     def __str__(self) -> str:
         where = f" (XCom {self.address})" if self.address else ""
         return f"{self.what}{where}. {self.advice}".rstrip()
 
     def __reduce__(self) -> tuple[object, ...]:
         # The default would call the class with str(self) alone and lose advice and address.
-        return _rebuild, (type(self), self.what, self.advice, self.address)
+        return partial(type(self), self.what, self.advice, address=self.address), ()
 
 
-def _rebuild(cls: type[XComError], what: str, advice: str, address: Address | None) -> XComError:
-    return cls(what, advice, address=address)
+@contextmanager
+def about(address: Address) -> Iterator[None]:
+    """Name the XCom in an error that does not name one."""
+    try:
+        yield
+    except XComError as error:
+        error.address = error.address or address
+        raise
 
 
 class UnsupportedValue(XComError, TypeError):
@@ -127,25 +130,18 @@ class LeaseLost(StoreError):
     """The lease expired or was taken over while we were working under it."""
 
 
-class Refusal(NamedTuple):
-    """What it means when a store, or the library that talks to it, says something.
+#: A regular expression that is searched in what a store or its library said, the error that this means, and
+#: its text: "what happened. What to do." Names in braces in the first part stand for facts of the case.
+Refusal = tuple[str, type[XComError], str]
 
-    Attributes:
-        sign: a regular expression that is searched in what was said.
-        kind: the error.
-        what: what happened; names in braces stand for the facts of the case.
-        advice: what to do about it.
+
+def refused(refusals: Iterable[Refusal], said: str, ending: str = "", **facts: object) -> XComError:
+    """The error of the first refusal whose sign is found in what was said. The last one's is in every text.
+
+    Args:
+        ending: what is to stand behind what happened.
+        facts: by the names in the texts.
     """
-
-    sign: str
-    kind: type[XComError]
-    what: str
-    advice: str
-
-
-def refused(refusals: Iterable[Refusal], said: str, **facts: object) -> XComError | None:
-    """The error for the first refusal whose sign is found in what was said; None if there is none."""
-    for sign, kind, what, advice in refusals:
-        if re.search(sign, said):
-            return kind(what.format(**facts), advice)
-    return None
+    kind, text = next((kind, text) for sign, kind, text in refusals if re.search(sign, said))
+    what, _, advice = text.partition(". ")
+    return kind(what.format(**facts) + ending, advice)

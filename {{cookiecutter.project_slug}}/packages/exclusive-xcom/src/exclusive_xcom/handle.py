@@ -36,17 +36,9 @@ def lazy(value: Any) -> Any:
 class Source(Protocol):
     """Gives out a stored value, verified. The backend makes it."""
 
-    def load(self, columns: Sequence[str] | None = None) -> Any:
-        """The value, or some columns of it."""
-        ...
-
-    def path(self) -> Path:
-        """The payload as a private file."""
-        ...
-
-    def open(self) -> BinaryIO:
-        """The payload as a stream."""
-        ...
+    def load(self, columns: Sequence[str] | None = None) -> Any: ...
+    def path(self) -> Path: ...
+    def open(self) -> BinaryIO: ...
 
 
 class Handle:

@@ -39,35 +39,26 @@ class Lease:
     def __init__(self, wanted: lock, kept: ServerLease) -> None:
         self.name = wanted.name
         self.fence = 0
-        self._kept, self._wait, self._patience, self._holder = kept, wanted.wait, Patience(wanted.wait), ""
-        self._lost = threading.Event()
-        self._over = threading.Event()
+        self._kept, self._wait, self._patience = kept, wanted.wait, Patience(wanted.wait)
+        self._lost, self._over = threading.Event(), threading.Event()
         self._renewer = threading.Thread(target=self._renew, name=f"lease {self.name}", daemon=True)
 
-    def _take(self) -> bool:
-        """Get it if it is free, and renew it from then on. Raises `StoreError`."""
-        self.fence, self._holder = self._kept.take_number()
+    def _take(self) -> float:
+        """Get it if it is free, and renew it from then on: 0, or the seconds to wait before the next try.
+        Raises `LeaseTimeout` when there is no time for one, and `StoreError`."""
+        self.fence, holder = self._kept.take_number()
         if self.fence:
             self._renewer.start()
-        return self.fence > 0
-
-    def _pause(self) -> float:
-        """Seconds until the next try to get it. Raises `LeaseTimeout` when there is no time for one."""
+            return 0
         if pause := self._patience.pause():
             return pause
-        raise LeaseTimeout(
-            f"The lease {self.name!r} was not free for {self._wait:g} s: it is held by "
-            f"{in_words(self._holder)}",
-            "Wait longer (wait=), or let the holder do less while it holds it.",
-        )
+        what = f"The lease {self.name!r} was not free for {self._wait:g} s: it is held by {in_words(holder)}"
+        raise LeaseTimeout(what, "Wait longer (wait=), or let the holder do less while it holds it.")
 
     def check(self) -> None:
         """Ask the server; when this returns, the lease is ours for `timeout` seconds from when we asked.
-
-        Raises:
-            LeaseLost: it ran out. Somebody else may be at work: stop.
-            StoreError: the server can't be asked.
-        """
+        Raises `LeaseLost` if it ran out (somebody else may be at work: stop), `StoreError` if nobody can be
+        asked."""
         if self._lost.is_set() or self._kept.ask("renew")[1] != self._kept.holder:
             self._lost.set()
             raise self._loss()
@@ -123,8 +114,8 @@ class lock:
 
     def __enter__(self) -> Lease:
         lease = self._wanted()
-        while not lease._take():
-            time.sleep(lease._pause())
+        while pause := lease._take():
+            time.sleep(pause)
         self._lease = lease
         return lease
 
@@ -139,24 +130,21 @@ class lock:
             log.error("%s", trouble)  # the block's own error tells more
 
     async def __aenter__(self) -> Lease:
-        lease, held = self._wanted(), False
-        while not held:
+        lease, pause = self._wanted(), 1.0
+        while pause:
             # The event loop goes on meanwhile. When we are cancelled, what the thread got is given back.
             taking = asyncio.ensure_future(asyncio.to_thread(lease._take))
             try:
-                held = await asyncio.shield(taking)
-                if not held:
-                    await asyncio.sleep(lease._pause())
+                if pause := await asyncio.shield(taking):
+                    await asyncio.sleep(pause)
             except asyncio.CancelledError:
                 taking.add_done_callback(functools.partial(_give_back, lease))
                 raise
         self._lease = lease
         return lease
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: object
-    ) -> None:
-        await asyncio.to_thread(self.__exit__, kind, error, trace)
+    async def __aexit__(self, *problem: Any) -> None:
+        await asyncio.to_thread(self.__exit__, *problem)
 
     def __call__(self, function: _Function) -> _Function:
         """Decorate a function: each call holds the lease."""
@@ -187,7 +175,7 @@ class lock:
         return Lease(self, ServerLease(store.server, lock_key(self.name), who, self.timeout))
 
 
-def _give_back(lease: Lease, taking: asyncio.Future[bool]) -> None:
+def _give_back(lease: Lease, taking: asyncio.Future[float]) -> None:
     """Release a lease that arrived when nobody waited for it any more."""
-    if not taking.cancelled() and taking.exception() is None and taking.result():
+    if not taking.cancelled() and taking.exception() is None and not taking.result():
         threading.Thread(target=lease._end, daemon=True).start()

@@ -15,48 +15,28 @@ from airflow.plugins_manager import AirflowPlugin
 
 from . import attempt, scratch
 from .address import Address
+from .errors import about
+from .store import current_store
 
 
 @hookimpl
-def on_task_instance_running(previous_state: Any, task_instance: Any) -> None:
-    """A try begins: note its ids, and let the backend know of a second or later one."""
-    this_try = attempt.begin(task_instance)
-    if this_try.try_number > 1:
-        from airflow.sdk.execution_time.xcom import XCom
-
-        from .backend import XComBackend
-
-        if issubclass(XCom, XComBackend):
-            address = Address.of(
-                task_instance.dag_id,
-                task_instance.run_id,
-                task_instance.task_id,
-                task_instance.map_index,
-            )
-            XCom.store().take_over(address, this_try)
+def on_task_instance_running(task_instance: Any) -> None:
+    """A try begins: note its ids, and let the store know of a second or later one."""
+    ti, this_try = task_instance, attempt.begin(task_instance)
+    if this_try.try_number > 1 and (store := current_store()):
+        address = Address.of(ti.dag_id, ti.run_id, ti.task_id, ti.map_index)
+        with about(address):
+            store.take_over(address, this_try)
 
 
-def _done() -> None:
+@hookimpl
+def on_task_instance_success() -> None:
+    """The try is over: remove its pulled files, and forget it."""
     scratch.clear()
     attempt.end()
 
 
-@hookimpl
-def on_task_instance_success(previous_state: Any, task_instance: Any) -> None:
-    """The try is over: remove its pulled files."""
-    _done()
-
-
-@hookimpl
-def on_task_instance_failed(previous_state: Any, task_instance: Any, error: Any) -> None:
-    """The try is over: remove its pulled files."""
-    _done()
-
-
-@hookimpl
-def on_task_instance_skipped(previous_state: Any, task_instance: Any) -> None:
-    """The try is over: remove its pulled files."""
-    _done()
+on_task_instance_failed = on_task_instance_skipped = on_task_instance_success
 
 
 class XComPlugin(AirflowPlugin):

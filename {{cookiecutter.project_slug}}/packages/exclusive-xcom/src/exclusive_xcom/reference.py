@@ -19,6 +19,7 @@ from .errors import BadReference
 
 MARK = "$xcom"  # the key that tells a reference from a value; its value is the version
 VERSION = "1"
+_TEXT = "application/json"  # legible UTF-8, so that a row can hold it as it is
 
 
 @dataclass(frozen=True)
@@ -71,22 +72,17 @@ class Reference:
     def inline_bytes(self) -> bytes:
         """The payload of a reference that holds it. Raises `BadReference`."""
         if self.data is None:
-            raise BadReference("The reference does not hold its payload", address=self.address)
-        form = "text" if is_text(self.media_type) else "base64"
+            raise BadReference("The reference does not hold its payload")
+        form = "text" if self.media_type == _TEXT else "base64"
         try:
             return self.data.encode() if form == "text" else base64.b64decode(self.data, validate=True)
         except ValueError as error:
-            raise BadReference(f"The payload in the row is not {form}", address=self.address) from error
+            raise BadReference(f"The payload in the row is not {form}") from error
 
 
 def inline(media_type: str, payload: bytes) -> str:
     """The form in which a reference holds its payload: text if it is JSON, otherwise base64."""
-    return payload.decode() if is_text(media_type) else base64.b64encode(payload).decode()
-
-
-def is_text(media_type: str) -> bool:
-    """Whether a payload of this type is legible UTF-8 text, so that a row can hold it as it is."""
-    return media_type == "application/json"
+    return payload.decode() if media_type == _TEXT else base64.b64encode(payload).decode()
 
 
 def is_reference(row: Any) -> TypeGuard[dict[str, Any]]:

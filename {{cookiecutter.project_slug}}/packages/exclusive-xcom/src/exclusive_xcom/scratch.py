@@ -81,6 +81,5 @@ def _safe(name: str) -> str:
     """The last component of a name, without characters that a file name can't or shouldn't have."""
     last = name.replace("\\", "/").rsplit("/", 1)[-1]
     clean = "".join(c if c.isprintable() else "_" for c in last).strip()
-    encoded = clean.encode("utf-8", "replace")[-200:]
-    clean = encoded.decode("utf-8", "ignore")
+    clean = clean.encode("utf-8", "replace")[-200:].decode("utf-8", "ignore")
     return clean if clean not in ("", ".", "..") else "file"

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, ClassVar
 
 from .address import Address, Attempt
 from .codecs import Payload
-from .errors import BadReference, ForeignReference
+from .errors import BadReference, ForeignReference, about
 from .reference import Reference
 
 # Which module has the store of a URI's scheme, and gives it by `open_store()`.
@@ -31,21 +31,10 @@ class Stored:
         self, address: Address, attempt: Attempt, payload: Payload, *, lazy: bool = False
     ) -> Reference:
         """What the row is to say of the payload that was put."""
-        return Reference(
-            address=address,
-            attempt=attempt,
-            codec=payload.codec,
-            kind=payload.kind,
-            media_type=payload.media_type,
-            length=self.length,
-            sha256=self.sha256,
-            summary=payload.summary,
-            uri=self.uri,
-            data=self.data,
-            filename=payload.filename,
-            lazy=lazy,
-            meta=payload.meta,
-        )
+        names = ("codec", "kind", "media_type", "summary", "filename", "meta")
+        told: dict[str, Any] = {name: getattr(payload, name) for name in names}
+        where: dict[str, Any] = {"uri": self.uri, "data": self.data}
+        return Reference(address, attempt, length=self.length, sha256=self.sha256, lazy=lazy, **where, **told)
 
 
 @dataclass(frozen=True)
@@ -114,26 +103,22 @@ def current_store() -> Store | None:
 
 
 def store_of(ref: Reference) -> Store:
-    """The store that keeps a reference's payload, be it the configured backend's or a former one's.
-
-    Raises:
-        BadReference: no backend knows such a URI.
-        ForeignReference: its backend is not installed here.
-    """
+    """The store that keeps a reference's payload, be it the configured backend's or a former one's. Raises
+    `BadReference` if no backend knows such a URI, `ForeignReference` if its backend is not installed here."""
     scheme = ref.uri.partition(":")[0] if ref.uri is not None else "row"
     current = current_store()
     if current is not None and scheme in current.schemes:
         return current
     module = _MODULES.get(scheme)
-    if module is None:
-        raise BadReference(f"No backend reads payloads at {ref.uri!r}", address=ref.address)
-    try:
-        store: Store = importlib.import_module(f".{module}", __package__).open_store()
-    except ImportError as error:
-        raise ForeignReference(
-            f"The value was stored by the {module} backend, which is not installed here ({error})",
-            f"Install it with `uv add 'exclusive-xcom[{module}]'` where this task runs, or run the task that "
-            "pushed the value again.",
-            address=ref.address,
-        ) from error
+    with about(ref.address):
+        if module is None:
+            raise BadReference(f"No backend reads payloads at {ref.uri!r}")
+        try:
+            store: Store = importlib.import_module(f".{module}", __package__).open_store()
+        except ImportError as error:
+            raise ForeignReference(
+                f"The value was stored by the {module} backend, which is not installed here ({error})",
+                f"Install it with `uv add 'exclusive-xcom[{module}]'` where this task runs, or run the task "
+                "that pushed the value again.",
+            ) from error
     return store

@@ -14,12 +14,8 @@ _store = functools.cache(RedisStore)  # one for each connection
 
 
 def open_store() -> RedisStore:
-    """The store for payloads in Redis where it was the backend before this one.
-
-    Raises:
-        ImportError: the library for Redis is not installed.
-        ForeignReference: Redis is not the backend, and no connection is set for what was stored in it.
-    """
+    """The store for payloads in Redis where it was the backend before this one. Raises `ImportError` without
+    the library, and `ForeignReference` if no connection is set for what was stored in it."""
     import airflow.providers.redis.hooks.redis  # noqa: F401 - raises what says which library is not there
 
     conn_id = config.FORMER_CONN_ID.read()

@@ -14,14 +14,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from .. import attempt as attempts
+from .. import config
 from ..address import Address, Attempt
-from ..errors import LeaseLost, LeaseTimeout, PayloadMissing
+from ..errors import LeaseLost, LeaseTimeout, PayloadMissing, StoreMisconfigured, StoreUnreachable
 from ..reference import Reference
-from .client import Call, Command, Patience, Server
-from .durability import demands, refuse_too_few
+from .client import WAIT_TIMEOUT, Call, Command, Patience, Server
 from .keys import Keys, claim_text, new_keys, quoted
 from .leases import ServerLease, facts, identity, in_words, retention_ms
-from .probe import duration
 from .scripts import OWN
 
 _UNREAD = "?"  # no claim looks like this, so what was never read is never taken for what is there
@@ -34,7 +33,6 @@ class Upload:
 
     keys: Keys
     lease: ServerLease
-    address: Address
     attempt: Attempt
     claim_seen: str = _UNREAD  # when the lease was got
 
@@ -43,20 +41,16 @@ class Upload:
         """A new one, which has not asked for its lease yet. Unrenewed, that lasts `length` seconds."""
         keys = new_keys(address, claimant(address, attempt))
         lease = ServerLease(server, keys.lease, identity(attempt, keys.owner), length, STAGED, keys.claim)
-        return cls(keys, lease, address, attempt)
+        return cls(keys, lease, attempt)
 
     def under_lease(self) -> Call:
         """What every request of the upload begins with: the lease is taken, and renewed from then on."""
         return self.lease.call("take" if self.claim_seen == _UNREAD else "renew")
 
     def go_on(self, claim: str, holder: str, wait: float) -> None:
-        """Return once the lease is held, if need be after up to `wait` seconds.
-
-        Raises:
-            LeaseTimeout: somebody else is writing this XCom.
-            LeaseLost: somebody else took the lease meanwhile.
-            Superseded: a later try has it.
-        """
+        """Return once the lease is held, if need be after up to `wait` seconds. Raises `LeaseTimeout` if
+        somebody else is writing this XCom, `LeaseLost` if somebody else took the lease meanwhile,
+        `Superseded` if a later try has it."""
         if self.claim_seen == _UNREAD:
             self.claim_seen = self._turn(claim, holder, wait)
         elif holder != self.lease.holder:
@@ -64,36 +58,33 @@ class Upload:
 
     def commit(self, ref: Reference) -> None:
         """Make it current and release the lease, if both claim and lease are still ours. May be repeated.
-
-        Raises:
-            Superseded: a later try has begun.
-            LeaseLost: somebody else has written this XCom since.
-            PayloadMissing: what was staged is gone.
-            StoreError: Redis can't be used, or fewer servers than demanded have the value.
-        """
-        keys, waits = self.keys, demands(self.lease.server)
+        Raises `Superseded` if a later try has begun, `LeaseLost` if somebody else wrote this XCom since,
+        `PayloadMissing` if what was staged is gone, `StoreUnreachable` if too few servers have it."""
+        keys, server = self.keys, self.lease.server
+        waits = demands(server)
         head = {"length": ref.length, "sha256": ref.sha256, "kind": ref.kind, "written": keys.written}
-        outcome, found, counts = _as_owner(
-            self.lease.server,
-            self.address,
-            self.attempt,
-            [keys.claim, keys.lease, keys.head, *keys.chunks(ref.length)],
-            keys.owner,
-            self.claim_seen,
-            [self.lease.holder, json.dumps(head)],
-            list(waits),
+        names = [keys.claim, keys.lease, keys.head, *keys.chunks(ref.length)]
+        more = [self.lease.holder, json.dumps(head)]
+        outcome, found, counts = as_owner(
+            server, self.attempt, names, keys.owner, self.claim_seen, more, waits
         )
         if outcome == b"lease":
             raise self._lost(found)
         if outcome == b"staged":
             raise PayloadMissing(
                 f"The chunks of {keys.uri} were gone before they could be committed",
-                f"This process stood still for more than {duration(STAGED)}, or Redis lost its data. Run "
-                "the task again.",
-                address=self.address,
+                "This process stood still for more than an hour, or Redis lost its data. Run the task again.",
             )
-        for (command, wanted), counted in zip(waits.items(), counts, strict=True):
-            refuse_too_few(command, wanted, counted)
+        for (command, *wanted, _), count in zip(waits, counts, strict=True):
+            copies = count if isinstance(count, list) else [count]
+            if any(copy < want for copy, want in zip(copies, wanted, strict=True)):
+                confirmed, demanded = (" + ".join(map(str, numbers)) for numbers in (copies, wanted))
+                raise StoreUnreachable(
+                    f"The value was written, but only {confirmed} of {demanded} demanded copies were "
+                    f"confirmed within {WAIT_TIMEOUT:g} s ({command})",
+                    "Bring the replicas back, or demand fewer (AIRFLOW__XCOM__WAIT_REPLICAS, "
+                    "AIRFLOW__XCOM__WAIT_AOF); then run the task again.",
+                )
 
     def _turn(self, claim: str, holder: str, wait: float) -> str:
         """Wait for the lease; the claim that was seen when it was got."""
@@ -102,8 +93,8 @@ class Upload:
             theirs, how = facts(holder).get("ti_id", ""), "take"
             if me and theirs not in ("", me, asked):
                 # Not a second writer of our try, but another try: Airflow knows which of us is current.
-                attempts.confirm(self.address, self.attempt)
-                take_claim(self.lease.server, self.keys, self.address, self.attempt)
+                attempts.confirm(self.attempt)
+                as_owner(self.lease.server, self.attempt, [self.keys.claim])
                 asked, how = theirs, "seize"
             elif pause := patience.pause():
                 time.sleep(pause)
@@ -113,7 +104,6 @@ class Upload:
                     f"A lease that is not renewed ends by itself after {self.lease.length:g} s. If writing "
                     "takes that long, let the task run again; if two tasks write the same key, give them a "
                     "key each.",
-                    address=self.address,
                 )
             claim, holder = self.lease.ask(how)
         return claim
@@ -124,43 +114,46 @@ class Upload:
             f"While this XCom was being written, its lease ran out and was {taken}",
             f"This process stood still for longer than {self.lease.length:g} s, or two tasks write the same "
             "key. Nothing of this value was kept.",
-            address=self.address,
         )
 
 
-def take_claim(
-    server: Server, keys: Keys, address: Address, attempt: Attempt, payload: Sequence[str] = ()
-) -> None:
-    """Claim a task for a try and delete a payload that it replaces. Airflow is asked, unless it is claimed.
+def demands(server: Server) -> list[tuple[Any, ...]]:
+    """The commands that wait for the copies that the options demand; what each has to count stands between
+    its name and the time. Raises `StoreMisconfigured` in a cluster, where it can't be asked."""
+    replicas, files, most = config.WAIT_REPLICAS.read(), config.WAIT_AOF.read(), int(WAIT_TIMEOUT * 1000)
+    found: list[tuple[Any, ...]] = [("WAIT", replicas, most)] if replicas else []
+    found += [("WAITAOF", 1, files - 1, most)] if files else []
+    if found and server.is_cluster:
+        raise StoreMisconfigured(
+            "In a Redis cluster it can't be asked reliably how many replicas have a value",
+            "Leave AIRFLOW__XCOM__WAIT_REPLICAS and AIRFLOW__XCOM__WAIT_AOF at 0.",
+        )
+    return found
 
-    Raises:
-        Superseded: a later try has begun; the payload stays.
-        StoreError: Redis can't be used.
-    """
-    _as_owner(server, address, attempt, [keys.claim, *payload], quoted(attempt.ti_id))
 
-
-def _as_owner(
+def as_owner(
     server: Server,
-    address: Address,
     attempt: Attempt,
     keys: Sequence[str],
-    me: str,
+    me: str | None = None,
     claim_seen: str = _UNREAD,
     more: Sequence[str] = (),
     then: Sequence[Command] = (),
 ) -> tuple[bytes, str, list[Any]]:
-    """Run the script OWN, and commands after it: its outcome, what it found, and their replies.
+    """Run the script OWN, and commands after it: its outcome, what it found, and their replies. With a claim
+    alone as key it claims the task for the try; with other keys and no more, it deletes them, too.
 
     Where another try has claimed the task since the claim was read, Airflow is asked, and it is run again.
+    Raises `Superseded` if a later try has begun.
     """
+    me = quoted(attempt.ti_id) if me is None else me
     while True:
         call = Call(OWN, keys, [me, claim_text(attempt), claim_seen, retention_ms(), *more])
         (outcome, found), *replies = server.run(call, *then)
         claim_seen = found.decode()
         if outcome != b"claim":
             return outcome, claim_seen, replies
-        attempts.confirm(address, attempt)
+        attempts.confirm(attempt)
 
 
 def claimant(address: Address, attempt: Attempt) -> str:

@@ -11,22 +11,17 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-from ..errors import (
-    Refusal,
-    StoreDenied,
-    StoreError,
-    StoreMisconfigured,
-    StoreUnreachable,
-    XComError,
-    refused,
-)
+from ..errors import StoreDenied, StoreError, StoreMisconfigured, StoreUnreachable, XComError, refused
 
+T = TypeVar("T")
 Command = Sequence[Any]
+OTHER_PROGRAM = (
+    "Another program writes below the same prefix. Give this project one of its own (AIRFLOW__XCOM__PREFIX), "
+    "and run the task again."
+)
 WAIT_TIMEOUT = 5.0  # seconds that WAIT and WAITAOF may take
-_SOCKET_TIMEOUT = WAIT_TIMEOUT + 3
-_CONNECT_TIMEOUT = 5.0
 PATIENCE = 15.0  # seconds in which a server that is being restarted may come back
 
 
@@ -81,38 +76,32 @@ class Server:
     def run(
         self, *commands: Command | Call, last_may_fail: bool = False, patience: float | None = None
     ) -> list[Any]:
-        """Send commands in one round trip; their raw replies in order.
-
-        Args:
-            commands: plain commands as the library takes them, and calls of scripts.
-            last_may_fail: give the error of the last command as its reply instead of raising it.
-            patience: as in `ask`.
-
-        Raises:
-            StoreError: one failed, or the server can't be reached.
-        """
+        """Send commands in one round trip; their raw replies in order, of which the last may be an error if
+        it may fail. Raises `StoreError` if one failed, or as `ask` does, which explains `patience`."""
         from redis.exceptions import NoScriptError
 
-        replies = self._send(commands, patience)
+        def send(client: Any) -> list[Any]:
+            pipeline = client.pipeline(transaction=False)
+            for command in commands:
+                if isinstance(command, Call):
+                    command = command.command(command.script in self._known)
+                pipeline.execute_command(*command)
+            return list(pipeline.execute(raise_on_error=False))
+
+        replies = self.ask(send, patience)
         if any(isinstance(reply, NoScriptError) for reply in replies):
             # The server was restarted, or its scripts were flushed, since we sent them.
             self._known.clear()
-            replies = self._send(commands, patience)
+            replies = self.ask(send, patience)
+        self._known.update(command.script for command in commands if isinstance(command, Call))
         for reply in replies[:-1] if last_may_fail else replies:
             if isinstance(reply, Exception):
                 raise failure(reply, self.conn_id) from reply
         return replies
 
-    def ask(self, question: Callable[[Any], Any], *, patience: float | None = None) -> Any:
-        """Call the library's client by a function, again and again while the server does not answer.
-
-        Args:
-            question: is given the client. It may be called more than once.
-            patience: seconds after which no more call is begun; PATIENCE if not given.
-
-        Raises:
-            StoreError: the server refused, or never answered.
-        """
+    def ask(self, question: Callable[[Any], T], patience: float | None = None) -> T:
+        """What a function gives that is called with the library's client, again and again while the server
+        does not answer, for so many seconds (PATIENCE if not given). Raises `StoreError`."""
         left = Patience(PATIENCE if patience is None else patience, longest=2.0)
         while True:
             try:
@@ -123,35 +112,12 @@ class Server:
                     raise told from error
                 time.sleep(pause)
 
-    def _send(self, commands: Sequence[Command | Call], patience: float | None) -> list[Any]:
-        def send(client: Any) -> list[Any]:
-            pipeline = client.pipeline(transaction=False)
-            for command in commands:
-                if isinstance(command, Call):
-                    command = command.command(command.script in self._known)
-                pipeline.execute_command(*command)
-            return list(pipeline.execute(raise_on_error=False))
-
-        replies: list[Any] = self.ask(send, patience=patience)
-        for command, reply in zip(commands, replies, strict=True):
-            if isinstance(command, Call) and not isinstance(reply, Exception):
-                self._known.add(command.script)
-        return replies
-
 
 def _connect(conn_id: str) -> Any:
-    """A client for an Airflow connection of type redis, by the provider's hook.
+    """A client for an Airflow connection of type redis, by the provider's hook, which knows of TLS, user and
+    password, db and cluster; with "sentinel_master" in the connection's extra, by Sentinel."""
+    from airflow.providers.redis.hooks.redis import RedisHook
 
-    Beyond what the hook knows (TLS, user and password, db, cluster): with "sentinel_master" in the
-    connection's extra, host and port are a Sentinel's, which is asked for the master of that name;
-    "sentinels" may list more of them as "host:port,host:port".
-    """
-    try:
-        from airflow.providers.redis.hooks.redis import RedisHook
-    except ImportError as error:
-        raise StoreMisconfigured(
-            f"The libraries for Redis are not installed here ({error})", "Run `uv sync --extra redis`."
-        ) from error
     try:
         connection = RedisHook.get_connection(conn_id)
     except Exception as error:
@@ -160,18 +126,13 @@ def _connect(conn_id: str) -> Any:
             f"Define it: AIRFLOW_CONN_{conn_id.upper()}=redis://user:password@host:6379/0 in the "
             "environment, or under Admin → Connections. AIRFLOW__XCOM__CONN_ID says which one is used.",
         ) from error
-    try:
-        hook: Any = RedisHook(redis_conn_id=conn_id)
-        hook.get_connection = lambda conn_id: connection  # asking Airflow a second time costs milliseconds
-        client, extra = hook.get_conn(), connection.extra_dejson
-        if extra.get("cluster"):
-            return client
-        client.connection_pool.connection_kwargs.update(_line())
-        return _by_sentinel(client, extra) if extra.get("sentinel_master") else client
-    except ValueError as error:  # the hook's own checks of the extra
-        raise StoreMisconfigured(
-            f"The Airflow connection {conn_id!r} is wrong: {error}", "Correct its extra."
-        ) from error
+    hook: Any = RedisHook(redis_conn_id=conn_id)
+    hook.get_connection = lambda conn_id: connection  # asking Airflow a second time costs milliseconds
+    client, extra = hook.get_conn(), connection.extra_dejson
+    if extra.get("cluster"):
+        return client
+    client.connection_pool.connection_kwargs.update(_line())
+    return _by_sentinel(client, extra) if extra.get("sentinel_master") else client
 
 
 def _line() -> dict[str, Any]:
@@ -179,26 +140,22 @@ def _line() -> dict[str, Any]:
     from redis.backoff import NoBackoff
     from redis.retry import Retry
 
-    return {
-        "socket_timeout": _SOCKET_TIMEOUT,
-        "socket_connect_timeout": _CONNECT_TIMEOUT,
-        "retry": Retry(NoBackoff(), 0),
-    }
+    retry = Retry(NoBackoff(), 0)
+    return {"socket_timeout": WAIT_TIMEOUT + 3, "socket_connect_timeout": 5.0, "retry": retry}
 
 
 def _by_sentinel(client: Any, extra: dict[str, Any]) -> Any:
-    """A client that asks Sentinel for the master, with the credentials and TLS settings of `client`."""
+    """A client that asks the Sentinel at the connection's host and port, or one of "sentinels", for the
+    master, with the credentials and TLS settings of `client`."""
     from redis.connection import SSLConnection
     from redis.sentinel import Sentinel
 
-    pool = client.connection_pool
-    settings = dict(pool.connection_kwargs)
+    settings = dict(client.connection_pool.connection_kwargs)
     nodes = [(settings.pop("host"), settings.pop("port"))]
-    for node in str(extra.get("sentinels", "")).split(","):
+    for node in filter(None, str(extra.get("sentinels", "")).split(",")):
         host, _, port = node.strip().rpartition(":")
-        if host:
-            nodes.append((host, int(port)))
-    tls = issubclass(pool.connection_class, SSLConnection)
+        nodes.append((host, int(port)))
+    tls = issubclass(client.connection_pool.connection_class, SSLConnection)
     sentinel: Any = Sentinel  # untyped in the library
     return sentinel(nodes, sentinel_kwargs=_line()).master_for(extra["sentinel_master"], ssl=tls, **settings)
 
@@ -206,85 +163,44 @@ def _by_sentinel(client: Any, extra: dict[str, Any]) -> Any:
 # -- failures ---------------------------------------------------------------------------------------
 
 # What the library and the server say, and what that means. A script's error carries it somewhere inside.
-_REFUSALS = (
-    Refusal(
-        "AuthenticationError|AuthorizationError",
-        StoreDenied,
-        "Redis refused the user or password{where}",
-        "Correct login and password of the connection; without a user's name, the password is that of "
-        "the user `default`.",
-    ),
-    Refusal(
-        "OOM ",
-        StoreMisconfigured,
-        "Redis is full: it has reached its maxmemory{where}",
-        "Nothing that was there is lost. Give it more memory, shorten AIRFLOW__XCOM__RETENTION, or keep "
-        "large values in an object store: `make switch BACKEND=s3`.",
-    ),
-    Refusal(
-        "READONLY",
-        StoreMisconfigured,
-        "Redis refuses to write: this is a read-only replica{where}",
-        "Point the Airflow connection to the primary, or to a Sentinel (`sentinel_master` in its extra).",
-    ),
-    Refusal(
-        "WAITAOF",
-        StoreMisconfigured,
-        "AIRFLOW__XCOM__WAIT_AOF demands an append-only file, and Redis has none or is older than 7.2{where}",
-        "Turn on appendonly in the server, or set the option to 0. The value was not kept.",
-    ),
-    Refusal(
-        "NOREPLICAS",
-        StoreMisconfigured,
-        "Redis refuses to write: too few of its replicas are there (min-replicas-to-write){where}",
+_MEANINGS: dict[type[StoreError], dict[str, str]] = {
+    StoreDenied: {
+        "AuthenticationError|AuthorizationError": "Redis refused the user or password. Correct login and "
+        "password of the connection; without a user's name, the password is that of the user `default`.",
+        "NOPERM|NoPermissionError": "Redis does not allow this user an operation that is needed. "
+        "docs/redis.md lists what its ACL has to allow. `xcom probe` tells more.",
+    },
+    StoreMisconfigured: {
+        "ImportError": "The libraries for Redis are not installed here. Install them with "
+        "`uv add 'exclusive-xcom[redis]'` where this task runs.",
+        "^ValueError": "The extra of the Airflow connection is wrong. Correct it.",
+        "OOM ": "Redis is full: it has reached its maxmemory. Nothing that was there is lost. Give it more "
+        "memory, shorten AIRFLOW__XCOM__RETENTION, or keep large values in an object store: `make switch "
+        "BACKEND=s3`.",
+        "READONLY": "Redis refuses to write: this is a read-only replica. Point the Airflow connection to "
+        "the primary, or to a Sentinel (`sentinel_master` in its extra).",
+        "WAITAOF": "AIRFLOW__XCOM__WAIT_AOF demands an append-only file, and Redis has none or is older "
+        "than 7.2. Turn on appendonly in the server, or set the option to 0. The value was not kept.",
+        "NOREPLICAS": "Redis refuses to write: too few of its replicas are there (min-replicas-to-write). "
         "Bring the replicas back, then run the task again.",
-    ),
-    Refusal(
-        "MISCONF",
-        StoreMisconfigured,
-        "Redis refuses to write, because it can't save its data{where}",
-        "Look into its log and at its disk, then run the task again.",
-    ),
-    Refusal(
-        "MOVED ",
-        StoreMisconfigured,
-        "Redis is a cluster, and the Airflow connection does not say so{where}",
-        'Put {"cluster": true} into the connection\'s extra.',
-    ),
-    Refusal(
-        "unknown command",
-        StoreMisconfigured,
-        "Redis does not know a command that is needed{where}",
-        "Use Redis 6.2 or newer, or Valkey, without renamed commands. `xcom probe` tells more.",
-    ),
-    Refusal(
-        "NOPERM|NoPermissionError",
-        StoreDenied,
-        "Redis does not allow this user an operation that is needed{where}",
-        "docs/redis.md of exclusive-xcom lists what its ACL has to allow. `xcom probe` tells more.",
-    ),
-    Refusal(
-        "WRONGTYPE",
-        StoreMisconfigured,
-        "A key of this project's holds something of another type{where}",
-        "Another program writes below the same prefix. Give this project one of its own "
-        "(AIRFLOW__XCOM__PREFIX).",
-    ),
-    Refusal(
-        "ClusterDownError",
-        StoreUnreachable,
-        "The Redis cluster is down: a part of its keys has no server{where}",
-        "Repair the cluster, then run the task again.",
-    ),
-    Refusal(
-        "ConnectionError|TimeoutError|OSError|RedisClusterException",
-        StoreUnreachable,
-        "Redis does not answer{where}",
-        "Check that it runs, and the connection's host, port and TLS settings (`ssl` in its extra). Run "
-        "the task again when Redis is back.",
-    ),
-    Refusal("", StoreError, "Redis failed{where}", "`xcom probe` may tell more."),
-)
+        "MISCONF": "Redis refuses to write, because it can't save its data. Look into its log and at its "
+        "disk, then run the task again.",
+        "MOVED ": 'Redis is a cluster, and the Airflow connection does not say so. Put {"cluster": true} '
+        "into the connection's extra.",
+        "unknown command": "Redis does not know a command that is needed. Use Redis 6.2 or newer, or "
+        "Valkey, without renamed commands. `xcom probe` tells more.",
+        "WRONGTYPE": f"A key of this project's holds something of another type. {OTHER_PROGRAM}",
+    },
+    StoreUnreachable: {
+        "ClusterDownError": "The Redis cluster is down: a part of its keys has no server. Repair the "
+        "cluster, then run the task again.",
+        "ConnectionError|TimeoutError|OSError|RedisClusterException": "Redis does not answer. Check that it "
+        "runs, and the connection's host, port and TLS settings (`ssl` in its extra). Run the task again "
+        "when Redis is back.",
+    },
+    StoreError: {"": "Redis failed. `xcom probe` may tell more."},
+}
+_REFUSALS = [(sign, kind, text) for kind, texts in _MEANINGS.items() for sign, text in texts.items()]
 
 
 def failure(error: Exception, conn_id: str) -> XComError:
@@ -293,7 +209,4 @@ def failure(error: Exception, conn_id: str) -> XComError:
         return error
     said = f"{getattr(error, 'status_code', None) or ''} {error}".strip()
     names = " ".join(kind.__name__ for kind in type(error).__mro__)
-    where = f" (Airflow connection {conn_id!r}: {said})"
-    meaning = refused(_REFUSALS, f"{names}: {said}", where=where)
-    assert meaning is not None  # the last one has them all
-    return meaning
+    return refused(_REFUSALS, f"{names}: {said}", f" (Airflow connection {conn_id!r}: {said})")

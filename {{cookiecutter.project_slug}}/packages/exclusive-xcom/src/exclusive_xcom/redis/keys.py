@@ -30,31 +30,21 @@ _LARGEST = 64 * 2**30  # bytes; a row that says more was not written by us
 
 
 class Keys(NamedTuple):
-    """The keys of one payload. A task instance's share a hash tag: one server of a cluster has them.
+    """The keys of one payload. A task instance's share a hash tag: one server of a cluster has them."""
 
-    Attributes:
-        claim: says which try owns the task's XComs.
-        lease: says who is writing this XCom.
-        head: says that the payload is committed.
-        owner: the try that the claim has to name; "" if the claim does not matter.
-    """
-
-    claim: str
-    lease: str
-    head: str
-    owner: str
+    claim: str  # says which try owns the task's XComs
+    lease: str  # says who is writing this XCom
+    head: str  # says that the payload is committed
+    owner: str  # the try that the claim has to name; "" if the claim does not matter
 
     @property
     def uri(self) -> str:
-        """What the reference says."""
         return f"redis:{self.head}"
 
     def chunk(self, index: int) -> str:
-        """Bytes from `index` times CHUNK on."""
         return f"{self.head}/{index}"
 
     def chunks(self, length: int) -> list[str]:
-        """The bytes of a payload of this length."""
         return [self.chunk(index) for index in range(-(-length // CHUNK))]
 
     @property
@@ -76,6 +66,11 @@ def quoted(text: str) -> str:
 def lock_key(name: str) -> str:
     """Where a lease of locks.py is kept. The braces let what is kept beside it share its server."""
     return f"{prefix()}/lock/{{{quoted(name)}}}"
+
+
+def claim_key(address: Address) -> str:
+    """Where it is said which try owns the XComs of an XCom's task."""
+    return _keys(address, "").claim
 
 
 def new_keys(address: Address, claimant: str) -> Keys:

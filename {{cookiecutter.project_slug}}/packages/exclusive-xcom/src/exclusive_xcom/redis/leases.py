@@ -21,22 +21,14 @@ from .scripts import LEASE, NUMBER, RELEASE
 
 @dataclass(frozen=True)
 class ServerLease:
-    """A lease as the server keeps it, for one who wants it or holds it.
-
-    Attributes:
-        key: where it is kept.
-        holder: what stands there while it is ours: JSON that nobody else writes (`identity`).
-        length: seconds after which it may be taken over, unless it is renewed.
-        grace: seconds for which it is kept beyond that, as long as nobody takes it over.
-        claim: the key of the claim whose owner may seize it; "" if its holders are numbered instead.
-    """
+    """A lease as the server keeps it, for one who wants it or holds it."""
 
     server: Server
-    key: str
-    holder: str
-    length: float
-    grace: float = 0
-    claim: str = ""
+    key: str  # where it is kept
+    holder: str  # what stands there while it is ours: JSON that nobody else writes (`identity`)
+    length: float  # seconds after which it may be taken over, unless it is renewed
+    grace: float = 0  # seconds for which it is kept beyond that, as long as nobody takes it over
+    claim: str = ""  # the key of the claim whose owner may seize it; "" if its holders are numbered instead
 
     @property
     def _number(self) -> str:
@@ -53,8 +45,7 @@ class ServerLease:
         return claim.decode(), holder.decode()
 
     def take_number(self) -> tuple[int, str]:
-        """Take it if it is free, or ours already because only a reply was lost: our number, which is 0 if
-        somebody else holds it, and who holds it. Raises `StoreError`."""
+        """Take it, if it is not somebody else's: our number or 0, and who holds it. Raises `StoreError`."""
         number = Call(NUMBER, [self.key, self._number], [self.holder, retention_ms()])
         (_, holder), fence = self.server.run(self.call("take"), number)
         return int(fence), holder.decode()
@@ -65,12 +56,8 @@ class ServerLease:
 
 
 def identity(attempt: Attempt, ti_id: str = "") -> str:
-    """What is written into a lease: a token that nobody else has, and who we are, for people.
-
-    Args:
-        attempt: the try in which we run.
-        ti_id: the try in whose name the lease is taken, from which a later one may seize it.
-    """
+    """What is written into a lease: a token that nobody else has, the try in whose name it is taken (from
+    which a later one may seize it), and who we are, for people."""
     names = ("AIRFLOW_CTX_DAG_ID", "AIRFLOW_CTX_TASK_ID", "AIRFLOW_CTX_DAG_RUN_ID")
     dag_id, task_id, run_id = (os.environ.get(name, "") for name in names)
     who = {
@@ -90,10 +77,8 @@ def in_words(holder: str) -> str:
     who = facts(holder)
     task = f"{who['task']}, " if who.get("task") else ""
     number = f"try {who['try_number']}, " if who.get("try_number") else ""
-    return (
-        f"{task}{number}process {who.get('pid', '?')} on host {who.get('host', '?')}, since "
-        f"{who.get('since', 'an unknown time')}"
-    )
+    process = f"process {who.get('pid', '?')} on host {who.get('host', '?')}"
+    return f"{task}{number}{process}, since {who.get('since', 'an unknown time')}"
 
 
 def facts(text: str | bytes) -> dict[str, Any]:

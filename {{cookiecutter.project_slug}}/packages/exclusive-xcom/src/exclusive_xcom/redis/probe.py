@@ -12,8 +12,8 @@ from ..codecs import Payload
 from ..errors import StoreError, StoreMisconfigured
 from ..handle import human_size
 from ..store import Check, Store
+from .claims import demands
 from .client import Server
-from .durability import demands
 from .keys import CHUNK
 
 
@@ -42,11 +42,8 @@ def judge(info: dict[str, Any]) -> Iterator[Check]:
     except StoreError as error:
         yield Check("eviction", False, str(error))
     used, limit = int(info.get("used_memory", 0)), int(info.get("maxmemory", 0))
-    yield Check(
-        "memory", True, f"{human_size(used)} used of {human_size(limit) if limit else 'no set limit'}"
-    )
-    appends = bool(info.get("aof_enabled"))
-    kept = "append-only file" if appends else "no append-only file: a restart may lose XComs"
+    yield Check("memory", True, f"{human_size(used)} used of {human_size(limit) if limit else 'no limit'}")
+    kept = "append-only file" if info.get("aof_enabled") else "no append-only file: a restart may lose XComs"
     works = all(info.get(f"{file}_status", "ok") == "ok" for file in ("aof_last_write", "rdb_last_bgsave"))
     yield Check("persistence", works, kept if works else "Redis can't save its data: look into its log")
     yield Check("cluster", True, "part of a cluster" if info.get("cluster_enabled") else "one server")
@@ -63,7 +60,7 @@ def try_out(store: Store, server: Server) -> Iterator[Check]:
         step = "commit"
         ref = stored.reference(address, NOBODY, payload)
         store.commit(stored, ref)
-        waited = "".join(f", {' '.join(command[:-1])} was fulfilled" for command in demands(server))
+        waited = "".join(f", {' '.join(map(str, command[:-1]))} was fulfilled" for command in demands(server))
         yield Check(step, True, f"scripts are allowed{waited}")
         step = "read"
         same = store.fetch(ref) == body
@@ -73,24 +70,3 @@ def try_out(store: Store, server: Server) -> Iterator[Check]:
         yield Check(step, True, "it was deleted")
     except StoreError as error:
         yield Check(step, False, str(error))
-
-
-def how_lost(info: dict[str, Any], age: float) -> str:
-    """How a payload went that was written `age` seconds ago and has not expired, as far as INFO tells."""
-    policy, evicted = info.get("maxmemory_policy", "noeviction"), info.get("evicted_keys")
-    if policy != "noeviction" and evicted:
-        return (
-            f"it was probably evicted, as {evicted} keys were under maxmemory-policy {policy}: set noeviction"
-        )
-    uptime = info.get("uptime_in_seconds", age)
-    if uptime < age - 1:
-        return f"Redis was restarted {duration(uptime)} ago and did not keep it: turn on appendonly"
-    return "it was deleted by a later try, or by hand"
-
-
-def duration(seconds: float) -> str:
-    """A time span for people: "7 days", "90 minutes"."""
-    for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.0f} seconds"

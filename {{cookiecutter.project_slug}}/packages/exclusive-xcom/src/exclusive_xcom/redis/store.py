@@ -9,12 +9,14 @@ Here are the bytes; what a lease and a claim mean is in leases.py and claims.py.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import logging
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any, ClassVar
 
 from .. import attempt as attempts
@@ -24,15 +26,16 @@ from ..codecs import Payload
 from ..errors import PayloadAltered, PayloadError, PayloadMissing, PayloadTruncated, StaleXCom, StoreError
 from ..reference import Reference
 from ..store import Check, Store, Stored
-from .claims import STAGED, Upload, claimant, take_claim
-from .client import Call, Command, Server
-from .keys import CHUNK, Keys, claim_in_words, claim_text, keys_of, new_keys
+from .claims import STAGED, Upload, as_owner, claimant
+from .client import OTHER_PROGRAM, Call, Command, Server
+from .keys import CHUNK, Keys, claim_in_words, claim_key, claim_text, keys_of
 from .leases import facts
-from .probe import duration, how_lost, judge, refuse_eviction, try_out
+from .probe import judge, refuse_eviction, try_out
 
 log = logging.getLogger(__name__)
 
 _WINDOW = 8  # chunks sent or asked for in one round trip: what a transfer holds in memory
+_AGAIN = "Run the task that pushed it again."
 _SMALL = 4096  # bytes of a chunk that is cheaper to copy than to send by itself
 
 
@@ -55,18 +58,11 @@ class RedisStore(Store):
     # -- push ---------------------------------------------------------------------------------------
 
     def put(self, address: Address, attempt: Attempt, payload: Payload) -> Stored:
-        """Take the lease and stage the chunks. Nobody reads them before `commit`.
-
-        Raises:
-            LeaseTimeout: somebody else is writing this XCom.
-            LeaseLost: somebody else took the lease while we were sending.
-            Superseded: a later try is writing it.
-            StoreError: Redis can't be used.
-        """
+        """Take the lease and stage the chunks, which nobody reads before `commit`. Raises as `go_on`."""
         upload = Upload.of(self.server, address, attempt, self.lease)
         digest, length = hashlib.sha256(), 0
         try:
-            with ThreadPoolExecutor(1) as hasher:  # starts its thread when the first work is given to it
+            with ThreadPoolExecutor(1) as hasher:
                 for window in _windows(payload):
                     commands: list[Command | Call] = [upload.under_lease()]
                     for chunk in window:
@@ -75,24 +71,18 @@ class RedisStore(Store):
                         name = upload.keys.chunk(length // CHUNK)
                         commands.append(("SET", name, data, "PX", STAGED * 1000))
                         length += chunk.nbytes
-                    # The digest is computed while the network is waited for, unless that takes no time.
-                    hashing = hasher.submit(_feed, digest, window) if len(window) > 1 else None
+                    hashed = hasher.submit(_feed, digest, window)  # while the network is waited for
                     upload.go_on(*self._send(commands), self.wait)
-                    if hashing is None:
-                        _feed(digest, window)
-                    else:
-                        hashing.result()
+                    hashed.result()
         except BaseException:
             self.abandon(Stored(length, "", upload=upload))
             raise
         return Stored(length, digest.hexdigest(), uri=upload.keys.uri, upload=upload)
 
     def commit(self, stored: Stored, ref: Reference) -> None:
-        """Make a staged payload current and release its lease. Raises as `Upload.commit` does."""
         stored.upload.commit(ref)
 
     def abandon(self, stored: Stored) -> None:
-        """Give the lease back if it is ours, and delete what was put."""
         keys, lease = stored.upload.keys, stored.upload.lease
         try:
             unlink = ("UNLINK", keys.head, *keys.chunks(stored.length))
@@ -115,17 +105,10 @@ class RedisStore(Store):
     # -- pull ---------------------------------------------------------------------------------------
 
     def fetch(self, ref: Reference) -> memoryview:
-        """The whole payload: in one round trip if it has one chunk.
-
-        Raises:
-            StaleXCom: a later try owns the task's XComs.
-            PayloadError: it is gone, or not what was committed; the text says which.
-            StoreError: Redis can't be used.
-        """
         return next(self.fetch_many([ref]))
 
     def fetch_many(self, refs: Sequence[Reference]) -> Iterator[memoryview]:
-        """The payloads; those that have one chunk by one round trip for all of them."""
+        """By one round trip for all, and more for those that have several chunks. Raises `StaleXCom`, too."""
         for ref, first in zip(refs, self._first(refs), strict=True):
             if ref.length <= CHUNK:
                 yield first
@@ -137,7 +120,6 @@ class RedisStore(Store):
             yield memoryview(whole).toreadonly()
 
     def stream(self, ref: Reference) -> Iterator[memoryview]:
-        """The payload chunk by chunk, a few in memory at a time. Raises as `fetch` does."""
         yield from self._first([ref])
         yield from self._rest(ref)
 
@@ -145,31 +127,20 @@ class RedisStore(Store):
         """The first chunk of each payload, empty if it has none, once claim and head have been looked at."""
         names = [keys_of(ref) for ref in refs]
         asked = (("MGET", keys.claim, keys.head, keys.chunk(0)) for keys in names)
-        for ref, keys, found in zip(refs, names, self.server.run(*asked), strict=True):
-            yield self._judged(ref, keys, *found)
-
-    def _judged(
-        self, ref: Reference, keys: Keys, claim: bytes | None, head: bytes | None, chunk: bytes | None
-    ) -> memoryview:
-        """The first chunk, if the payload is the task's current one and was committed as the row says."""
-        if keys.owner and claim is not None and claim.split()[0].decode() != keys.owner:
-            raise StaleXCom(
-                f"The row was written by {claim_in_words(claim_text(ref.attempt))}, but the task's XComs "
-                f"belong to {claim_in_words(claim.decode())}",
-                "A try that had been replaced wrote the row in its last instant. Clear the task that pushed "
-                "it, so that it runs again.",
-                address=ref.address,
-            )
-        if head is None or (keys.owner and claim is None) or (ref.length and chunk is None):
-            raise self._why_gone(ref, keys, 0)
-        committed = facts(head).get("length")
-        if committed != ref.length:
-            raise PayloadTruncated(
-                f"The payload at {keys.uri} was committed with {committed} bytes; the row says {ref.length}",
-                "The row was changed. Run the task that pushed it again.",
-                address=ref.address,
-            )
-        return _checked(ref, 0, chunk) if chunk is not None and ref.length else memoryview(b"")
+        for ref, keys, (claim, head, chunk) in zip(refs, names, self.server.run(*asked), strict=True):
+            if keys.owner and claim is not None and claim.split()[0].decode() != keys.owner:
+                raise StaleXCom(
+                    f"The row was written by {claim_in_words(claim_text(ref.attempt))}, but the task's XComs "
+                    f"belong to {claim_in_words(claim.decode())}",
+                    "A try that had been replaced wrote the row in its last instant. Clear the task that "
+                    "pushed it, so that it runs again.",
+                )
+            if head is None or (keys.owner and claim is None) or (ref.length and chunk is None):
+                raise self._why_gone(ref, keys, 0)
+            if (committed := facts(head).get("length")) != ref.length:
+                what = f"The payload at {keys.uri} was committed with {committed} bytes, not {ref.length}"
+                raise PayloadTruncated(what, f"The row was changed. {_AGAIN}")
+            yield _checked(ref, 0, chunk) if ref.length else memoryview(b"")
 
     def _rest(self, ref: Reference) -> Iterator[memoryview]:
         """All chunks but the first."""
@@ -184,74 +155,55 @@ class RedisStore(Store):
 
     def _why_gone(self, ref: Reference, keys: Keys, index: int) -> PayloadError:
         """The error for a payload that is not there: what of it, and how it went as far as can be told."""
-        names = {"claim": keys.claim, "head": keys.head, f"chunk {index}": keys.chunk(index)}
-        kinds = [kind.decode() for kind in self.server.run(*(("TYPE", name) for name in names.values()))]
-        for part, kind in zip(names, kinds, strict=True):
-            if kind not in ("string", "none"):
-                return PayloadAltered(
-                    f"The {part} of {keys.uri} has become a Redis {kind}",
-                    "Another program writes below the same prefix. Give this project one of its own "
-                    "(AIRFLOW__XCOM__PREFIX), and run the task again.",
-                    address=ref.address,
-                )
-        claim, head, chunk = (kind == "string" for kind in kinds)
-        if head and chunk and not claim:
-            what = f"The claim on the task of {keys.uri} is gone, so a later try can't be ruled out"
-        elif head and ref.length:
-            what = f"Chunk {index} of {keys.uri} is gone"
-        elif chunk:
-            what = f"The head of {keys.uri} is gone, or it was never committed"
-        else:
-            what = f"There is nothing at {keys.uri} any more"
-        return PayloadMissing(
-            f"{what}: {self._how(keys.written)}", "Run the task that pushed it again.", address=ref.address
-        )
-
-    def _how(self, written: int) -> str:
-        age, retention = time.time() - written, config.RETENTION.read()
-        if age > retention:
-            return (
-                f"it was written {duration(age)} ago, and values are kept for {duration(retention)} "
-                "(AIRFLOW__XCOM__RETENTION)"
-            )
-        try:
-            return how_lost(self._info(), age)
-        except StoreError:
-            return "why can't be told, since Redis does not say"
+        parts = {"head": keys.head}
+        if keys.owner:
+            parts["claim (which rules out a later try)"] = keys.claim
+        if ref.length:
+            parts[f"chunk {index}"] = keys.chunk(index)
+        kinds = dict(zip(parts, self.server.run(*(("TYPE", name) for name in parts.values())), strict=True))
+        for part, kind in kinds.items():
+            if kind not in (b"string", b"none"):
+                what = f"The {part} of {keys.uri} is now a Redis {kind.decode()}"
+                return PayloadAltered(what, OTHER_PROGRAM)
+        told: dict[str, Any] = {}
+        with contextlib.suppress(StoreError):
+            told = self._info()
+        age, kept, policy = time.time() - keys.written, config.RETENTION.read(), told.get("maxmemory_policy")
+        how = "it was deleted by a later try or by hand, or never committed"
+        if age > kept:
+            how = f"it was older than values get ({timedelta(seconds=kept)}, AIRFLOW__XCOM__RETENTION)"
+        elif not told:
+            how = "how can't be told, since Redis does not say"
+        elif policy != "noeviction" and (evicted := told.get("evicted_keys")):
+            how = f"it was probably evicted, as {evicted} keys were: set noeviction instead of {policy}"
+        elif told.get("uptime_in_seconds", age) < age - 1:
+            how = "Redis was restarted since and did not keep it: turn on appendonly"
+        gone = " and ".join(part for part, kind in kinds.items() if kind == b"none")
+        return PayloadMissing(f"{keys.uri} has lost its {gone}: {how}", _AGAIN)
 
     # -- deleting and claiming ----------------------------------------------------------------------
 
     def delete(self, ref: Reference) -> None:
-        """Delete this payload. A task can do so only as the current try, and claims the task with it.
-
-        Raises:
-            Superseded: we are an older try; the payload stays.
-            StoreError: Redis can't be used.
-        """
+        """A task can do so only as the current try, and claims the task with it. Raises `Superseded` if it is
+        an older one; the payload stays."""
         keys = keys_of(ref)
         payload = [keys.head, *keys.chunks(ref.length)]
         running = attempts.current()
         if running.ti_id not in ("", ref.attempt.ti_id):
             if claimant(ref.address, running):
-                return take_claim(self.server, keys, ref.address, running, payload)
-            attempts.confirm(ref.address, running)
+                as_owner(self.server, running, [keys.claim, *payload])
+                return
+            attempts.confirm(running)
         self.server.run(("UNLINK", *payload))
 
     def take_over(self, address: Address, attempt: Attempt) -> None:
-        """Claim the task for a second or later try, after Airflow has confirmed that it is current; nobody is
-        asked if the task is claimed for it already.
-
-        Raises:
-            Superseded: a still later try has begun.
-            StoreError: Redis can't be used.
-        """
-        if me := claimant(address, attempt):
-            take_claim(self.server, new_keys(address, me), address, attempt)
+        """Claim the task, if it is not claimed yet and Airflow confirms the try. Raises `Superseded`."""
+        if claimant(address, attempt):
+            as_owner(self.server, attempt, [claim_key(address)])
 
     # -- looking after ------------------------------------------------------------------------------
 
     def probe(self) -> list[Check]:
-        """Ask the server what it is, then write, commit, read and delete a value in it."""
         try:
             info = self._info()
         except StoreError as error:
@@ -266,7 +218,7 @@ class RedisStore(Store):
             one = {"target_nodes": client.get_primaries()[0]} if hasattr(client, "get_primaries") else {}
             return dict(client.info(**one))
 
-        return dict(self.server.ask(ask, patience=0))
+        return self.server.ask(ask, patience=0)
 
 
 # -- chunks -----------------------------------------------------------------------------------------
@@ -275,8 +227,7 @@ class RedisStore(Store):
 def _windows(payload: Payload) -> Iterator[list[memoryview]]:
     """The payload in chunks of the one size, a few at a time; at least one window, be it empty."""
     chunks = _chunks(payload)
-    window = list(itertools.islice(chunks, _WINDOW))
-    yield window
+    yield list(itertools.islice(chunks, _WINDOW))
     while window := list(itertools.islice(chunks, _WINDOW)):
         yield window
 
@@ -304,9 +255,6 @@ def _feed(digest: Any, window: list[memoryview]) -> None:
 def _checked(ref: Reference, index: int, chunk: bytes) -> memoryview:
     expected = min(CHUNK, ref.length - index * CHUNK)
     if len(chunk) != expected:
-        raise PayloadTruncated(
-            f"Chunk {index} of {ref.uri} has {len(chunk)} bytes instead of {expected}",
-            "It was not handed on. Run the task that pushed it again.",
-            address=ref.address,
-        )
+        what = f"Chunk {index} of {ref.uri} has {len(chunk)} bytes instead of {expected}"
+        raise PayloadTruncated(what, f"It was not handed on. {_AGAIN}")
     return memoryview(chunk)

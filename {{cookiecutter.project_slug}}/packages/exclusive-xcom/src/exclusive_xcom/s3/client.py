@@ -14,18 +14,14 @@ from .location import Location
 
 
 class Provider:
-    """Gives credentials when they are needed, and new ones before they expire.
-
-    Attributes:
-        trouble: why it failed the last time. obstore calls it from Rust and would bury the error.
-    """
+    """Gives credentials when they are needed, and new ones before they expire."""
 
     def __init__(self, url: str, find: Callable[[], Any]) -> None:
         self._url, self._find = url, find
+        # Why it failed the last time. obstore calls it from Rust and would bury the error.
         self.trouble: XComError | None = None
 
     def __call__(self) -> Any:
-        """What was found."""
         self.trouble = None
         try:
             return self._find()
@@ -36,24 +32,14 @@ class Provider:
 
 @dataclass
 class Client:
-    """Reads and writes objects below a location. Every method raises `StoreError` or `PayloadMissing`,
-    except where it says otherwise.
-
-    Attributes:
-        location: where it is.
-        store: obstore's client of it, with the location's path as its prefix.
-        source: where the credentials are from, for people.
-        provider: gives the credentials; None where obstore finds them itself.
-        verify: whether TLS certificates are checked, or the file of those to trust.
-        ranges: false once the server has answered a ranged request wrongly.
-    """
+    """Reads and writes objects below a location."""
 
     location: Location
-    store: Any
-    source: str
-    provider: Provider | None = None
-    verify: bool | str = True
-    ranges: bool = True
+    store: Any  # obstore's client of it, with the location's path as its prefix
+    source: str  # where the credentials are from, for people
+    provider: Provider | None = None  # gives the credentials; None where obstore finds them itself
+    verify: bool | str = True  # whether TLS certificates are checked, or the file of those to trust
+    ranges: bool = True  # false once the server has answered a ranged request wrongly
 
     @contextmanager
     def explained(self, doing: str, uri: str = "") -> Iterator[None]:
@@ -67,36 +53,21 @@ class Client:
             raise trouble or explain(error, self.location.url, doing, uri) from None
 
     def put(
-        self,
-        name: str,
-        pieces: Iterable[memoryview],
-        media_type: str,
-        attempt: Attempt,
-        *,
-        part: int = 0,
-        parallel: int = 1,
+        self, name: str, pieces: Iterable[memoryview], media_type: str, attempt: Attempt, **parts: Any
     ) -> None:
-        """Store an object.
+        """Store an object. Raises obstore's own errors, so that the caller can tell what to repeat.
 
         Args:
-            part: bytes of each part of a multipart upload, for which `pieces` may be a stream; 0: one
-                request.
-            parallel: how many parts travel at once.
-
-        Raises:
-            Exception: obstore's own, so that the caller can tell what to repeat; see `explained`.
+            parts: for an upload in parts, whose `pieces` may be a stream: `chunk_size`, bytes of each, and
+                `max_concurrency`, how many of them travel at once.
         """
         import obstore
 
-        more: dict[str, Any] = {"chunk_size": part, "max_concurrency": parallel} if part else {}
-        if self.location.scheme != "file":  # a file has no attributes
-            more["attributes"] = {
-                "Content-Type": media_type,
-                # Names that S3, Google Cloud and Azure all take; Azure takes no empty value.
-                "trynumber": str(attempt.try_number),
-                **({"taskinstance": attempt.ti_id} if attempt.ti_id else {}),
-            }
-        obstore.put(self.store, name, pieces, use_multipart=bool(part), **more)
+        # Names that S3, Google Cloud and Azure all take; Azure takes no empty value, and a file no names.
+        told = {"trynumber": str(attempt.try_number), "taskinstance": attempt.ti_id}
+        told["Content-Type"] = media_type
+        attributes = {name: value for name, value in told.items() if value and self.location.scheme != "file"}
+        obstore.put(self.store, name, pieces, attributes=attributes, use_multipart=bool(parts), **parts)
 
     def get(self, name: str) -> Any:
         """obstore's answer to a GET; its body is not read yet. Raises obstore's own errors."""
@@ -105,7 +76,8 @@ class Client:
         return obstore.get(self.store, name)
 
     def read_range(self, name: str, start: int, end: int, uri: str = "") -> memoryview | None:
-        """Some bytes of an object; None if the server does not know how."""
+        """Some bytes of an object; None if the server does not know how. Raises `StoreError`, and
+        `PayloadMissing` of a payload."""
         import obstore
 
         with self.explained("read", uri):
@@ -120,7 +92,7 @@ class Client:
         return None
 
     def delete(self, name: str) -> None:
-        """Delete an object. That it is gone already is no error."""
+        """Delete an object. That it is gone already is no error. Raises `StoreError`."""
         import obstore
 
         with self.explained("delete from"):

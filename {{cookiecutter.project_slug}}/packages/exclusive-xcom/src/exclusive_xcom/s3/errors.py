@@ -22,21 +22,15 @@ from ..errors import (
 # What obstore says of a server that answers the request for a range with something else.
 NO_RANGE = re.compile(r"range requested|Content-Range|CONTENT_RANGE|Requested .*, got")
 
+_BROKEN = rf"https?://[^/\s,]|HTTP error|{NO_RANGE.pattern}"
+
 # Kinds of errors with what to do about them.
-_DENIED = (
-    StoreDenied,
-    "Correct the Airflow connection that AIRFLOW__XCOM__CONN_ID names, or the environment's credentials.",
-)
-_EXPIRED = (StoreDenied, f"Renew them. {_DENIED[1]}")
-_NOBODY = (
-    StoreDenied,
-    "Name an Airflow connection with keys in AIRFLOW__XCOM__CONN_ID, or give the machine an identity "
-    "that boto3 finds (environment, profile, role).",
-)
-_FORBIDDEN = (
-    StoreDenied,
-    "Allow it (docs/s3.md of exclusive-xcom says what is needed), or use other credentials.",
-)
+_CREDENTIALS = "Correct the connection that AIRFLOW__XCOM__CONN_ID names, or the environment's credentials."
+_DENIED = (StoreDenied, _CREDENTIALS)
+_EXPIRED = (StoreDenied, f"Renew them. {_CREDENTIALS}")
+_IDENTITY = "or give the machine an identity that boto3 finds (environment, profile, role)."
+_NOBODY = (StoreDenied, f"Name a connection with keys in AIRFLOW__XCOM__CONN_ID, {_IDENTITY}")
+_FORBIDDEN = (StoreDenied, "Allow it (docs/s3.md, 'Rights', says what is needed), or use other credentials.")
 _CLOCK = (StoreDenied, "Set the clock; S3 allows fifteen minutes.")
 _RIGHTS = (StoreDenied, "Give it the rights to the folder, or choose another.")
 _DISK = (StoreUnreachable, "Look at the disk or the share.")
@@ -44,32 +38,28 @@ _LATER = (StoreUnreachable, "Let the task run again; if it goes on, look at the 
 _WHERE = "Check endpoint_url in the Airflow connection (or AWS_ENDPOINT_URL) and AIRFLOW__XCOM__URL."
 _ENDPOINT = (StoreMisconfigured, _WHERE)
 _NOT_THERE = (StoreUnreachable, _WHERE)
+_TRUST = "trusts the certificate (`verify` in the Airflow connection, or AWS_CA_BUNDLE)."
 _TLS = (
     StoreUnreachable,
-    "Check whether endpoint_url is https:// or http://, and that this machine trusts the certificate "
-    "(`verify` in the Airflow connection, or AWS_CA_BUNDLE).",
+    f"See whether endpoint_url is https:// or http://, and that this machine {_TRUST}",
 )
 _REGION = (StoreMisconfigured, "Set region_name in the Airflow connection, or AWS_REGION where tasks run.")
-_BUCKET = (
-    StoreMisconfigured,
-    "Create it, or correct AIRFLOW__XCOM__URL; on a server of your own, also endpoint_url in the connection.",
-)
+_BUCKET = (StoreMisconfigured, f"Create it, unless it is elsewhere. {_WHERE}")
 _NAME = (StoreMisconfigured, "Correct AIRFLOW__XCOM__URL.")
+_ACCOUNT = (StoreMisconfigured, "Set AZURE_STORAGE_ACCOUNT_NAME where tasks run.")
 _KEY = (StoreMisconfigured, "Check AWS_SSE_KMS_KEY_ID, and that the credentials may use the key.")
 _ENCRYPTION = (StoreMisconfigured, "Set it to AES256, aws:kms or aws:kms:dsse.")
-_GONE = (
-    PayloadMissing,
-    "It was deleted, or expired by a rule of the bucket. Run the task that pushed it again.",
-)
+_DELETED = "It was deleted, or expired by a rule of the bucket."
+_GONE = (PayloadMissing, f"{_DELETED} Run the task that pushed it again.")
+
 _NO_TLS = "The TLS connection to {host} failed: "
 
 
 def _table(*rows: tuple[str, str, tuple[type[XComError], str]]) -> list[Refusal]:
-    return [Refusal(sign, kind, what, advice) for sign, what, (kind, advice) in rows]
+    return [(sign, kind, f"{what}. {advice}") for sign, what, (kind, advice) in rows]
 
 
-# Signs are looked for in "<status> <code> <class> <of what>: <text>"; status 0: there was no answer. The
-# first line of obstore's texts is for people, the others are its debug text.
+# Signs are looked for in "<status> <code> <class> <of what>: <text>"; status 0: there was no answer.
 # First, the error codes of S3; GCS and Azure share some of them, and boto3 knows them too.
 _CODES = _table(
     (r"^301 |redirect without LOCATION", "The bucket of {where} is in another region", _REGION),
@@ -78,11 +68,7 @@ _CODES = _table(
     (r"^\d+ (NoSuchBucket|ContainerNotFound) ", "The bucket of {where} does not exist", _BUCKET),
     (r"^\d+ InvalidBucketName ", "{where} does not name a valid bucket", _NAME),
     (r"^\d+ (ExpiredToken|TokenRefresh)", "The credentials for {where} have expired", _EXPIRED),
-    (
-        r"^\d+ Invalid(AccessKey|ClientToken)Id ",
-        "The store does not know the access key for {where}",
-        _DENIED,
-    ),
+    (r"^\d+ Invalid(AccessKey|ClientToken)Id ", "The store does not know the access key to {where}", _DENIED),
     (r"^\d+ InvalidToken ", "The session token for {where} is not valid", _DENIED),
     (r"^\d+ SignatureDoesNotMatch ", "The secret key for {where} is wrong", _DENIED),
     (r"^\d+ RequestTimeTooSkewed ", "The clock of this machine is too far from that of {where}", _CLOCK),
@@ -99,14 +85,11 @@ _OBSTORE = _CODES + _table(
     (r"(?s) file:.*os error (1|13|30)\b", "This user may not {doing} {where} ({reason})", _RIGHTS),
     (r"^\S+ \S* \w+ \w+ file:", "It was not possible to {doing} {where}: {reason}", _DISK),
     # No answer: what the text and its debug part say of the connection.
+    ("Account must be specified", "Nothing says in which storage account {where} is", _ACCOUNT),
     ("Invalid encryption type", "AWS_SERVER_SIDE_ENCRYPTION names no encryption that S3 has", _ENCRYPTION),
     (" (Unauthenticated|PermissionDenied)Error ", "There are no usable credentials for {where}", _DENIED),
     ("ETag Header missing|Error parsing", "{host} does not answer as an object store does", _ENDPOINT),
-    (
-        r"InvalidCertificate\(\s*UnknownIssuer",
-        f"{_NO_TLS}this machine trusts nobody who signed the certificate",
-        _TLS,
-    ),
+    (r"InvalidCertificate\(\s*UnknownIssuer", f"{_NO_TLS}nobody trusted has signed the certificate", _TLS),
     (r"InvalidCertificate\(\s*Expired", f"{_NO_TLS}the certificate has expired", _TLS),
     (r"InvalidCertificate\(\s*NotValidForName", f"{_NO_TLS}the certificate is for another host", _TLS),
     (r"InvalidCertificate\(", f"{_NO_TLS}the certificate is not acceptable", _TLS),
@@ -114,21 +97,13 @@ _OBSTORE = _CODES + _table(
     ("dns error", "There is no host {host}, so {where} cannot be reached", _NOT_THERE),
     ("ConnectionRefused", "Nothing listens at {host}, so {where} cannot be reached", _NOT_THERE),
     ("TimedOut", "{host} did not answer in time, so {where} cannot be reached", _NOT_THERE),
-    (
-        rf"^[^\n]*(https?://[^/\s,]|HTTP error|{NO_RANGE.pattern})",
-        "The connection to {host} broke while trying to {doing} {where}",
-        _LATER,
-    ),
+    (_BROKEN, "The connection to {host} broke while trying to {doing} {where}", _LATER),
     ("", "{where} cannot be used ({name})", _ENDPOINT),
 )
 
 _BOTO = _CODES + _table(
     ("Received None from session.get_cred", "No AWS credentials were found for {where}", _NOBODY),
-    (
-        r"^0 \S* \w*(Connection|Timeout)",
-        "AWS could not be asked for the credentials for {where} ({name})",
-        _LATER,
-    ),
+    (r"^0 \S* \w*(Connection|Timeout)", "AWS could not be asked for credentials to {where} ({name})", _LATER),
     ("", "AWS gave no credentials for {where} ({reason})", _DENIED),
 )
 
@@ -152,19 +127,14 @@ def explain(error: Exception, where: str, doing: str, uri: str = "") -> XComErro
     told = text.partition("Debug source:")[0]
     status, code = _found(r"status code: (\d{3})", told) or "0", _found(r"<Code>([\w.]+)</Code>", told)
     region, number = _found(r"expecting '([\w-]+)'", told), _found(r"os error (\d+)", told)
-    what = f"{'payload' if uri else 'place'} {where.partition(':')[0]}"
-    return _meaning(
-        _OBSTORE,
-        f"{status} {code} {name} {what}: {text}",
-        where=where,
-        doing=doing,
-        uri=uri,
-        name=name,
-        answer=f"{status} {code}".strip(),
-        region=region and f", {region}",
-        host=urlsplit(_found(r"(https?://[^/\s,]+)", told)).netloc.rpartition("@")[2] or where,
-        reason=os.strerror(int(number)) if number else "the file system failed",
-    )
+    said = f"{status} {code} {name} {'payload' if uri else 'place'} {where.partition(':')[0]}: {text}"
+    facts = {
+        "answer": f"{status} {code}".strip(),
+        "region": region and f", {region}",
+        "host": urlsplit(_found(r"(https?://[^/\s,]+)", told)).netloc.rpartition("@")[2] or where,
+        "reason": os.strerror(int(number)) if number else "the file system failed",
+    }
+    return refused(_OBSTORE, said, where=where, doing=doing, uri=uri, name=name, **facts)
 
 
 def explain_boto(error: Exception, where: str) -> XComError:
@@ -175,13 +145,7 @@ def explain_boto(error: Exception, where: str) -> XComError:
     code = str((getattr(error, "response", None) or {}).get("Error", {}).get("Code") or "")
     # What could not be parsed is shown in full by boto3, and might be credentials.
     reason = code or (name if "Parser" in name else f"{name}: {text[:200]}")
-    return _meaning(_BOTO, f"0 {code} {name} place: {text}", where=where, name=name, reason=reason, region="")
-
-
-def _meaning(table: list[Refusal], said: str, **facts: str) -> XComError:
-    meaning = refused(table, said, **facts)
-    assert meaning is not None  # the last row of a table is for all that is left
-    return meaning
+    return refused(_BOTO, f"0 {code} {name} place: {text}", where=where, name=name, reason=reason, region="")
 
 
 def _found(pattern: str, text: str) -> str:

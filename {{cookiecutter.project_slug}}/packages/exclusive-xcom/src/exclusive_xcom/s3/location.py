@@ -14,20 +14,12 @@ SCHEMES = frozenset({"s3", "gs", "az", "file", "memory"})
 
 @dataclass(frozen=True)
 class Location:
-    """Where payloads are.
+    """Where payloads are, and the Airflow connection that leads there; "" for none."""
 
-    Attributes:
-        url: without a slash at its end.
-        scheme: s3, gs, az, file or memory.
-        bucket: or container; "" for a folder.
-        prefix: the path in the bucket, without a slash at its ends; of a folder, its own path.
-        conn_id: the Airflow connection that leads there; "" for none.
-    """
-
-    url: str
+    url: str  # without a slash at its end
     scheme: str
-    bucket: str
-    prefix: str
+    bucket: str  # or container; "" for a folder
+    prefix: str  # the path in the bucket, without a slash at its ends; of a folder, its own path
     conn_id: str = ""
 
     @staticmethod
@@ -61,8 +53,7 @@ def _location(variable: str, url: str, conn_id: str) -> Location | None:
     elif places != [""] and not {"", ".", ".."}.isdisjoint(places):
         rule = "have no empty part, '.' or '..' in its path"
     if rule:  # the URL itself is not shown: there may be a password in it
-        raise BadOption(
-            f"Option {variable} must {rule}", "Correct it in config/airflow.env or in the environment."
-        )
+        advice = "Correct it in config/airflow.env or in the environment."
+        raise BadOption(f"Option {variable} must {rule}", advice)
     prefix = path if parts.scheme == "file" else parts.path.strip("/")
     return Location(url, parts.scheme, parts.netloc, prefix, conn_id)

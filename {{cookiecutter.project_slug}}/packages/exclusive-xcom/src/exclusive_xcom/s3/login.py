@@ -4,9 +4,6 @@ An Airflow connection (type `aws`) may hold keys, a session token, role_arn, pro
 endpoint_url and verify, as the Amazon provider has them; the provider itself is not needed. Without
 these AWS's own chain counts. Google Cloud and Azure use the credentials of their environment. What else
 AWS's own variables say, of encryption above all, obstore reads itself.
-
-There is one client per process and location, made on first use. A process that was forked after its
-parent had used one gets none: the threads that do obstore's work stay behind, and it would wait for ever.
 """
 
 from __future__ import annotations
@@ -37,95 +34,34 @@ _FRESH = timedelta(minutes=9)
 
 
 def open_location(location: Location, *, patient: bool = True) -> Client:
-    """A client of a store. Nothing is asked of it yet.
-
-    Args:
-        patient: whether requests that fail are repeated for two minutes, or once.
-
-    Raises:
-        StoreError: it cannot be opened; the text says why.
-    """
+    """A client of a store, of which nothing is asked yet. Its requests are repeated for two minutes if they
+    fail; once, if it is not patient. Raises `StoreError` if there can be none."""
+    retries = _PATIENCE if patient else _IMPATIENCE
     try:
         from obstore import store
 
-        return _OPENERS[location.scheme](store, location, _PATIENCE if patient else _IMPATIENCE)
+        match location.scheme:
+            case "s3":
+                return _amazon(store.S3Store, location, retries)
+            case "gs":
+                source = "Google's application default credentials"
+                return Client(location, _bucket(store.GCSStore, location, retries), source)
+            case "az":
+                source = "Azure's environment variables or identity"
+                return Client(location, _bucket(store.AzureStore, location, retries), source)
+            case "file":
+                folder = store.LocalStore(location.prefix, mkdir=True)
+                return Client(location, folder, "none needed: a folder")
+            case _:
+                return Client(location, store.MemoryStore(), "none needed: memory of this process")
     except Exception as error:
         raise explain(error, location.url, "open") from None
 
 
-def _memory(obstore: Any, location: Location, retries: Any) -> Client:
-    return Client(location, obstore.MemoryStore(), "none needed: memory of this process")
-
-
-def _folder(obstore: Any, location: Location, retries: Any) -> Client:
-    return Client(location, obstore.LocalStore(location.prefix, mkdir=True), "none needed: a folder")
-
-
-def _google(obstore: Any, location: Location, retries: Any) -> Client:
-    store = _bucket(obstore.GCSStore, location, retries)
-    return Client(location, store, "Google's application default credentials")
-
-
-def _azure(obstore: Any, location: Location, retries: Any) -> Client:
-    if not os.environ.get("AZURE_STORAGE_ACCOUNT_NAME"):
-        raise StoreMisconfigured(
-            f"Nothing says in which storage account {location.url} is",
-            "Set AZURE_STORAGE_ACCOUNT_NAME where tasks run.",
-        )
-    store = _bucket(obstore.AzureStore, location, retries)
-    return Client(location, store, "Azure's environment variables or identity")
-
-
-def _s3(obstore: Any, location: Location, retries: Any) -> Client:
-    """Plain keys are used as they are. Everything else (roles, profiles, SSO, web identity, the identity of
-    a machine or container) is boto3's business, which takes half a second to import."""
-    if os.environ.get(ENCRYPTION_KEY) and not os.environ.get(ENCRYPTION, "").startswith("aws:kms"):
-        raise StoreMisconfigured(  # S3 would ignore the key and not encrypt
-            f"{ENCRYPTION_KEY} names a key, but {ENCRYPTION} is not aws:kms",
-            f"Set {ENCRYPTION}=aws:kms, or remove the key.",
-        )
-    asked = _connection(location.conn_id) if location.conn_id else {}
-    owner = f"connection {location.conn_id!r}" if location.conn_id else "AWS's own chain"
-    verify, key, role = (
-        _verify(asked.get("verify", True)),
-        asked.get("aws_access_key_id"),
-        "role_arn" in asked,
-    )
-    # The name of an endpoint that an AWS_ENDPOINT_URL_S3 in the environment does not override.
-    places = {"region": asked.get("region_name"), "aws_endpoint_url_s3": asked.get("endpoint_url")}
-    provider = None
-    if key and not role:
-        given = _credentials(key, asked.get("aws_secret_access_key", ""), asked.get("aws_session_token"))
-        source, provider = f"keys of {owner}", Provider(location.url, lambda: given)
-    elif all(map(os.environ.get, _KEYS)) and not role and "profile_name" not in asked:
-        source = "keys in the environment (AWS_ACCESS_KEY_ID)"  # obstore reads them itself
-    else:
-        try:
-            source, find, places = _by_boto3(asked, owner, verify)
-        except Exception as error:
-            raise explain_boto(error, location.url) from None
-        provider = Provider(location.url, find)
-    places = {name: value for name, value in places.items() if value}
-    # Not every server knows bulk requests.
-    more = {**places, "disable_bulk_delete": True, "credential_provider": provider}
-    store = _bucket(obstore.S3Store, location, retries, verify, **more)
-    return Client(location, store, source, provider, verify)
-
-
-_OPENERS: dict[str, Callable[[Any, Location, Any], Client]] = {
-    "s3": _s3,
-    "gs": _google,
-    "az": _azure,
-    "file": _folder,
-    "memory": _memory,
-}
-
-
 def _bucket(kind: Any, location: Location, retries: Any, verify: bool | str = True, **more: Any) -> Any:
     """A bucket, with our settings of the HTTP client. Raises `StoreMisconfigured`."""
-    options: dict[str, Any] = dict(_TIMES)
     endpoints = (more.get("aws_endpoint_url_s3"), *map(os.environ.get, _ENDPOINTS))
-    options["allow_http"] = next(filter(None, endpoints), "").startswith("http://")
+    options = {**_TIMES, "allow_http": next(filter(None, endpoints), "").startswith("http://")}
     if verify is False:
         options["allow_invalid_certificates"] = True
     elif bundle := verify if isinstance(verify, str) else os.environ.get("AWS_CA_BUNDLE"):
@@ -140,9 +76,41 @@ def _bucket(kind: Any, location: Location, retries: Any, verify: bool | str = Tr
     return kind(location.bucket, prefix=place, client_options=options, retry_config=retries, **more)
 
 
+def _amazon(kind: Any, location: Location, retries: Any) -> Client:
+    """Plain keys are used as they are. Everything else (roles, profiles, SSO, web identity, the identity of
+    a machine or container) is boto3's business, which takes half a second to import."""
+    if os.environ.get(ENCRYPTION_KEY) and not os.environ.get(ENCRYPTION, "").startswith("aws:kms"):
+        raise StoreMisconfigured(  # S3 would ignore the key and not encrypt
+            f"{ENCRYPTION_KEY} names a key, but {ENCRYPTION} is not aws:kms",
+            f"Set {ENCRYPTION}=aws:kms, or remove the key.",
+        )
+    asked = _connection(location.conn_id) if location.conn_id else {}
+    owner = f"connection {location.conn_id!r}" if location.conn_id else "AWS's own chain"
+    verify, key, role = _verify(asked), asked.get("aws_access_key_id"), asked.get("role_arn")
+    region, endpoint = asked.get("region_name"), asked.get("endpoint_url")
+    find: Callable[[], Any] | None = None
+    if key and not role:
+        given = _credentials(key, asked.get("aws_secret_access_key", ""), asked.get("aws_session_token"))
+        source, find = f"keys of {owner}", lambda: given
+    elif all(map(os.environ.get, _KEYS)) and not role and "profile_name" not in asked:
+        source = "keys in the environment (AWS_ACCESS_KEY_ID)"  # obstore reads them itself
+    else:
+        try:
+            source, find, region, endpoint = _by_boto3(asked, owner, verify)
+        except Exception as error:
+            raise explain_boto(error, location.url) from None
+    # The name of an endpoint that an AWS_ENDPOINT_URL_S3 in the environment does not override.
+    places = {"region": region, "aws_endpoint_url_s3": endpoint}
+    more: dict[str, Any] = {name: value for name, value in places.items() if value}
+    provider = more["credential_provider"] = Provider(location.url, find) if find else None
+    # Not every server knows bulk requests.
+    store = _bucket(kind, location, retries, verify, disable_bulk_delete=True, **more)
+    return Client(location, store, source, provider, verify)
+
+
 def _by_boto3(
     asked: dict[str, Any], owner: str, verify: bool | str
-) -> tuple[str, Callable[[], Any], dict[str, Any]]:
+) -> tuple[str, Callable[[], Any], str | None, str]:
     """Where boto3 finds credentials, what finds and renews them, and the region and endpoint that belong to
     them: a profile may name these, in more than one way. Raises boto3's own errors."""
     import boto3
@@ -150,21 +118,18 @@ def _by_boto3(
 
     names = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token", "region_name", "profile_name")
     session = boto3.Session(**{name: asked.get(name) for name in names})
-    region = session.region_name
-    s3 = session.client("s3", region_name=region or "us-east-1", endpoint_url=asked.get("endpoint_url"))
-    places = {"region": region, "aws_endpoint_url_s3": s3.meta.endpoint_url}
+    region, wanted = session.region_name, asked.get("endpoint_url")
+    endpoint = session.client("s3", region_name=region or "us-east-1", endpoint_url=wanted).meta.endpoint_url
     if role := asked.get("role_arn"):
-        return f"role {role}, assumed by {owner}", lambda: _assume(session, asked, verify), places
+        return f"role {role}, assumed by {owner}", lambda: _assume(session, asked, verify), region, endpoint
     profile = asked.get("profile_name")
     source = f"profile {profile} of {owner}" if profile else owner
-    return source, Boto3CredentialProvider(session, ttl=_FRESH), places
+    return source, Boto3CredentialProvider(session, ttl=_FRESH), region, endpoint
 
 
 def _assume(session: Any, asked: dict[str, Any], verify: bool | str) -> dict[str, Any]:
-    """The credentials of a role, for as long as AWS grants them (an hour, if nothing else is set).
-
-    obstore's own provider for roles does not know `verify`, and gives times that obstore does not take.
-    """
+    """The credentials of a role, for as long as AWS grants them. obstore's own provider for roles does not
+    know `verify`, and gives times that obstore does not take."""
     wanted = {"RoleArn": asked["role_arn"], "RoleSessionName": "airflow-xcom"}
     wanted |= asked.get("assume_role_kwargs", {})
     if "external_id" in asked:
@@ -195,51 +160,43 @@ def _connection(conn_id: str) -> dict[str, Any]:
             f"Connection {conn_id!r} asks for {method}, which this backend does not do",
             "Leave keys and role out of it, and let AWS's own chain find the identity.",
         )
+    own = {"aws_access_key_id": connection.login, "aws_secret_access_key": connection.password}
     s3 = (extra.get("service_config") or {}).get("s3") or {}
-    own = {
-        "aws_access_key_id": connection.login,
-        "aws_secret_access_key": connection.password,
-        "endpoint_url": s3.get("endpoint_url"),
-    }
     # Airflow's UI makes empty text of what is not given.
-    return _given(extra) | _given(own)
+    given = (*extra.items(), *own.items(), ("endpoint_url", s3.get("endpoint_url")))
+    return {name: value for name, value in given if value not in ("", None)}
 
 
-def _given(asked: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in asked.items() if value not in ("", None)}
-
-
-def _verify(found: Any) -> bool | str:
-    """The connection's `verify`: false, true, or a file. Airflow's UI makes text of all of them."""
-    text = str(found).strip()
-    return text.lower() != "false" if text.lower() in ("", "true", "false", "none") else text
+def _verify(asked: dict[str, Any]) -> bool | str:
+    """Whether certificates are checked, or the file of those to trust. Airflow's UI makes text of either."""
+    text = str(asked.get("verify", True)).strip()
+    return text.lower() != "false" if text.lower() in ("true", "false", "none", "") else text
 
 
 # -- one client per process and location ------------------------------------------------------------
 
 _clients: dict[Location, Client] = {}
 _lock = threading.Lock()
-_maker = 0  # the process that made them
+_forked = False  # from a process that had clients: the threads that do obstore's work stayed behind there
 
 
 def client_of(location: Location) -> Client:
-    """This process's client of a location. Raises `StoreError`."""
-    global _maker
+    """This process's client of a location, made on first use. Raises `StoreError`."""
     with _lock:
-        if _maker not in (0, os.getpid()):
+        if _forked:
             raise StoreError(
                 "This process was forked from one that had used the object store, so it can't use it",
                 "Start processes by multiprocessing's 'spawn' or 'forkserver', or fork them before the "
                 "first XCom is read or written.",
             )
         if location not in _clients:
-            _maker = os.getpid()
             _clients[location] = open_location(location)  # made here, under the lock, so that there is one
         return _clients[location]
 
 
 def _after_fork() -> None:
-    global _lock
+    global _lock, _forked
+    _forked = _forked or bool(_clients) or _lock.locked()
     _lock = threading.Lock()  # another thread of the parent may have held it
 
 

@@ -7,7 +7,7 @@ import secrets
 import ssl
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -22,45 +22,41 @@ _MEDIA_TYPE = "application/octet-stream"
 _SMALLEST_PART = 5 * 2**20  # bytes that S3 takes for a part that is not the last
 
 
-def probe(location: Location) -> list[Check]:
-    """One line for each thing that tasks need, up to the first without which the rest can't be tried."""
-    return _Probe(location).run()
+class Probe:
+    """The steps. Each tells what was seen, or raises `XComError`."""
 
-
-class _Probe:
     def __init__(self, location: Location) -> None:
-        self.location = location
+        self.location, self.url = location, location.url
         self.small, self.large = (f"xcom-probe/{secrets.token_hex(8)}" for _ in range(2))
-        self.checks: list[Check] = []
+        self.wrote, self.refusal = False, XComError("")
 
-    def run(self) -> list[Check]:
-        if not self.check("credentials", self.enter):
-            return self.checks
-        url = self.location.url
-        trouble = self.write()
-        for name, kind, seen in (
-            ("reach", StoreUnreachable, f"{url} answers"),
-            ("bucket", StoreMisconfigured, f"{self.location.bucket or url} is there"),
-            ("write", XComError, "allowed"),
-        ):
-            if isinstance(trouble, kind):
-                self.checks.append(Check(name, False, str(trouble)))
-                return self.checks
-            self.checks.append(Check(name, True, seen))
-        self.check("write in parts", self.write_in_parts)
-        if self.check("read", self.read):
-            self.check("read a range", self.read_range)
-            self.check("metadata", self.metadata)
-        self.check("encryption", self.encryption)
-        self.check("delete", self.delete)
-        return self.checks
+    def checks(self) -> Iterator[Check]:
+        """One line for each thing that tasks need, up to the first without which the rest can't be tried."""
+        bucket = f"{self.location.bucket or self.url} is there"
+        steps: list[tuple[str, bool, Callable[[], str]]] = [
+            ("credentials", True, self.enter),
+            ("reach", True, self.write),
+            ("bucket", True, lambda: self.unless(StoreMisconfigured, bucket)),
+            ("write", True, lambda: self.unless(StoreError, "allowed")),
+            ("write in parts", False, self.write_in_parts),
+            ("read", True, self.read),
+            ("read a range", False, self.read_range),
+            ("metadata", False, self.metadata),
+            ("encryption", False, self.encryption),
+        ]
+        for name, needed, step in steps:
+            check = self.tried(name, step)
+            yield check
+            if needed and not check.ok:
+                break
+        if self.wrote:
+            yield self.tried("delete", self.delete)
 
-    def check(self, name: str, act: Callable[[], str]) -> bool:
+    def tried(self, name: str, step: Callable[[], str]) -> Check:
         try:
-            self.checks.append(Check(name, True, act()))
+            return Check(name, True, step())
         except XComError as error:
-            self.checks.append(Check(name, False, str(error)))
-        return self.checks[-1].ok
+            return Check(name, False, str(error))
 
     def enter(self) -> str:
         self.client = open_location(self.location, patient=False)
@@ -68,26 +64,31 @@ class _Probe:
             self.client.provider()
         return self.client.source
 
-    def write(self) -> XComError | None:
+    def write(self) -> str:
         try:
             with self.client.explained("write to"):
                 self.client.put(self.small, [memoryview(_CONTENT)], _MEDIA_TYPE, NOBODY)
+            self.wrote = True
         except XComError as error:
-            return error
-        return None
+            self.refusal = error
+        return self.unless(StoreUnreachable, f"{self.url} answers")
+
+    def unless(self, kind: type[XComError], seen: str) -> str:
+        if isinstance(self.refusal, kind):
+            raise self.refusal
+        return seen
 
     def write_in_parts(self) -> str:
         pieces = [memoryview(bytes(_SMALLEST_PART)), memoryview(b"end")]
         with self.client.explained("write in parts to"):
-            self.client.put(self.large, pieces, _MEDIA_TYPE, NOBODY, part=_SMALLEST_PART)
+            self.client.put(self.large, pieces, _MEDIA_TYPE, NOBODY, chunk_size=_SMALLEST_PART)
         return "large payloads are uploaded in parts"
 
     def read(self) -> str:
-        with self.client.explained("read", f"{self.location.url}/{self.small}"):
-            if self.client.get(self.small).bytes() != _CONTENT:
-                raise PayloadAltered(
-                    "What was read is not what was written", "Look at the store and at proxies."
-                )
+        with self.client.explained("read", f"{self.url}/{self.small}"):
+            found = self.client.get(self.small).bytes()
+        if found != _CONTENT:
+            raise PayloadAltered("What was read is not what was written", "Look at the store and at proxies.")
         return "what was written came back"
 
     def read_range(self) -> str:
@@ -119,22 +120,18 @@ class _Probe:
         if not wanted:
             return f"not asked for ({ENCRYPTION})"
         if self.location.scheme != "s3":
-            raise StoreMisconfigured(
-                f"{ENCRYPTION} asks for S3's encryption, which {self.location.scheme}:// does not have",
-                "Remove it, and have the bucket or the disk encrypt.",
-            )
+            what = f"{ENCRYPTION} asks for S3's encryption, which {self.location.scheme}:// does not have"
+            raise StoreMisconfigured(what, "Remove it, and have the bucket or the disk encrypt.")
         headers = self.head()
         given = headers.get("x-amz-server-side-encryption", "no")
         found = headers.get("x-amz-server-side-encryption-aws-kms-key-id", "")
         # An alias is not what the answer names; an id may be given with or without its account.
         same_key = not key or "alias/" in key or found.rpartition("/")[2] == key.rpartition("/")[2]
         if given != wanted or not same_key:
-            raise StoreMisconfigured(
-                f"{self.location.url} was asked to encrypt by {wanted}"
-                + (f" with key {key}" if key else "")
-                + f", and answered with {'another key' if given == wanted else given + ' encryption'}",
-                f"Correct {ENCRYPTION}, or use a server that encrypts.",
-            )
+            asked = f"{wanted} with key {key}" if key else wanted
+            answer = "another key" if given == wanted else f"{given} encryption"
+            what = f"{self.url} was asked to encrypt by {asked}, and answered with {answer}"
+            raise StoreMisconfigured(what, f"Correct {ENCRYPTION}, or use a server that encrypts.")
         return f"{wanted}, confirmed"
 
     def head(self) -> Any:
@@ -154,7 +151,5 @@ class _Probe:
                 return answer.headers
         except OSError as error:  # the signed URL is a secret: nothing of it may get out
             status = error.code if isinstance(error, urllib.error.HTTPError) else type(error).__name__
-            raise StoreDenied(
-                f"Whether {self.location.url} encrypts could not be seen ({status})",
-                "Allow the credentials to read what they write (s3:GetObject).",
-            ) from None
+            what = f"Whether {self.url} encrypts could not be seen ({status})"
+            raise StoreDenied(what, "Allow the credentials to read what they write (s3:GetObject).") from None

@@ -51,7 +51,6 @@ class S3Store(Store):
     schemes = SCHEMES
 
     def put(self, address: Address, attempt: Attempt, payload: Payload) -> Stored:
-        """Upload under a name that nobody else uses; length and sha256 are measured on the way."""
         client = client_of(_here())
         name = object_name(client.location, address, attempt, payload)
         with client.explained("write to"):
@@ -59,7 +58,6 @@ class S3Store(Store):
         return Stored(length, sha256, uri=f"{client.location.url}/{name}")
 
     def abandon(self, stored: Stored) -> None:
-        """Delete the object. What cannot be deleted is left to the collector."""
         try:
             client, name = _find(stored.uri)
             client.delete(name)
@@ -67,38 +65,36 @@ class S3Store(Store):
             log.warning("A payload that no XCom refers to was left behind: %s", error)
 
     def fetch(self, ref: Reference) -> memoryview:
-        """The payload by one request. Where its body breaks off, obstore goes on from there by a range."""
-        client, name = _find(ref.uri, ref.address)
+        """By one request. Where its body breaks off, obstore goes on from there by a range."""
+        client, name = _find(ref.uri)
         with client.explained("read", ref.where):
             return memoryview(_open(client, name, ref).bytes())
 
     def fetch_many(self, refs: Sequence[Reference]) -> Iterator[memoryview]:
-        """The payloads by one request each, several of them at once."""
+        """By one request each, several of them at once."""
         with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="xcom-pull") as pool:
             yield from pool.map(self.fetch, refs)
 
     def stream(self, ref: Reference) -> Iterator[memoryview]:
-        """The payload by one request, in pieces."""
-        client, name = _find(ref.uri, ref.address)
+        client, name = _find(ref.uri)
         with client.explained("read", ref.where):
             for piece in _open(client, name, ref).stream(min_chunk_size=_PIECE):
                 yield memoryview(piece)
 
     def reader(self, ref: Reference) -> BinaryIO | None:
-        """A reader by ranged requests; None if the server is known to answer them wrongly."""
-        client, name = _find(ref.uri, ref.address)
+        """By ranged requests; None if the server is known to answer them wrongly."""
+        client, name = _find(ref.uri)
         return cast("BinaryIO", RangeReader(self, ref, client, name)) if client.ranges else None
 
     def delete(self, ref: Reference) -> None:
-        """Delete this object. Repeated when there is no answer, which obstore does not do by itself."""
-        client, name = _find(ref.uri, ref.address)
+        """Repeated when there is no answer, which obstore does not do by itself."""
+        client, name = _find(ref.uri)
         _persistently(lambda: client.delete(name), lambda error: isinstance(error, StoreUnreachable))
 
-    def probe(self) -> list[Check]:
-        """Write, read and delete small objects below the URL."""
-        from .probe import probe
+    def probe(self) -> Iterator[Check]:
+        from .probe import Probe
 
-        return probe(_here())
+        return Probe(_here()).checks()
 
 
 class RangeReader(io.RawIOBase):
@@ -112,8 +108,7 @@ class RangeReader(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def seekable(self) -> bool:
-        return True
+    seekable = readable
 
     def tell(self) -> int:
         return self._position
@@ -189,7 +184,7 @@ def _here() -> Location:
     return location
 
 
-def _find(uri: str | None, address: Address | None = None) -> tuple[Client, str]:
+def _find(uri: str | None) -> tuple[Client, str]:
     """The client and name for a payload. Raises `BadReference` if it is in none of our places."""
     uri, known = uri or "", []
     for read in (Location.current, Location.before):
@@ -202,7 +197,6 @@ def _find(uri: str | None, address: Address | None = None) -> tuple[Client, str]
         f"The reference does not point to a payload below {' or '.join(known) or 'any place that is known'}",
         "If the store has moved, name its old place in AIRFLOW__XCOM__FORMER_URL. Otherwise the row was "
         "forged or changed: run the task that pushed it again.",
-        address=address,
     )
 
 
@@ -233,16 +227,13 @@ def _upload(client: Client, name: str, attempt: Attempt, payload: Payload) -> tu
     length = payload.length
     if length <= _ONE_REQUEST:
         pieces = list(_pieces(payload))
-        if length < _MIB:
-            client.put(name, pieces, payload.media_type, attempt)
-            return _measure(pieces)
         with ThreadPoolExecutor(1) as pool:  # while the bytes travel
             measured = pool.submit(_measure, pieces)
             client.put(name, pieces, payload.media_type, attempt)
             return measured.result()
     part = max(_PART, -(-length // _PARTS // _MIB) * _MIB)
-    stream = Measured(_pieces(payload))
-    client.put(name, stream, payload.media_type, attempt, part=part, parallel=max(1, _IN_FLIGHT // part))
+    stream, at_once = Measured(_pieces(payload)), max(1, _IN_FLIGHT // part)
+    client.put(name, stream, payload.media_type, attempt, chunk_size=part, max_concurrency=at_once)
     return stream.length, stream.sha256
 
 
@@ -269,9 +260,6 @@ def _open(client: Client, name: str, ref: Reference) -> Any:
     got = client.get(name)
     size = got.meta["size"]
     if size != ref.length:  # known before anything is downloaded, so no memory is spent on it
-        raise PayloadTruncated(
-            f"The payload at {ref.where} has {size:,} bytes instead of {ref.length:,}",
-            "It was not handed on. Run the task that pushed it again.",
-            address=ref.address,
-        )
+        what = f"The payload at {ref.where} has {size:,} bytes instead of {ref.length:,}"
+        raise PayloadTruncated(what, "It was not handed on. Run the task that pushed it again.")
     return got
