@@ -44,7 +44,9 @@ class Watch:
     def log(self, address: Address, kind: str, summary: str, length: int, where: str = "row") -> None:
         """It was about so many bytes of an XCom of this kind."""
         seconds = time.perf_counter() - self._started
-        summary = summary.encode(errors="replace").decode()  # a file's name may be no Unicode; logs have to be
+        summary = summary.encode(
+            errors="replace"
+        ).decode()  # a file's name may be no Unicode; logs have to be
         log.info(
             "XCom %s %s: %s, %s (%s) in %.3f s",
             "pushed" if self._direction == "push" else "pulled",
