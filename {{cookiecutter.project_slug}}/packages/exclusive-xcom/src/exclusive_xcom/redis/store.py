@@ -71,9 +71,10 @@ class RedisStore(Store):
                         name = upload.keys.chunk(length // CHUNK)
                         commands.append(("SET", name, data, "PX", STAGED * 1000))
                         length += chunk.nbytes
-                    hashed = hasher.submit(_feed, digest, window)  # while the network is waited for
+                    # While the network is waited for; one chunk takes no longer than starting a thread.
+                    hashed = hasher.submit(_feed, digest, window) if len(window) > 1 else None
                     upload.go_on(*self._send(commands), self.wait)
-                    hashed.result()
+                    hashed.result() if hashed else _feed(digest, window)
         except BaseException:
             self.abandon(Stored(length, "", upload=upload))
             raise

@@ -227,6 +227,9 @@ def _upload(client: Client, name: str, attempt: Attempt, payload: Payload) -> tu
     length = payload.length
     if length <= _ONE_REQUEST:
         pieces = list(_pieces(payload))
+        if length < _MIB:  # less than starting a thread takes
+            client.put(name, pieces, payload.media_type, attempt)
+            return _measure(pieces)
         with ThreadPoolExecutor(1) as pool:  # while the bytes travel
             measured = pool.submit(_measure, pieces)
             client.put(name, pieces, payload.media_type, attempt)
