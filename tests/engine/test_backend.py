@@ -108,14 +108,14 @@ def test_json_comes_back_exactly(value: Any) -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        {"$xcom": "1"},
-        {"$xcom": "1", "uri": "s3://bucket/other"},
+        {"$xcom": "2"},
+        {"$xcom": "2", "uri": "s3://bucket/other"},
         {"$xcom": None},
         {"__classname__": "datetime.datetime", "__version__": 2, "__data__": 1},
         {"__type": "dict", "__var": {}},
         {"$t": "tuple", "v": []},
-        [{"$xcom": "1"}],
-        {"inner": {"$xcom": "1", "data": "x"}},
+        [{"$xcom": "2"}],
+        {"inner": {"$xcom": "2", "data": "x"}},
     ],
     ids=repr,
 )
@@ -473,7 +473,7 @@ def test_an_unknown_codec_is_named() -> None:
     [
         None,
         "text",
-        {"$xcom": "1"},
+        {"$xcom": "2"},
         {"$xcom": "2", "uri": "s3://bucket/x"},
         {"$xcom": []},
         push(b"content"),

@@ -105,7 +105,7 @@ ALWAYS_WRONG = [None, True, 1.5, ["x"], {"a": "b"}]
 NOT_TEXT = [*ALWAYS_WRONG, 7]
 NOT_WHOLE = [*ALWAYS_WRONG, "7", -2, 1e308]
 FORGED = [
-    *[("$xcom", value) for value in [None, 1, 1.0, True, "2", "", ["1"], {"1": "1"}]],
+    *[("$xcom", value) for value in [None, 1, 1.0, True, "1", "3", "", ["2"], {"2": "2"}]],
     *[(field, value) for field in ("codec", "kind", "media_type", "summary") for value in NOT_TEXT],
     *[(field, value) for field in ("uri", "filename") for value in NOT_TEXT if value is not None],
     *[("length", value) for value in [*NOT_WHOLE, -1]],
@@ -150,11 +150,11 @@ def test_a_missing_field_is_refused(field: str) -> None:
 
 def test_an_error_says_what_to_do() -> None:
     with pytest.raises(BadReference) as caught:
-        parse({**STORED.row(), "$xcom": "2"})
+        parse({**STORED.row(), "$xcom": "1"})
     assert str(caught.value) == (
-        "The row is a reference of version '2'; this project reads version '1'. "
-        "It was written by a newer release of this template, or by hand. Update the project "
-        "or run the task again."
+        "The row is a reference of version '1'; this project reads version '2'. "
+        "It was written by another release of exclusive-xcom, or by hand. Bring all workers to the same "
+        "release, and run the task that pushed it again."
     )
     with pytest.raises(BadReference) as caught:
         parse({**STORED.row(), "length": "7"})

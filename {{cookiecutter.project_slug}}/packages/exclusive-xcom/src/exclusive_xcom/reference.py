@@ -18,7 +18,7 @@ from .address import Address, Attempt
 from .errors import BadReference
 
 MARK = "$xcom"  # the key that tells a reference from a value; its value is the version
-VERSION = "1"
+VERSION = "2"
 _TEXT = "application/json"  # legible UTF-8, so that a row can hold it as it is
 
 
@@ -99,8 +99,8 @@ def parse(row: dict[str, Any]) -> Reference:
     if row.get(MARK) != VERSION:
         raise BadReference(
             f"The row is a reference of version {row.get(MARK)!r}; this project reads version {VERSION!r}",
-            "It was written by a newer release of this template, or by hand. Update the project "
-            "or run the task again.",
+            "It was written by another release of exclusive-xcom, or by hand. Bring all workers to the same "
+            "release, and run the task that pushed it again.",
         )
     try:
         fields = {"attempt": {}, "length": 0, **row}  # a row leaves out what is empty
