@@ -111,7 +111,8 @@ def test_edits_are_told_in_plain_words(bake_into: Bake, tmp_path: Path) -> None:
         "    packages/exclusive-xcom/src/exclusive_xcom/handle.py  (missing)\n"
         "    packages/exclusive-xcom/src/exclusive_xcom/mine.py  (added)\n"
         "Put a codec of your own into src/my_pipelines/, and name it in AIRFLOW__XCOM__CODECS.\n"
-        "As in an earlier commit they are by: git restore --source=COMMIT --staged --worktree packages\n"
+        "Edits that are not committed are undone by: git checkout packages\n"
+        "Others, with the commit before them: git restore --source=COMMIT --staged --worktree packages\n"
     )
 
 

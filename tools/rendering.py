@@ -16,6 +16,7 @@ from project import LINK, answers_of, pyproject
 from repository import HERE, Git, Refused, listed
 from template import Target, named
 
+EXAMPLE = re.compile(r'tags=\[[^\]]*"example"')
 DATE = re.compile(r'^exclude-newer = "([^"\n]*)"', re.MULTILINE)
 
 
@@ -101,7 +102,20 @@ def render(
         for path in list(made.glob(pattern.strip("/"))):
             remove(path)
     settle_date(*(place / "pyproject.toml" for place in (project, before, after)))
+    leave_out_examples(project, before, after)
     return before, after, state
+
+
+def leave_out_examples(project: Path, before: Path, after: Path) -> None:
+    """Where a person removed all examples, those that the target has in addition are not wanted either."""
+    known, offered = (
+        {path.name for path in made.glob("dags/*.py") if EXAMPLE.search(path.read_text(encoding="utf-8"))}
+        for made in (before, after)
+    )
+    if known and not any((project / "dags" / name).exists() for name in known):
+        for name in offered:
+            remove(after / "dags" / name)
+            remove(after / "tests" / f"test_{name}")
 
 
 def remove(path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,29 @@ def test_a_switch_gives_what_a_new_project_would_be(
     assert "a-secret-of-mine" not in project.read(".cruft.json")
     assert f"xcom.{after}." in project.read("config/airflow.env")
     assert link(project)["checkout"] == FIRST, "a switch is not an update"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), list(itertools.permutations(BACKENDS, 2)), ids=lambda backend: str(backend)
+)
+def test_examples_that_have_left_do_not_collide_nor_come_with_another_backend(
+    before: str, after: str, fresh: dict[str, BakedProject], tmp_path: Path
+) -> None:
+    """What `make start-clean` takes away stands next to nothing that a switch changes."""
+    project = copy_of(fresh[before], tmp_path / "my-pipelines")
+    for path in sorted(project.path.glob("dags/*.py")):
+        if 'tags=["example"' in path.read_text(encoding="utf-8"):
+            path.unlink()
+            (project.path / "tests" / f"test_{path.name}").unlink()
+    for name in ("config/airflow.env", "docker-compose.yaml"):
+        text = project.read(name)
+        kept = re.sub(r" *# For dags/orders\.py.*\n(?: *#.*\n)*.*\n", "", text)
+        assert kept.count("PROJECT_SQLITE") == text.count("PROJECT_SQLITE") - 1
+        (project.path / name).write_text(kept, encoding="utf-8")
+    project.commit("Without the examples")
+    switch(project, after)
+    assert [path.name for path in project.path.glob("dags/*.py")] == ["first_pipeline.py"]
+    assert not (project.path / "tests" / "test_shared_report.py").exists()
 
 
 def test_there_and_back_again(fresh: dict[str, BakedProject], tmp_path: Path) -> None:

@@ -64,7 +64,8 @@ def main() -> int:
     )
     print(
         f"Put a codec of your own into src/{package}/, and name it in AIRFLOW__XCOM__CODECS.\n"
-        f"As in an earlier commit they are by: git restore --source=COMMIT --staged --worktree {HERE.name}"
+        f"Edits that are not committed are undone by: git checkout {HERE.name}\n"
+        f"Others, with the commit before them: git restore --source=COMMIT --staged --worktree {HERE.name}"
     )
     return 1
 

@@ -20,8 +20,8 @@ def as_airflow_keeps_it(item: Setting) -> str:
 
 
 def test_the_file_of_variables_is_made_from_the_settings() -> None:
-    command = f"python -m {settings.__name__} > config/variables.json"
-    assert json.loads(VARIABLES.read_text(encoding="utf-8")) == as_variables(), f"Run `uv run {command}`."
+    assert settings.__name__  # imported for its declarations
+    assert json.loads(VARIABLES.read_text(encoding="utf-8")) == as_variables(), "Run `make variables`."
 
 
 @pytest.mark.parametrize("group", Settings.__subclasses__(), ids=lambda group: group.__name__)

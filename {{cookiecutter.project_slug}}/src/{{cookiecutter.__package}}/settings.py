@@ -1,7 +1,7 @@
 """Airflow Variables as typed settings: what each pipeline can be told, its default and its limits.
 
 This file is where defaults live. `config/variables.json`, which puts the Variables into Airflow, is
-made from it by `python -m <package>.settings > config/variables.json`; a test compares the two.
+made from it by `make variables`; a test compares the two.
 
 Read settings inside tasks (`FirstPipeline.read()`) or by templates, never while a DAG file is imported. A
 Variable in Airflow or in the environment (`AIRFLOW_VAR_FIRST_PIPELINE_BOUNCES`) wins over the default here.
