@@ -199,3 +199,26 @@ def test_the_same_module_twice_is_one_codec() -> None:
 def test_damaged_text_is_an_error() -> None:
     with pytest.raises(PayloadUnreadable, match="track"):
         decode(encode(Track(["c"]), OWN), b"\xff", OWN)
+
+
+@pytest.mark.parametrize(
+    ("made", "reason"),
+    [
+        (lambda payload: None, "made no payload of its own"),
+        (lambda payload: replace(payload, codec="structured"), "made no payload of its own"),
+        (lambda payload: replace(payload, kind=None), "made no payload of its own"),
+        (lambda payload: replace(payload, body=(part for part in [b"x"])), "made no payload of its own"),
+        (lambda payload: 1 / 0, "failed (ZeroDivisionError: division by zero)"),
+    ],
+    ids=["nothing", "another's name", "no kind", "a generator", "an error of its own"],
+)
+def test_what_no_consumer_could_read_is_refused(
+    made: Callable[[Payload], Any], reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Told to the producer, also for a part of a container, and by name."""
+    encode_right = TrackCodec.encode
+    monkeypatch.setattr(TrackCodec, "encode", lambda *given: made(encode_right(*given)))
+    for value in (Track(["c"]), {"a": Track(["c"])}):
+        with pytest.raises(UnsupportedValue) as caught:
+            encode(value, OWN)
+        assert f"The project's codec 'track' {reason}" in str(caught.value)

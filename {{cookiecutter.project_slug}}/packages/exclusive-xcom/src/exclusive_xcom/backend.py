@@ -27,7 +27,7 @@ from airflow.sdk.bases.xcom import BaseXCom
 from . import attempt as attempts
 from . import config, reference
 from .address import Address, Attempt
-from .codecs import ColumnCodec, Options, codec_for, codec_named, kind_word
+from .codecs import ColumnCodec, Options, codec_named, encoded, kind_word
 from .codecs._json import plain
 from .content import StoredContent, VerifyingStream
 from .errors import UnsupportedValue, ValueTooLarge, about
@@ -184,7 +184,7 @@ class XComBackend(BaseXCom):
     def _keep(cls, address: Address, attempt: Attempt, value: Any, is_lazy: bool) -> tuple[Reference, Any]:
         """Encode and store a value, ask Airflow, commit. Returns the reference, and its row."""
         store, codec_options = cls.store(), cls.codec_options()
-        payload = codec_for(value, codec_options).encode(value, codec_options)
+        payload = encoded(value, codec_options)
         limit = config.MAX_SIZE.read(cls.default_max_size)
         if payload.length > limit:
             sizes = f"{human_size(payload.length)} is over the limit of {human_size(limit)}"

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast, runtime_checkable
 
-from ..errors import BadOption, UnknownCodec
+from ..errors import BadOption, UnknownCodec, UnsupportedValue, XComError
 
 CHUNK = 8 * 2**20  # bytes handed on at a time: large enough to be fast, small enough for constant memory
 FRAME_FORMATS = ("arrow", "parquet", "packed")  # as `Options.frame_format` explains them
@@ -200,6 +200,28 @@ def codec_for(value: Any, options: Options) -> Codec:
         if codec.accepts(value):
             return codec
     return _ours(next(name for name, classes in OURS.items() if is_of(value, *classes)))
+
+
+def encoded(value: Any, options: Options) -> Payload:
+    """What the codec of a value makes of it. Raises `UnsupportedValue`, also when a project's own codec fails
+    or makes what is no payload of its own, which no consumer could read."""
+    codec = codec_for(value, options)
+    if codec.name in OURS:
+        return codec.encode(value, options)
+    advice = "Correct that codec; exclusive_xcom.testing.codec_contract has the tests that it must pass."
+    try:
+        made = codec.encode(value, options)
+    except XComError:
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"[:200]
+        raise UnsupportedValue(f"The project's codec {codec.name!r} failed ({reason})", advice) from error
+    named = (
+        isinstance(made, Payload) and made.codec == codec.name and isinstance(made.kind, str) and made.kind
+    )
+    if not (named and isinstance(made.body, list | tuple | Path)):
+        raise UnsupportedValue(f"The project's codec {codec.name!r} made no payload of its own", advice)
+    return made
 
 
 def codec_named(name: str, options: Options) -> Codec:

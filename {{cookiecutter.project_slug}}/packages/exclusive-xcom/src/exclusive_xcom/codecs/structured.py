@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import PayloadUnreadable, UnsupportedValue
-from . import Content, Options, OurCodec, Payload, codec_for, codec_named, kind_word
+from . import Content, Options, OurCodec, Payload, codec_named, encoded, kind_word
 from ._container import pack, unpack
 from ._json import dumps, exact, loads
 from ._tagged import Tagger, untag
@@ -35,7 +35,7 @@ class StructuredCodec(OurCodec):
         entries = {}
         for number, (name, inner) in enumerate(parts):
             with within(f"part {name!r}"):
-                part = codec_for(inner, options).encode(inner, options)
+                part = encoded(inner, options)
             stem = re.sub(r"[^\w.-]+", "_", name)[:60] or "part"
             entries[f"{number}-{stem}{part.suffix}"] = part
         if parts:

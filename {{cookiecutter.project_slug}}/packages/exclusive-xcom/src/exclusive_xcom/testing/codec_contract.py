@@ -24,7 +24,7 @@ from typing import Any, BinaryIO, ClassVar
 import pytest
 
 from exclusive_xcom import errors, scratch
-from exclusive_xcom.codecs import Codec, Options, Payload, codec_for, codec_named
+from exclusive_xcom.codecs import Codec, Options, Payload, codec_named, encoded
 from exclusive_xcom.testing.identical import identical
 
 OPTIONS = Options(class_allowed=lambda name: True, max_size=2**28)
@@ -67,7 +67,7 @@ class _Counting(io.BytesIO):
 
 def encode(value: Any, options: Options = OPTIONS) -> Payload:
     """A payload, by whatever codec carries the value."""
-    return codec_for(value, options).encode(value, options)
+    return encoded(value, options)
 
 
 def data_of(payload: Payload) -> bytes:
