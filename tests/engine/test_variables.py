@@ -18,6 +18,7 @@ import pytest
 from pydantic import (
     BaseModel,
     Field,
+    JsonValue,
     PlainValidator,
     Secret,
     SecretBytes,
@@ -26,6 +27,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from typing_extensions import TypeAliasType
 
 from exclusive_xcom.variables import (
     Folders,
@@ -218,7 +220,11 @@ def test_settings_cannot_be_changed_nor_misspelt() -> None:
 # -- every annotation ---------------------------------------------------------------------------------
 
 
-class Login(BaseModel):
+class Base(BaseModel):
+    """A model whose subclasses may have secrets."""
+
+
+class Login(Base):
     """A secret in a model, which may hold itself."""
 
     user: str = "admin"
@@ -261,6 +267,8 @@ class Colour(StrEnum):
 
 
 Token = NewType("Token", SecretStr)
+Alias = TypeAliasType("Alias", list[SecretStr] | SecretStr)
+Quoted = TypeAliasType("Quoted", "list[Quoted] | SecretStr")
 
 
 @pytest.fixture
@@ -293,7 +301,10 @@ def setting() -> Iterator[Make]:
         (list[Login] | None, [Login()]),
         (Key, Key(SecretStr("hidden"))),
         (Token, SecretStr("hidden")),
+        (Alias, SecretStr("hidden")),
+        (list[Quoted], [SecretStr("hidden")]),
         (Any, SecretStr("hidden")),
+        (Base, Login()),
     ],
     ids=str,
 )
@@ -381,6 +392,10 @@ def test_a_text_is_never_read_as_json(annotation: Any, text: str, setting: Make)
         (set[str], {"a", "b"}),
         (dict[int, float], {1: 2.5}),
         (dict[str, Any], {"a": [None]}),
+        (dict[str, JsonValue], {"a": [None]}),
+        (Any, [1]),
+        (Any, None),
+        (Any, "[a"),
         (Point, Point(left=4, day=date(2024, 1, 1))),
         (list[Point] | None, [Point(left=1)]),
     ],

@@ -114,8 +114,8 @@ def _bare_kind(annotation: Any) -> Kind:
     if known in _KINDS:
         words, read = _KINDS[known]
         return words, lambda text: read(text.strip())
-    if not isinstance(known, type):
-        return "", str
+    if known is Any or not isinstance(known, type):  # it says nothing: JSON where it is some, else a text
+        return _any_of([("", _json), ("", str)])
     if issubclass(known, Enum):
         return _one_of(known)
     if issubclass(known, str | bytes | SecretStr | SecretBytes):
@@ -158,6 +158,8 @@ def holds_secret(annotation: Any, seen: tuple[Any, ...] = ()) -> bool:
     if any(annotation is known for known in seen):  # a model may hold itself
         return False
     kind, inner = get_origin(annotation) or annotation, [*get_args(annotation), _named(annotation)]
+    if isinstance(inner[-1], str):  # an alias in quotes cannot be looked into: better hidden than shown
+        return True
     if isinstance(kind, type):
         if issubclass(kind, Secret | SecretStr | SecretBytes):
             return True

@@ -19,7 +19,7 @@ from pathlib import Path
 from traceback import walk_stack
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
 from exclusive_xcom.kinds import UNREADABLE, as_text, holds_secret, kind_of, plain, short
@@ -118,7 +118,9 @@ class Setting:
     @property
     def is_secret(self) -> bool:
         """Whether its value must not be shown: its type or its default holds a pydantic secret anywhere."""
-        return holds_secret(self.info.annotation) or holds_secret(type(self.default))
+        if holds_secret(self.info.annotation):
+            return True
+        return not self.info.is_required() and str(SecretStr("mask")) in as_text(self.plain_default)
 
     def parse(self, text: str) -> Any:
         """The value that a text stands for, before pydantic checks its limits. Stricter than pydantic, which
