@@ -6,12 +6,28 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from datetime import date
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from enum import Enum, StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NewType, Optional
+from uuid import UUID
 
 import pytest
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    Field,
+    JsonValue,
+    PlainValidator,
+    Secret,
+    SecretBytes,
+    SecretStr,
+    create_model,
+    field_validator,
+    model_validator,
+)
+from typing_extensions import TypeAliasType
 
 from exclusive_xcom.variables import (
     Folders,
@@ -27,6 +43,7 @@ from exclusive_xcom.variables import (
 )
 
 Import = Callable[[Path], dict[str, dict[str, Any]]]
+Make = Callable[..., type[Settings]]
 
 
 class Shop(Settings, prefix="shop_"):
@@ -151,7 +168,10 @@ def test_a_wrong_value_in_airflow_is_answered_with_the_command_that_corrects_it(
         ({"least": "7"}, "The Variable odd_least is '7', which is not allowed: Value error, seven brings"),
         ({"most": "-1"}, "The Variable odd_most is '-1', but must be a whole number of at least 0"),
         ({"least": "5", "most": "4"}, "do not go together: Value error, least is above most."),
-        ({"password": "pw"}, "The Variable odd_password is '***', which is not allowed"),
+        (
+            {"password": "pw"},
+            "The Variable odd_password is '***', but must be a text of at least 3 characters.",
+        ),
     ],
     ids=lambda item: "-".join(item) if isinstance(item, dict) else "",
 )
@@ -195,6 +215,236 @@ def test_settings_cannot_be_changed_nor_misspelt() -> None:
         Shop().records = 1  # type: ignore[misc]
     with pytest.raises(ValueError, match="Extra inputs"):
         Shop(record=1)  # type: ignore[call-arg]
+
+
+# -- every annotation ---------------------------------------------------------------------------------
+
+
+class Base(BaseModel):
+    """A model whose subclasses may have secrets."""
+
+
+class Login(Base):
+    """A secret in a model, which may hold itself."""
+
+    user: str = "admin"
+    password: SecretStr = SecretStr("hidden")
+    other: Optional[Login] = None  # noqa: UP045
+
+    @field_validator("user")
+    @classmethod
+    def _tells(cls, value: str) -> str:
+        if value != "admin":
+            raise ValueError(f"the user is {value}")
+        return value
+
+
+@dataclass
+class Key:
+    """A secret in a dataclass."""
+
+    key: SecretStr
+
+
+class Point(BaseModel):
+    """A model without secrets, whose fields JSON names otherwise."""
+
+    x: int = Field(alias="left")
+    day: date | None = None
+
+
+class Level(Enum):
+    """An Enum of whole numbers."""
+
+    NONE = 0
+    LOW = 1
+
+
+class Colour(StrEnum):
+    """An Enum of texts."""
+
+    RED = "[red"
+
+
+Token = NewType("Token", SecretStr)
+Alias = TypeAliasType("Alias", list[SecretStr] | SecretStr)
+Quoted = TypeAliasType("Quoted", "list[Quoted] | SecretStr")
+
+
+@pytest.fixture
+def setting() -> Iterator[Make]:
+    """Makes a class of one field, `one`. After the test it has none, and so no other test's file holds it."""
+    made: list[type[Settings]] = []
+
+    def make(annotation: Any, default: Any, **limits: Any) -> type[Settings]:
+        field: Any = (annotation, Field(default, description="One.", **limits))
+        made.append(create_model("One", __base__=Settings, one=field))
+        return made[-1]
+
+    yield make
+    for group in made:
+        group.model_fields.clear()
+
+
+@pytest.mark.parametrize(
+    ("annotation", "default"),
+    [
+        (Optional[SecretStr], SecretStr("hidden")),  # noqa: UP045
+        (SecretBytes | None, SecretBytes(b"hidden")),
+        (Secret[str], Secret[str]("hidden")),
+        (Secret[list[int]], Secret[list[int]]([4711])),
+        (list[SecretStr], [SecretStr("hidden")]),
+        (dict[str, list[SecretStr]], {"a": [SecretStr("hidden")]}),
+        (Annotated[SecretStr, Field(min_length=2)] | None, SecretStr("hidden")),
+        (Annotated[SecretStr, PlainValidator(lambda value: value)], SecretStr("hidden")),
+        (Login, Login()),
+        (list[Login] | None, [Login()]),
+        (Key, Key(SecretStr("hidden"))),
+        (Token, SecretStr("hidden")),
+        (Alias, SecretStr("hidden")),
+        (list[Quoted], [SecretStr("hidden")]),
+        (Any, SecretStr("hidden")),
+        (Base, Login()),
+    ],
+    ids=str,
+)
+def test_a_secret_anywhere_in_a_type_keeps_its_variable_out_of_the_file(
+    annotation: Any, default: Any, setting: Make
+) -> None:
+    setting(annotation, default)
+    assert "one" not in as_variables()
+
+
+@pytest.mark.parametrize(
+    ("annotation", "text"),
+    [
+        (Annotated[SecretStr, Field(min_length=20)] | None, "opensesame"),
+        (Secret[int], "opensesame"),
+        (list[SecretStr], '["opensesame", 1]'),
+        (list[SecretStr], "[opensesame"),
+        (dict[str, SecretStr], "opensesame"),
+        (Login, '{"user": "opensesame"}'),
+        (Login, '{"password": ["opensesame"]}'),
+        (Login, '{"opensesame'),
+        (Login | None, "opensesame"),
+    ],
+    ids=str,
+)
+def test_an_error_of_a_secret_shows_nothing_of_it(annotation: Any, text: str, setting: Make) -> None:
+    with pytest.raises(SettingError, match=r"^The Variable one is '\*\*\*', ") as caught:
+        setting(annotation, None).parsed({"one": text})
+    assert "opensesame" not in str(caught.value)
+    assert "set one …`" in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["[a", "{a", "[]", '{"a": 1}', " a ", "5"])
+@pytest.mark.parametrize(
+    "annotation", [str, SecretStr, SecretBytes, str | None, SecretStr | None, Secret[str]]
+)
+def test_a_text_is_never_read_as_json(annotation: Any, text: str, setting: Make) -> None:
+    found = setting(annotation, "x").parsed({"one": text}).model_dump()["one"]
+    plain = found if isinstance(found, str) else found.get_secret_value()
+    assert plain == (text.encode() if annotation is SecretBytes else text)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "default"),
+    [
+        (bool, True),
+        (int, -3),
+        (int | None, None),
+        (Optional[int], 3),  # noqa: UP045
+        (float, 1e300),
+        (float | None, None),
+        (float | None, 2.0),
+        (int | str, 5),
+        (str | int, "five"),
+        (int | list[int], [5]),
+        (bool | None, False),
+        (str, "\t"),
+        (str, "[a"),
+        (str, "2024"),
+        (str | None, ""),
+        (str | None, None),
+        (bytes, b"ab"),
+        (Decimal, Decimal("1.50")),
+        (Decimal | None, None),
+        (date, date(2024, 1, 1)),
+        (date | None, None),
+        (date | None, date(2024, 1, 1)),
+        (datetime, datetime(2024, 1, 1, 18, 30, tzinfo=UTC)),
+        (datetime | None, datetime(2024, 1, 1, 18, 30, 0, 5)),
+        (timedelta, timedelta(days=2, seconds=5)),
+        (UUID, UUID(int=7)),
+        (Path | None, Path("[a")),
+        (Level, Level.LOW),
+        (Level, Level.NONE),
+        (Level | None, None),
+        (Colour, Colour.RED),
+        (Literal["\t", ","], "\t"),
+        (Literal[1, True, None, "a"], None),
+        (Literal[1, 2] | None, 2),
+        (list[int], [1, 2]),
+        (list[int], []),
+        (list[date] | None, [date(2024, 1, 1)]),
+        (list[str] | None, None),
+        (tuple[int, ...], (1, 2)),
+        (set[str], {"a", "b"}),
+        (dict[int, float], {1: 2.5}),
+        (dict[str, Any], {"a": [None]}),
+        (dict[str, JsonValue], {"a": [None]}),
+        (Any, [1]),
+        (Any, None),
+        (Any, "[a"),
+        (Point, Point(left=4, day=date(2024, 1, 1))),
+        (list[Point] | None, [Point(left=1)]),
+    ],
+    ids=str,
+)
+def test_a_default_is_read_back_from_its_own_file(annotation: Any, default: Any, setting: Make) -> None:
+    group = setting(annotation, default)
+    value = as_variables()["one"]["value"]
+    text = value if isinstance(value, str) else json.dumps(value, indent=2)  # as Airflow's import keeps it
+    found = group.parsed({"one": text})
+    assert found == group()
+    assert type(found.model_dump()["one"]) is type(group().model_dump()["one"])
+
+
+@pytest.mark.parametrize("text", ["1_000", "١٢", "１", "1" * 5000, "0x1", "2.0", "None"])
+@pytest.mark.parametrize("annotation", [int, int | None, Annotated[int, Field(ge=1)] | None])
+def test_a_whole_number_has_plain_digits(annotation: Any, text: str, setting: Make) -> None:
+    with pytest.raises(SettingError, match=r"but must be .*a whole number") as caught:
+        setting(annotation, 5).parsed({"one": text})
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("text", ["1_0.5", "١", "inf", "nan"])
+@pytest.mark.parametrize("annotation", [float, Decimal, float | None])
+def test_a_number_is_finite_and_has_plain_digits(annotation: Any, text: str, setting: Make) -> None:
+    with pytest.raises(SettingError, match=r"but must be .*a number"):
+        setting(annotation, 5).parsed({"one": text})
+
+
+@pytest.mark.parametrize(
+    ("annotation", "limits", "text", "told"),
+    [
+        (int | None, {}, "x", "is 'x', but must be null or a whole number."),
+        (int | None, {"ge": 1, "le": 3}, "5", "is '5', but must be null or a whole number from 1 to 3."),
+        (Annotated[int, Field(ge=1)] | None, {}, "0", "but must be null or a whole number of at least 1."),
+        (Level, {}, "7", "is '7', but must be one of 0, 1."),
+        (Point, {}, "{}", "is '{}', which is not allowed: Field required."),
+        (list[int], {}, "7 8", "is '7 8', which is not allowed: it must be JSON: Extra data"),
+        (list[int], {}, "[" * 100_000, "which is not allowed: it must be JSON: "),
+        (datetime, {}, "1704067200", "but must be a time such as 2024-12-31T18:30:00+00:00."),
+    ],
+    ids=lambda item: str(item)[:40],
+)
+def test_the_rule_of_every_type_is_told(
+    annotation: Any, limits: Any, text: str, told: str, setting: Make
+) -> None:
+    with pytest.raises(SettingError) as caught:
+        setting(annotation, None, **limits).parsed({"one": text})
+    assert told in str(caught.value)
 
 
 # -- when they are read -------------------------------------------------------------------------------

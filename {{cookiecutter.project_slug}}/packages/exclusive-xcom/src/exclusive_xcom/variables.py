@@ -12,16 +12,20 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import astuple, dataclass
-from datetime import date
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from traceback import walk_stack
-from typing import Annotated, Any, ClassVar, Literal, Self, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Self
 
-from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
-from pydantic import BaseModel, ConfigDict, Field, SecretBytes, SecretStr, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
+
+from exclusive_xcom.kinds import UNREADABLE, as_text, holds_secret, kind_of, plain, short
+from exclusive_xcom.kinds import InWords as InWords
+
+_IMPORTERS = ("airflow.dag_processing.dagbag", "airflow.dag_processing.importers")
 
 
 class SettingError(ValueError):
@@ -30,13 +34,6 @@ class SettingError(ValueError):
 
 class ReadAtImport(RuntimeError):
     """Variables were read while a DAG file is imported, and not inside a task."""
-
-
-@dataclass(frozen=True)
-class InWords:
-    """The rule of a field in words, where its annotation has none: `Annotated[Path, InWords("a folder")]`."""
-
-    rule: str
 
 
 Folder = Annotated[
@@ -83,10 +80,11 @@ class Settings(BaseModel):
         if item is None:
             names = ", ".join(item.variable for item in items.values())
             raise SettingError(f"The Variables {names} do not go together: {first['msg']}.")
-        if first["type"] == "missing":
+        if first["type"] == "missing" and len(first["loc"]) == 1:
             raise item.error(f"is not set.{item.rule and f' It must be {item.rule}.'}")
         own = first["type"] in ("value_error", "assertion_error")  # said by a validator of the class
-        raise item.broken(texts.get(item.field, str(item.plain_default)), first["msg"], own=own)
+        reason = first["type"] if item.is_secret else first["msg"]  # a message may hold the value
+        raise item.broken(texts.get(item.field, str(item.plain_default)), reason, own=own)
 
     @classmethod
     def described(cls) -> list[Setting]:
@@ -109,89 +107,47 @@ class Setting:
 
     @property
     def plain_default(self) -> Any:
-        """The default as JSON has it."""
-        return _ANY.dump_python(self.default, mode="json")
+        """The default as JSON has it; `parse` reads it back."""
+        return plain(self.default)
 
     @property
     def rule(self) -> str:
         """What is allowed, in words; empty where only pydantic has some, whose message is told then."""
-        words, notes = _kind(self.info.annotation)[0], self.info.metadata
-        if own := [note.rule for note in notes if isinstance(note, InWords)]:
-            return str(own[0])
-        if not words or not {type(note) for note in notes} <= _LIMITS.keys():
-            return ""
-        limits = {type(note): astuple(note)[0] for note in notes}
-        if limits.keys() == {Ge, Le}:
-            return f"{words} from {limits[Ge]} to {limits[Le]}"
-        said = " and ".join(_LIMITS[limit].format(at) for limit, at in limits.items())
-        return f"{words} {said}" if said else words
+        return kind_of(self.info.annotation, self.info.metadata)[0]
 
     @property
     def is_secret(self) -> bool:
-        """Whether its value must not be shown: a pydantic `SecretStr` or `SecretBytes`."""
-        return self.info.annotation in (SecretStr, SecretBytes)
+        """Whether its value must not be shown: its type or its default holds a pydantic secret anywhere."""
+        if holds_secret(self.info.annotation):
+            return True
+        return not self.info.is_required() and str(SecretStr("mask")) in as_text(self.plain_default)
 
     def parse(self, text: str) -> Any:
         """The value that a text stands for, before pydantic checks its limits. Stricter than pydantic, which
         takes 1 for true, 2.0 for a whole number and seconds for a day. Raises `SettingError`."""
         try:
-            return _kind(self.info.annotation)[1](text.strip())
-        except (ValueError, KeyError) as error:
-            raise self.broken(text, str(error)) from None
+            return kind_of(self.info.annotation)[1](text)
+        except UNREADABLE as error:
+            reason = "it cannot be read" if self.is_secret else short(str(error))
+            raise self.broken(text, reason) from None
 
     def broken(self, text: str, reason: str, *, own: bool = False) -> SettingError:
         """That the Variable's text breaks its rule. `reason` is told where the rule has no words of ours, or
         where it is the owner's own (`own`)."""
-        shown = "'***'" if self.is_secret else repr(text)
+        shown = "'***'" if self.is_secret else repr(short(text))
         rule = f"but must be {self.rule}" if self.rule and not own else f"which is not allowed: {reason}"
         return self.error(f"is {shown}, {rule}.")
 
     def error(self, problem: str) -> SettingError:
         """That the Variable has this problem, and where to correct it."""
         environment = f"AIRFLOW_VAR_{self.variable.upper()}"
-        plain = "…" if self.info.is_required() else self.plain_default
-        example = f"'{json.dumps(plain)}'" if isinstance(plain, list | dict) else plain
+        unknown = self.info.is_required() or self.is_secret
+        example = "…" if unknown else shlex.quote(as_text(self.plain_default))
         command = f"airflow variables set {self.variable} {example}"
         advice = f"Change it in the UI under Admin → Variables, or by `{command}`."
         if environment in os.environ:
             advice = f"It comes from the environment: change {environment} there."
         return SettingError(f"The Variable {self.variable} {problem} {advice}")
-
-
-# -- kinds of values ----------------------------------------------------------------------------------
-
-
-def _path(text: str) -> Path:
-    if not text or "\0" in text:
-        raise ValueError("a path must not be empty")
-    return Path(text)
-
-
-def _json(text: str) -> Any:
-    """What Airflow keeps: JSON, unless it is a text."""
-    return json.loads(text) if text[:1] in ("[", "{") else text
-
-
-Kind = tuple[str, Callable[[str], Any]]  # in words, and how a text is read
-_KINDS: dict[Any, Kind] = {
-    bool: ("true or false", lambda text: {"true": True, "false": False}[text.lower()]),
-    int: ("a whole number", int),
-    float: ("a number", float),
-    str: ("a text", str),
-    date: ("a day such as 2024-12-31", date.fromisoformat),
-    Path: ("a path", _path),
-}
-_LIMITS: dict[Any, str] = {Ge: "of at least {}", Gt: "above {}", Le: "of at most {}", Lt: "below {}"}
-_LIMITS |= {MinLen: "of at least {} characters", MaxLen: "of at most {} characters"}
-_ANY: TypeAdapter[Any] = TypeAdapter(Any)
-_IMPORTERS = ("airflow.dag_processing.dagbag", "airflow.dag_processing.importers")
-
-
-def _kind(annotation: Any) -> Kind:
-    if get_origin(annotation) is Literal:
-        words = {str(word): word for word in get_args(annotation)}
-        return f"one of {', '.join(words)}", words.__getitem__
-    return _KINDS.get(annotation, ("", _json))
 
 
 def _refuse_at_import(name: str) -> None:
