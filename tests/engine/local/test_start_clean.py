@@ -165,8 +165,12 @@ class TestGitMustBeAbleToUndoIt:
         (project.folder / "data").rename(project.folder.parent / "elsewhere")
         (project.folder / "data").symlink_to(project.folder.parent / "elsewhere")
         commit(project)
-        refused(project, "data/README.md")
-        assert (project.folder.parent / "elsewhere" / "orders.csv").is_file()
+        before = files(project)
+        done(project)
+        left = files(project)
+        assert {name for name in before if name not in left} == {"dags/orders.py", "tests/test_orders.py"}
+        elsewhere = project.folder.parent / "elsewhere"
+        assert (elsewhere / "orders.csv").is_file() and (elsewhere / "README.md").read_text() == TABLE
 
     def test_who_keeps_no_variables_json_gets_none(self, project: Project) -> None:
         git(project, "rm", "--quiet", "config/variables.json")
@@ -210,7 +214,7 @@ def test_data_that_an_owner_s_new_pipeline_names_stays(project: Project) -> None
 
 @pytest.mark.parametrize("odd", ["\x0c", "\u2028", "\x85", "\x1c"])
 def test_only_what_python_takes_for_line_ends_are_some(project: Project, odd: str) -> None:
-    before, after = f'ABOVE = "one"\n# {odd} a note {odd}\n', f'# {odd}\nBELOW = "two"\n'
+    before, after = f'ABOVE = "one"\n# a {odd} note {odd} here\n', f'# a {odd} b\nBELOW = "two"\n'
     example = 'class Orders:\n    """For dags/orders.py."""\n'
     write(project, "src/shop/models.py", before + example + after)
     commit(project)
