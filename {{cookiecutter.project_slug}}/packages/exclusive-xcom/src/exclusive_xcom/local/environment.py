@@ -45,7 +45,7 @@ def project() -> Path:
     try:
         here, environment = Path.cwd(), Path(sys.prefix).resolve()
     except FileNotFoundError:
-        raise NotInProject("The current folder is not there any more. Change into the project's folder.") from None
+        raise NotInProject("The current folder is gone. Change into the project's folder.") from None
     for folder in (here, *here.parents, environment.parent):
         if (folder / SETTINGS).is_file():
             # In an image a project's files lie in Airflow's own folder, and Python elsewhere.

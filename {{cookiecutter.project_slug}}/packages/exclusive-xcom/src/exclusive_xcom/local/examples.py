@@ -38,7 +38,7 @@ def _has_tag(dag: ast.expr) -> bool:
 
 def cut_classes(path: Path, text: str, mark: re.Pattern[str]) -> str:
     """The module without the classes that say that they are for one of these pipelines."""
-    lines = io.StringIO(text, newline="").readlines()  # ends lines where Python does, str.splitlines elsewhere
+    lines = io.StringIO(text, newline="").readlines()  # lines as Python counts them; not so splitlines
     for node in reversed(_parsed(path, text).body):
         if isinstance(node, ast.ClassDef) and mark.match(ast.get_docstring(node) or ""):
             first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])

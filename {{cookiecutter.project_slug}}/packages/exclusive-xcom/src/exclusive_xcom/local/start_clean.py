@@ -8,8 +8,8 @@ With dags/x.py goes what belongs to it by its name:
     in config/airflow.env and docker-compose.yaml: a comment "# For dags/x.py" and the line that it is about
     files in data/ that the example names, and nothing that stays; their rows in data/README.md
 
-Everything else stays as it is, the pipelines that are no examples first of all. All is planned before anything
-is touched, and git must be able to undo it.
+Everything else stays as it is, the pipelines that are no examples first of all. All is planned before
+anything is touched, and git must be able to undo it.
 """
 
 from __future__ import annotations
@@ -96,7 +96,8 @@ def _check(paths: list[Path], tracked: dict[Path, str]) -> None:
     if hidden:
         advice = "`git update-index --no-skip-worktree --no-assume-unchanged`"
         raise NotUndoable(f"git was told to overlook changes here. First {advice}: {_listed(hidden)}")
-    changed = [Path(line[3:]) for line in _git("status", "--porcelain", "--no-renames", "--untracked-files=no")]
+    states = _git("status", "--porcelain", "--no-renames", "--untracked-files=no")
+    changed = [Path(line[3:]) for line in states]
     changed += [path for path in paths if path not in tracked]
     if changed:
         raise NotUndoable(f"Commit your changes first, so that git can undo this: {_listed(changed)}")
@@ -140,12 +141,14 @@ def _variables(settings: Path, texts: dict[Path, str]) -> str:
             raise Refused(f"src can't be read: {error}") from error
         for path, text in texts.items():
             Path(folder, path).write_bytes(text.encode())
-        return _said(settings, "", f"{settings.parent.name}.settings", PYTHONPATH=f"{copy}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+        places = f"{copy}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+        return _said(settings, "", f"{settings.parent.name}.settings", PYTHONPATH=places)
 
 
 def _said(path: Path, text: str, module: str, *arguments: str, **variables: str) -> str:
     """What a module prints about a file, whose new text it gets. Raises `Refused` if it fails."""
-    command, environ = [sys.executable, "-m", module, *arguments], os.environ | variables | {"PYTHONUTF8": "1"}
+    command, environ = [sys.executable, "-m", module, *arguments], os.environ | variables
+    environ["PYTHONUTF8"] = "1"
     done = subprocess.run(command, input=text.encode(), capture_output=True, env=environ, check=False)
     if done.returncode:
         reason = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
