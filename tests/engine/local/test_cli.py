@@ -122,6 +122,9 @@ class TestWithoutTheExtra:
         assert done.returncode == 2
         assert done.stdout == f"`xcom {arguments[0]}` needs {missing}: install `exclusive-xcom[local]`.\n"
 
+    def test_help_says_what_to_install(self, project: Project, missing: str) -> None:
+        assert "exclusive-xcom[local]" in self.call(project, missing, "--help").stdout
+
     def test_the_engine_is_probed_all_the_same(self, project: Project) -> None:
         done = self.call(project, "dotenv", "probe")
         assert done.returncode == 0, done.stdout
@@ -181,3 +184,12 @@ def test_outside_of_a_project_it_says_where_to_go(tmp_path: Path) -> None:
     done = subprocess.run([XCOM, "run"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 2
     assert "There is no config/airflow.env" in done.stderr and str(tmp_path) in done.stderr
+
+
+@pytest.mark.parametrize("command", ["--help", "probe", "start-clean"])
+def test_help_and_all_else_say_that_the_current_folder_is_gone(tmp_path: Path, command: str) -> None:
+    (gone := tmp_path / "gone").mkdir()
+    line = f"rmdir '{gone}' && '{XCOM}' {command}"
+    done = subprocess.run(["sh", "-c", line], cwd=gone, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr == "The current folder is not there any more. Change into one that is.\n"

@@ -8,6 +8,7 @@ context, `probe` runs inside of that.
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import nullcontext
 from importlib.metadata import entry_points
@@ -41,6 +42,11 @@ class Commands(TyperGroup):
 
 def main() -> None:
     """Run a command, and end this process with its exit code."""
+    try:
+        os.getcwd()  # typer, Airflow and what they import ask for it
+    except FileNotFoundError:
+        print("The current folder is not there any more. Change into one that is.", file=sys.stderr)
+        raise SystemExit(Refused.exit_code) from None
     application()(prog_name="xcom")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import typer
+from rich.markup import escape
 
 from ..console import Refused
 
@@ -34,5 +35,5 @@ def _add_stand_ins(app: typer.Typer, missing: str) -> None:
         raise Refused(f"`xcom {context.info_name}` needs {missing}: install `exclusive-xcom[local]`.")
 
     for name in NAMES:
-        about = "Needs `exclusive-xcom[local]`, which is not installed."
+        about = escape("Needs `exclusive-xcom[local]`, which is not installed.")
         app.command(name, rich_help_panel=PANEL, help=about, context_settings=UNREAD)(refuse)

@@ -42,7 +42,10 @@ class NotInProject(Refused):
 def project() -> Path:
     """The project's folder: the nearest one with settings, from the current folder upwards; else the one that
     holds this Python's virtual environment. Raises `NotInProject`."""
-    here, environment = Path.cwd(), Path(sys.prefix).resolve()
+    try:
+        here, environment = Path.cwd(), Path(sys.prefix).resolve()
+    except FileNotFoundError:
+        raise NotInProject("The current folder is gone. Change into the project's folder.") from None
     for folder in (here, *here.parents, environment.parent):
         if (folder / SETTINGS).is_file():
             # In an image a project's files lie in Airflow's own folder, and Python elsewhere.

@@ -8,26 +8,33 @@ With dags/x.py goes what belongs to it by its name:
     in config/airflow.env and docker-compose.yaml: a comment "# For dags/x.py" and the line that it is about
     files in data/ that the example names, and nothing that stays; their rows in data/README.md
 
-Everything else stays as it is, the pipelines that are no examples first of all. git must be able to undo it.
+Everything else stays as it is, the pipelines that are no examples first of all. All is planned before
+anything is touched, and git must be able to undo it.
 """
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
-from ..console import Refused
+from ..console import Failed, Refused
 from .environment import SETTINGS
+from .examples import cut_classes, cut_lines, is_example, shown, text_of
 from .metadata import VARIABLES
 
-TAG = "example"
 CONFIGURATION = [SETTINGS, Path("docker-compose.yaml")]
 TABLE = Path("data/README.md")
+
+
+class NotUndoable(Refused):
+    """git does not keep the project, or not as it is now. The text names the files."""
 
 
 def remove_examples() -> list[str]:
@@ -37,112 +44,131 @@ def remove_examples() -> list[str]:
         What was removed or changed; nothing if there is no example.
 
     Raises:
-        Refused: git does not keep the project, or not as it is now.
+        NotUndoable: git does not keep the project, or not as it is now.
+        Refused: a file can't be read or understood. As above, nothing was touched.
+        Failed: a file could not be removed or written; those before it were.
     """
-    names = [path.stem for path in sorted(Path("dags").glob("*.py")) if _is_example(path)]
+    names = [path.stem for path in _files(Path("dags").glob("*.py")) if is_example(path)]
     if not names:
         return []
+    tracked = {Path(line[2:]): line[0] for line in _git("ls-files", "-v")}
+    gone, texts = _plan(names, tracked)
+    _check([*gone, *texts], tracked)
+    try:
+        for path in gone:
+            path.unlink()
+            if path.parts[0] == "data":
+                with contextlib.suppress(OSError):  # while the folder has other files
+                    os.removedirs(path.parent)
+        for path, text in texts.items():
+            path.write_bytes(text.encode())
+    except OSError as error:
+        raise Failed(f"{error}. `git checkout .` brings back what was changed before.") from error
+    return [shown(path) for path in [*gone, *texts]]
+
+
+def _plan(names: list[str], tracked: dict[Path, str]) -> tuple[list[Path], dict[Path, str]]:
+    """Which files go, and the new texts of those that change. Touches nothing."""
     mark = re.compile(rf"For dags/({'|'.join(map(re.escape, names))})\.py")
-    files = [Path(file) for name in names for file in (f"dags/{name}.py", f"tests/test_{name}.py")]
-    gone = [path for path in files if path.is_file()]
-    kept = _kept_by_git(gone)
-    named = "\n".join(map(_text, gone))
-    code = [path for path in kept if path.suffix == ".py" and path not in gone]
-    cut = [path for path in code if path.parts[0] == "src" and _cut_classes(path, mark)]
-    needed = "\n".join(map(_text, code))
-    gone += [path for path in kept if _is_data_of(path, named) and not _is_data_of(path, needed)]
-    for path in gone:
-        path.unlink()
-        if path.parts[0] == "data":
-            with contextlib.suppress(OSError):  # while the folder has other files
-                os.removedirs(path.parent)
-    _remove_imports(cut)
-    cut += [path for path in CONFIGURATION if path in kept and _cut_lines(path, mark)]
-    cut += [path for path in [TABLE] if path in kept and _cut_rows(path)]
-    cut += [VARIABLES for path in code if path.match("src/*/settings.py") and _remake_variables(path)]
-    return [path.as_posix() for path in [*gone, *cut]]
+    own = [Path(file) for name in names for file in (f"dags/{name}.py", f"tests/test_{name}.py")]
+    gone = _files(own)
+    # Also what git does not know yet: a pipeline of the owner's may need what an example brought.
+    here = [path for folder in ("dags", "src", "tests") for path in Path(folder).rglob("*.py")]
+    stays = _files({*here, *(path for path in tracked if path.suffix == ".py")} - set(gone))
+    code = {path: text_of(path) for path in stays}
+    cut = {path: cut_classes(path, text, mark) for path, text in code.items() if path.parts[0] == "src"}
+    texts = {path: _without_imports(path, text) for path, text in cut.items() if text != code[path]}
+    named, needed = "\n".join(map(text_of, gone)), "\n".join((code | texts).values())
+    gone += [path for path in _files(tracked) if _is_data_of(path, named) and not _is_data_of(path, needed)]
+    settings = [path for path in texts if path.match("src/*/settings.py")]
+    new = {path: cut_lines(text_of(path), mark) for path in _files(CONFIGURATION)}
+    new |= {path: _cut_rows(text_of(path), set(gone)) for path in _files([TABLE])}
+    new |= {path: _variables(settings[0], texts) for path in _files([VARIABLES]) if settings}
+    return gone, texts | {path: text for path, text in new.items() if text != text_of(path)}
 
 
-def _is_example(path: Path) -> bool:
-    calls = (node for node in ast.walk(ast.parse(_text(path))) if isinstance(node, ast.Call))
-    tags = [keyword.value for call in calls for keyword in call.keywords if keyword.arg == "tags"]
-    return any(isinstance(node, ast.Constant) and node.value == TAG for tag in tags for node in ast.walk(tag))
-
-
-def _kept_by_git(files: list[Path]) -> list[Path]:
-    """All files that git keeps. Raises `Refused` unless it has them, and these, as they are now."""
-    kept = [Path(name) for name in _git("ls-files")]
-    if not kept:
-        raise Refused(
-            "git does not keep this project, so the examples could not come back. First run: "
-            "git init && git add --all && git commit --message 'Start'"
-        )
-    changed = [line[3:] for line in _git("status", "--porcelain", "--untracked-files=no")]
-    changed += [path.as_posix() for path in files if path not in kept]
+def _check(paths: list[Path], tracked: dict[Path, str]) -> None:
+    """Raises `NotUndoable` unless git keeps these files, and no file of the project has changed."""
+    links = [path for path in paths if path.is_symlink()]
+    hidden = [path for path in paths if path not in links and tracked.get(path, "H") != "H"]
+    if links:
+        raise NotUndoable(f"Links are not followed. Put files in their place: {_listed(links)}")
+    if hidden:
+        advice = "`git update-index --no-skip-worktree --no-assume-unchanged`"
+        raise NotUndoable(f"git was told to overlook changes here. First {advice}: {_listed(hidden)}")
+    states = _git("status", "--porcelain", "--no-renames", "--untracked-files=no")
+    changed = [Path(line[3:]) for line in states]
+    changed += [path for path in paths if path not in tracked]
     if changed:
-        raise Refused(f"Commit your changes first, so that git can undo this: {', '.join(changed)}")
-    return kept
+        raise NotUndoable(f"Commit your changes first, so that git can undo this: {_listed(changed)}")
 
 
 def _git(*command: str) -> list[str]:
-    """The lines that git says; none where it keeps nothing."""
-    git = ["git", "-c", "core.quotePath=false", *command, "--", "."]
-    return subprocess.run(git, capture_output=True, text=True, check=False).stdout.splitlines()
+    """What git lists of this folder. Raises `NotUndoable` where it keeps nothing."""
+    try:
+        done = subprocess.run(["git", *command, "-z", "--", "."], capture_output=True, check=False)
+    except OSError as error:
+        raise NotUndoable(f"Without git the examples could not come back: {error}") from error
+    if done.returncode or (command[0] == "ls-files" and not done.stdout):
+        raise NotUndoable(
+            "git does not keep this project, so the examples could not come back. First run: git init && "
+            f"git add --all && git commit --message 'Start'\n{done.stderr.decode(errors='replace')}".strip()
+        )
+    return [os.fsdecode(name) for name in done.stdout.split(b"\0") if name]
 
 
 def _is_data_of(path: Path, text: str) -> bool:
     """Whether a text names the file, or the folder in data/ in which it is."""
-    if path.parts[0] != "data" or path == TABLE:
+    if path.parts[0] != "data" or len(path.parts) == 1 or path == TABLE:
         return False
     return re.search(rf"(?<![\w-]){re.escape(path.parts[1])}(?![\w-])", text) is not None
 
 
-def _cut_classes(path: Path, mark: re.Pattern[str]) -> bool:
-    """Remove the classes that say that they are for one of these pipelines. Whether there were any."""
-    lines = _text(path).splitlines(keepends=True)
-    for node in reversed(ast.parse(_text(path)).body):
-        if isinstance(node, ast.ClassDef) and mark.match(ast.get_docstring(node) or ""):
-            first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
-            del lines[first - 1 : node.end_lineno]
-    return _written(path, "".join(lines))
+def _without_imports(path: Path, text: str) -> str:
+    """The module, formatted, without the imports that nothing needs any more."""
+    for command in (["check", "--fix", "--exit-zero", "--select", "F401,I"], ["format"]):
+        text = _said(path, text, "ruff", *command, "--quiet", "--stdin-filename", str(path), "-")
+    return text
 
 
-def _remove_imports(code: list[Path]) -> None:
-    """Remove the imports that nothing needs any more."""
-    for command in (["check", "--fix", "--select", "F401,I"], ["format"]) if code else ():
-        subprocess.run([sys.executable, "-m", "ruff", *command, "--quiet", *map(str, code)], check=True)
+def _variables(settings: Path, texts: dict[Path, str]) -> str:
+    """config/variables.json for the settings that are left: made by a copy of src/."""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            copy, caches = Path(folder, "src"), shutil.ignore_patterns("__pycache__")
+            shutil.copytree("src", copy, ignore=caches, ignore_dangling_symlinks=True)
+        except OSError as error:
+            raise Refused(f"src can't be read: {error}") from error
+        for path, text in texts.items():
+            Path(folder, path).write_bytes(text.encode())
+        places = f"{copy}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+        return _said(settings, "", f"{settings.parent.name}.settings", PYTHONPATH=places)
 
 
-def _cut_lines(path: Path, mark: re.Pattern[str]) -> bool:
-    """Remove the comments that say that they are for one of these pipelines, each with the line below it."""
-    block = rf"^ *# {mark.pattern}.*\n(?: *#.*\n)*.*\n\n?"
-    return _written(path, re.sub(block, "", _text(path), flags=re.MULTILINE))
+def _said(path: Path, text: str, module: str, *arguments: str, **variables: str) -> str:
+    """What a module prints about a file, whose new text it gets. Raises `Refused` if it fails."""
+    command, environ = [sys.executable, "-m", module, *arguments], os.environ | variables
+    environ["PYTHONUTF8"] = "1"
+    done = subprocess.run(command, input=text.encode(), capture_output=True, env=environ, check=False)
+    if done.returncode:
+        reason = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        raise Refused(f"{shown(path)} without the examples: {module} failed. {''.join(reason)}")
+    return done.stdout.decode()
 
 
-def _cut_rows(path: Path) -> bool:
-    """Remove the rows of a table of files of which none is left."""
+def _cut_rows(text: str, gone: set[Path]) -> str:
+    """Without the rows of a table of files of which none is left."""
 
     def left(row: re.Match[str]) -> str:
-        files = re.findall(r"`(.+?)`", row[1])
-        return row[0] if any((path.parent / name).exists() for name in files) else ""
+        named = [TABLE.parent / name for name in re.findall(r"`(.+?)`", row[1])]
+        return row[0] if {file for path in named for file in _files([path, *path.rglob("*")])} - gone else ""
 
-    return _written(path, re.sub(r"^\|( *`[^|]*)\|.*\n", left, _text(path), flags=re.MULTILINE))
-
-
-def _remake_variables(settings: Path) -> bool:
-    """Make config/variables.json from the settings that are left. Whether it changed."""
-    command = [sys.executable, "-m", f"{settings.parent.name}.settings"]
-    made = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
-    return _written(VARIABLES, made)
+    return re.sub(r"^\|( *`[^|]*)\|.*\n?", left, text, flags=re.MULTILINE)
 
 
-def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8")
+def _files(paths: Iterable[Path]) -> list[Path]:
+    return sorted({path for path in paths if path.is_file()})
 
 
-def _written(path: Path, text: str) -> bool:
-    """Write a file if that changes it. Whether it did."""
-    changed = text != _text(path)
-    if changed:
-        path.write_text(text, encoding="utf-8")
-    return changed
+def _listed(paths: list[Path]) -> str:
+    return ", ".join(map(shown, paths))
