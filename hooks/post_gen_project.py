@@ -24,6 +24,7 @@ COOKIECUTTER_ONLY = ("_template", "_commit", "_output_dir", "_repo_dir", "_check
 # What Python and tools leave in packages/ of a clone that somebody works in: it is copied as it lies.
 LEFTOVERS = (
     ".DS_Store",
+    ".coverage",
     ".hypothesis",
     ".mypy_cache",
     ".pytest_cache",
@@ -32,7 +33,9 @@ LEFTOVERS = (
     "__pycache__",
     "build",
     "dist",
+    "uv.lock",
 )
+ENDINGS = (".egg-info", ".pyc")
 
 
 class NotLinkableError(Exception):
@@ -49,7 +52,7 @@ def remove_empty_folders():
 def remove_leftovers():
     """Remove from packages/ what is no file of the template."""
     for path in sorted(Path("packages").rglob("*")):
-        if path.name in LEFTOVERS or path.suffix == ".pyc":
+        if path.name in LEFTOVERS or path.name.endswith(ENDINGS):
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             elif path.is_symlink() or path.exists():  # not yet gone with its folder

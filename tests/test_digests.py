@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import runpy
 import shutil
@@ -14,7 +15,8 @@ from projects import EVERY_CHOICE, QUESTIONS, TEMPLATE, Bake, BakedProject, Mach
 
 PACKAGES = TEMPLATE / "{{cookiecutter.project_slug}}" / "packages"
 LIST = PACKAGES / "DIGESTS"
-LEFTOVERS = runpy.run_path(str(PACKAGES / "verify.py"))["LEFTOVERS"]
+CHECK = runpy.run_path(str(PACKAGES / "verify.py"))
+LEFTOVERS = {*CHECK["LEFTOVERS"], *(f"left{ending}" for ending in CHECK["ENDINGS"])}
 
 
 def bytes_below(folder: Path, names: list[str]) -> dict[str, bytes]:
@@ -154,4 +156,6 @@ def test_line_ends_of_windows_do_not_get_in(
 def test_the_hook_and_the_check_agree_on_what_is_left_behind() -> None:
     hook = (TEMPLATE / "hooks/post_gen_project.py").read_text(encoding="utf-8")
     listing = hook.partition("LEFTOVERS = (")[2].partition(")")[0]
-    assert set(re.findall(r'"([^"]+)"', listing)) == LEFTOVERS
+    assert set(re.findall(r'"([^"]+)"', listing)) == CHECK["LEFTOVERS"]
+    assert f"ENDINGS = {json.dumps(CHECK['ENDINGS'])[1:-1].join('()')}\n" in hook
+    assert {".venv", "build", "dist", "uv.lock", ".coverage", "left.egg-info"} <= LEFTOVERS

@@ -46,7 +46,7 @@ def keep_as_patch(git: Git, before: str, release: str) -> Path:
     """Write the edits to managed files beside the project, or, where that cannot be, into git's own folder.
 
     Returns:
-        The patch, in a file that was not there before. `git apply` in the project takes it.
+        The patch, in a file that was not there before. `git apply --3way` in the project takes it.
     """
     told = re.sub(r"[^\w.-]+", "-", release)
     beside = git.folder.parent / f"{git.folder.name}-{MANAGED}-{told}"

@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from managed import MANAGED, given_up, is_managed
 from project import LINK
@@ -80,16 +80,41 @@ def keep(git: Git, copy: Path, message: str, *parent: str) -> Kept:
     return Kept(tree, inside("commit-tree", merged, "-m", message, *parent))
 
 
-def check_untracked(git: Git, before: str, after: str) -> None:
-    """Raises Refused where a new file would replace one that git does not keep, such as an ignored one."""
+def check_untracked(git: Git, before: str, after: str, *, whole: bool) -> None:
+    """Raises Refused where a file would replace what git does not keep, such as an ignored file or folder.
+
+    Args:
+        git: the project.
+        before: the tree of what nobody edited, of the release that the project is at.
+        after: the same, of the one to take in.
+        whole: whether packages/ is taken whole, and not only what is new in it.
+    """
     arguments = ("--name-only", "--no-renames", "--diff-filter=A", "--relative", "-z", before, after)
     known = set(git.names("ls-files", "-z"))
-    new = [name for name in git.names("diff", *arguments) if name not in known]
-    lost = [name for name in new if os.path.lexists(git.folder / name)]
+    written = git.names("diff", *arguments)
+    if whole:
+        written += git.names("ls-tree", "-r", "-z", "--name-only", after, "--", f"{MANAGED}/")
+    ways = {name: in_the_way(git.folder, name) for name in written if name not in known}
+    found = {way for way in ways.values() if way and way not in known}
+    folders = {way for way in found if (git.folder / way).is_dir() and not (git.folder / way).is_symlink()}
+    # Of a folder that becomes a file, only what git does not keep would be lost.
+    others = [f":(literal){way}" for way in sorted(folders)]
+    lost = sorted(found - folders) + (
+        git.names("ls-files", "--others", "-z", "--", *others) if others else []
+    )
     if lost:
         raise Refused(
             "These would be replaced, and git does not keep them. Move them away first:" + listed(lost)
         )
+
+
+def in_the_way(project: Path, name: str) -> str:
+    """What is where a file is to be: something of its name, or a file or link in place of its folder."""
+    for above in reversed(PurePosixPath(name).parents[:-1]):
+        path = project / above
+        if os.path.lexists(path) and (path.is_symlink() or not path.is_dir()):
+            return above.as_posix()
+    return name if os.path.lexists(project / name) else ""
 
 
 @contextmanager

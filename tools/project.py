@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import tempfile
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -71,7 +74,33 @@ def check_tree(git: Git, *, dry_run: bool) -> None:
                 else ""
             )
         )
+    hidden = [] if dry_run else hidden_edits(git)
+    if hidden:
+        raise Refused(
+            "git was told not to look at these, and they are edited: an update would replace them unseen. "
+            "Let git see them, with `git update-index --no-assume-unchanged FILE` or "
+            "`git update-index --no-skip-worktree FILE`, and commit (or undo) the edits:" + listed(hidden)
+        )
     if not git.holds("cat-file", "-e", f"HEAD:./{LINK}"):
         raise Refused(
             f"git does not keep this project: {LINK} is not in its last commit. Commit the project first."
         )
+
+
+def hidden_edits(git: Git) -> list[str]:
+    """Files that `git status` passes over, by a mark that a person set, and whose content is not git's."""
+    top = Git(Path(git("rev-parse", "--show-toplevel")), git.settings)
+    entries = [line.split(" ", 1) for line in top.names("ls-files", "-v", "-z")]
+    marked = [name for mark, name in entries if mark.islower() or mark == "S"]
+    present = [name for name in marked if os.path.lexists(top.folder / name)]  # a sparse checkout lacks them
+    if not present:
+        return []
+    with tempfile.TemporaryDirectory(prefix="index-") as folder:  # the marks are taken off a copy
+        copy = {"GIT_INDEX_FILE": str(Path(folder, "index"))}
+        shutil.copyfile(top.folder / top("rev-parse", "--git-path", "index"), copy["GIT_INDEX_FILE"])
+        unmarked = Git(top.folder, {**top.settings, **copy})
+        for mark in ("--no-assume-unchanged", "--no-skip-worktree"):
+            unmarked("update-index", mark, "--", *present)
+        unmarked.run("update-index", "-q", "--refresh")
+        edited = set(unmarked.names("diff-files", "--name-only", "-z"))
+    return [name for name in present if name in edited]

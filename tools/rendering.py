@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from project import LINK, answers_of, pyproject
@@ -95,15 +95,57 @@ def render(
     state["context"]["cookiecutter"] |= {"_template": link["template"], "_commit": target.commit}
     state |= {"skip": link["skip"]} if "skip" in link else {}
 
-    skipped = [*link.get("skip", [])]
-    for settings in (before, project):  # a person may have added to their own
-        skipped += pyproject(settings).get("tool", {}).get("cruft", {}).get("skip", [])
-    for made, pattern in itertools.product((before, after), {LINK, *filter(None, skipped)}):
-        for path in list(made.glob(pattern.strip("/"))):
-            remove(path)
+    skipped = skip_patterns(link, before, project)
+    for made, pattern in itertools.product((before, after), {LINK, *skipped}):
+        leave_out(made, pattern)
     settle_date(*(place / "pyproject.toml" for place in (project, before, after)))
     leave_out_examples(project, before, after)
     return before, after, state
+
+
+def skip_patterns(link: Mapping[str, Any], before: Path, project: Path) -> list[str]:
+    """What updates skip, of .cruft.json and of both pyproject.toml: a person may have added to their own.
+
+    Raises Refused for a pattern that names no path below a project.
+    """
+    given = [(LINK, link.get("skip") or [])]
+    for settings in (before, project):
+        cruft_settings = pyproject(settings).get("tool", {}).get("cruft", {})
+        given.append(("[tool.cruft] of pyproject.toml", cruft_settings.get("skip") or []))
+    patterns = []
+    for where, skipped in given:
+        for pattern in skipped if isinstance(skipped, list) else [skipped]:
+            if pattern == "":
+                continue
+            if not is_below(pattern):
+                raise Refused(
+                    f"skip in {where} has {pattern!r}: a pattern must name paths below the project."
+                )
+            patterns.append(pattern)
+    return patterns
+
+
+def is_below(pattern: object) -> bool:
+    """True for a pattern that pathlib can glob, and that finds nothing but what is below a folder."""
+    if not isinstance(pattern, str):
+        return False
+    path = PurePath(pattern)
+    if not path.parts or path.is_absolute() or ".." in path.parts:
+        return False
+    # Some versions of Python take it for another pattern, the others raise ValueError.
+    return not any("**" in part and part != "**" for part in path.parts)
+
+
+def leave_out(made: Path, pattern: str) -> None:
+    """Remove from a rendering what a pattern finds, but nothing that a link leads to outside of it."""
+    try:
+        found = list(made.glob(pattern.rstrip("/")))
+    except (ValueError, NotImplementedError, IndexError) as error:
+        raise Refused(f"skip has {pattern!r}, which is no pattern: {error}.") from error
+    inside = made.resolve()
+    for path in found:
+        if path != made and path.parent.resolve().is_relative_to(inside):
+            remove(path)
 
 
 def leave_out_examples(project: Path, before: Path, after: Path) -> None:

@@ -74,7 +74,8 @@ def tell_edits(edits: Mapping[str, str], replaced: bool, patch: Path | None) -> 
         print("They would be replaced, and your edits be kept as a patch beside the project.")
     else:
         print(f"They were replaced. Your edits are kept in\n    {patch}")
-        print("`git apply` with that file puts them back where they still fit, until the next update.")
+        print("`git apply --3way` with that file puts them back until the next update, and marks conflicts.")
+        print("It wants --exclude=FILE for each file of yours in it that the release no longer has.")
     print("What shall last: a codec of your own belongs into src/, and its name into AIRFLOW__XCOM__CODECS.")
 
 

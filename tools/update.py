@@ -61,7 +61,7 @@ class Work:
         release = named(self.template, former)
         old = merging.keep(self.git, before, f"The template as of {release}")
         new = merging.keep(self.git, after, f"Take in {self.target.name} of the template", "-p", old.commit)
-        merging.check_untracked(self.git, old.tree, new.tree)
+        merging.check_untracked(self.git, old.tree, new.tree, whole=not self.wanted)
         edits = managed.edits(self.git, old.tree)
         with merging.place(self.git, self.scratch, dry_run=self.dry_run) as merged:
             self.merge(merged, old, new)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from projects import BakedProject
@@ -50,3 +52,34 @@ def test_packages_that_a_person_adds_do_not_collide_with_a_switch(project: Baked
         found = tomllib.loads(project.read("pyproject.toml"))
         assert set(added) <= set(found["project"]["dependencies"])
         assert "respx" in found["dependency-groups"]["dev"]
+
+
+NASTY = """x'; touch pwned; "`touch pwned`" '$(touch pwned)"""
+
+
+@pytest.fixture
+def stand_in(project: BakedProject, tmp_path: Path) -> Callable[..., list[str]]:
+    """What make gives to packages/update.py, as the words that it gets; a stand-in for uv prints them."""
+    uv = tmp_path / "uv"
+    uv.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n', encoding="utf-8")
+    uv.chmod(0o755)
+
+    def words(*arguments: str, **environment: str) -> list[str]:
+        told = project.make(*arguments, f"UV={uv}", **environment).stdout.splitlines()
+        assert not (project.path / "pwned").exists()
+        return told[told.index("packages/update.py") + 1 :]
+
+    return words
+
+
+def test_no_shell_reads_what_a_person_types(stand_in: Callable[..., list[str]]) -> None:
+    typed = NASTY.replace("$", "$$")  # as make wants it
+    assert stand_in("update", f"VERSION={typed}") == ["update", f"--version={typed}"]
+    assert stand_in("switch", f"BACKEND={typed}", "DRY_RUN=1") == ["switch", "--dry-run", "--", typed]
+    assert stand_in("update", "VERSION=v1.2.3", "DRY_RUN=1") == ["update", "--version=v1.2.3", "--dry-run"]
+
+
+def test_variables_that_a_machine_has_anyway_steer_nothing(stand_in: Callable[..., list[str]]) -> None:
+    assert stand_in("update", VERSION=NASTY) == ["update"]
+    assert stand_in("switch", BACKEND=NASTY) == ["switch", "--", ""]
+    assert stand_in("update", VERSION="v9", XCOM_VERSION="v9") == ["update"]

@@ -206,6 +206,30 @@ def test_what_git_does_not_keep_in_packages_is_not_replaced(project: BakedProjec
     assert project.read(f"{ENGINE}/new_there.py") == "My secret\n"
 
 
+def test_what_git_was_told_to_forget_in_packages_is_not_replaced(project: BakedProject) -> None:
+    (project.path / ".git/info/exclude").write_text("handle.py\n", encoding="utf-8")
+    project.git("rm", "--quiet", "--cached", f"{ENGINE}/handle.py")
+    project.commit("Mine alone")
+    (project.path / ENGINE / "handle.py").write_text("My secret\n", encoding="utf-8")
+    assert f"    {ENGINE}/handle.py\n" in update(project, code=1)
+    assert project.read(f"{ENGINE}/handle.py") == "My secret\n"
+    switch(project, "s3")
+    assert project.read(f"{ENGINE}/handle.py") == "My secret\n"
+
+
+def test_the_patch_goes_back_as_it_is_told(project: BakedProject, machine: Machine) -> None:
+    """Also where the release changed the same file: the rest is put back, and the conflict marked."""
+    meddle(project)
+    assert "`git apply --3way` with that file" in update(project)
+    project.commit("Updated")
+    patch = project.path.parent / PATCH
+    gone = f"--exclude={ENGINE}/content.py"
+    done = machine.run("git", "apply", "--3way", gone, patch, cwd=project.path, check=False)
+    assert "with conflicts" in done.stderr
+    assert project.read(f"{ENGINE}/mine.py") == "MINE = 1\n"
+    assert "<<<<<<<" in project.read(f"{ENGINE}/address.py")
+
+
 def test_line_ends_of_packages_stay(
     project: BakedProject, fresh: BakedProject, machine: Machine, tmp_path: Path
 ) -> None:

@@ -230,3 +230,111 @@ def test_without_cruft(unchanged: BakedProject, releases: Path) -> None:
     done = unchanged.run("/usr/bin/env", "python3", "-S", path, "update", check=False)
     assert done.returncode == 1
     assert f"uv run {path} update" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "pattern", ["../../../precious", "handbook/../../../x", "/", "{here}/precious", ".", "**x"]
+)
+@pytest.mark.parametrize("where", ["pyproject.toml", ".cruft.json"])
+def test_a_skip_pattern_that_leads_out_of_the_project(
+    pattern: str, where: str, project: BakedProject, tmp_path: Path
+) -> None:
+    (tmp_path / "precious").write_text("Mine\n", encoding="utf-8")
+    pattern = pattern.format(here=tmp_path)
+    if where == "pyproject.toml":
+        edit(project.path, where, "skip = [", f'skip = ["{pattern}", ')
+        project.commit("Skipped")
+    else:
+        relink(project, skip=[pattern])
+    for options in ([], ["--dry-run"]):
+        said = update(project, *options, code=1)
+        assert f"{where} has '{pattern}': a pattern must name paths below the project." in said
+    assert (tmp_path / "precious").read_text(encoding="utf-8") == "Mine\n"
+    assert project.git("status", "--porcelain") == ""
+
+
+def test_a_skip_pattern_does_not_follow_a_link_out_of_the_rendering(
+    render: Render, our_releases: Path, machine: Machine, tmp_path: Path
+) -> None:
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious/file").write_text("Mine\n", encoding="utf-8")
+    with (our_releases / "hooks/post_gen_project.py").open("a", encoding="utf-8") as hook:
+        hook.write(f"\nPath('way').symlink_to({str(tmp_path / 'precious')!r})\n")
+    release(machine, our_releases, "v0.4.0")
+    project = render(FIRST, our_releases)
+    project.commit("As generated")
+    relink(project, skip=["way/*"])
+    update(project, "--dry-run")
+    assert (tmp_path / "precious/file").read_text(encoding="utf-8") == "Mine\n"
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs"),
+    [
+        ("notes", "notes/deep/inner.txt"),
+        ("notes/secret", "notes"),
+        ("packages/notes", "packages/notes/inner.txt"),
+        ("packages/notes/secret", "packages/notes"),
+    ],
+)
+def test_what_git_does_not_keep_is_not_replaced_by_a_folder_nor_by_a_file(
+    mine: str, theirs: str, project: BakedProject, our_releases: Path, machine: Machine
+) -> None:
+    relink(project, template=str(our_releases))
+    path = our_releases / "{{cookiecutter.project_slug}}" / theirs
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("The template's\n", encoding="utf-8")
+    release(machine, our_releases, "v0.4.0")
+    (project.path / ".git/info/exclude").write_text("notes\n", encoding="utf-8")
+    (project.path / mine).parent.mkdir(parents=True, exist_ok=True)
+    (project.path / mine).write_text("Mine\n", encoding="utf-8")
+    said = update(project, code=1)
+    assert f"git does not keep them. Move them away first:\n    {mine}\n" in said
+    assert project.read(mine) == "Mine\n"
+    assert project.git("status", "--porcelain") == ""
+
+
+def test_a_link_that_git_does_not_keep_is_not_replaced_by_a_folder(
+    project: BakedProject, our_releases: Path, machine: Machine, tmp_path: Path
+) -> None:
+    relink(project, template=str(our_releases))
+    path = our_releases / "{{cookiecutter.project_slug}}/notes/inner.txt"
+    path.parent.mkdir()
+    path.write_text("The template's\n", encoding="utf-8")
+    release(machine, our_releases, "v0.4.0")
+    (project.path / ".git/info/exclude").write_text("notes\n", encoding="utf-8")
+    (tmp_path / "elsewhere").mkdir()
+    (project.path / "notes").symlink_to(tmp_path / "elsewhere")
+    assert "Move them away first:\n    notes\n" in update(project, code=1)
+    assert (project.path / "notes").is_symlink()
+
+
+def test_a_folder_that_git_keeps_becomes_a_file(render: Render, our_releases: Path, machine: Machine) -> None:
+    project = render(FIRST, our_releases)
+    project.commit("As generated")
+    handbook = our_releases / "{{cookiecutter.project_slug}}/handbook"
+    (handbook / "elsewhere/inner.txt").unlink()
+    (handbook / "elsewhere").rmdir()
+    (handbook / "moved").write_text("A file now\n", encoding="utf-8")
+    release(machine, our_releases, "v0.4.0")
+    update(project)
+    assert project.read("handbook/moved") == "A file now\n"
+
+
+@pytest.mark.parametrize("mark", ["assume-unchanged", "skip-worktree"])
+def test_edits_that_git_was_told_to_overlook(mark: str, project: BakedProject) -> None:
+    project.git("update-index", "--refresh")  # the project is a copy: git has not seen these files yet
+    project.git("update-index", f"--{mark}", "handbook/plan.txt", "handbook/seal.bin")
+    edit(project.path, "handbook/plan.txt", PLAN[30], "31. Mine\n")
+    before = tree(project.path)
+    said = update(project, code=1)
+    assert "`git update-index --no-assume-unchanged FILE`" in said
+    assert "`git update-index --no-skip-worktree FILE`" in said
+    assert said.endswith(":\n    handbook/plan.txt\n"), "the other one is not edited"
+    assert tree(project.path) == before
+    marks = project.git("ls-files", "-v", "handbook/plan.txt", "handbook/seal.bin").splitlines()
+    assert {line[0] for line in marks} == {"h" if mark == "assume-unchanged" else "S"}
+    project.git("update-index", f"--no-{mark}", "handbook/plan.txt")
+    project.commit("Mine")
+    update(project)
+    assert "31. Mine\n" in project.read("handbook/plan.txt")

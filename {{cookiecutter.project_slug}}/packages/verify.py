@@ -9,6 +9,7 @@ LIST = "DIGESTS"
 # What Python, tools and systems leave behind.
 LEFTOVERS = {
     ".DS_Store",
+    ".coverage",
     ".hypothesis",
     ".mypy_cache",
     ".pytest_cache",
@@ -17,7 +18,9 @@ LEFTOVERS = {
     "__pycache__",
     "build",
     "dist",
+    "uv.lock",
 }
+ENDINGS = (".egg-info", ".pyc")
 
 
 def digests(folder: Path = HERE) -> dict[str, str]:
@@ -25,7 +28,8 @@ def digests(folder: Path = HERE) -> dict[str, str]:
     found = {}
     for path in folder.rglob("*"):
         name = path.relative_to(folder)
-        if path.is_file() and name.name != LIST and not LEFTOVERS & set(name.parts) and path.suffix != ".pyc":
+        left = any(part in LEFTOVERS or part.endswith(ENDINGS) for part in name.parts)
+        if path.is_file() and name.name != LIST and not left:
             found[name.as_posix()] = hashlib.sha256(path.read_bytes()).hexdigest()
     return dict(sorted(found.items()))
 
