@@ -306,7 +306,6 @@ def setting() -> Iterator[Make]:
         (Any, SecretStr("hidden")),
         (Base, Login()),
     ],
-    ids=str,
 )
 def test_a_secret_anywhere_in_a_type_keeps_its_variable_out_of_the_file(
     annotation: Any, default: Any, setting: Make
@@ -328,7 +327,6 @@ def test_a_secret_anywhere_in_a_type_keeps_its_variable_out_of_the_file(
         (Login, '{"opensesame'),
         (Login | None, "opensesame"),
     ],
-    ids=str,
 )
 def test_an_error_of_a_secret_shows_nothing_of_it(annotation: Any, text: str, setting: Make) -> None:
     with pytest.raises(SettingError, match=r"^The Variable one is '\*\*\*', ") as caught:
@@ -399,7 +397,6 @@ def test_a_text_is_never_read_as_json(annotation: Any, text: str, setting: Make)
         (Point, Point(left=4, day=date(2024, 1, 1))),
         (list[Point] | None, [Point(left=1)]),
     ],
-    ids=str,
 )
 def test_a_default_is_read_back_from_its_own_file(annotation: Any, default: Any, setting: Make) -> None:
     group = setting(annotation, default)
