@@ -62,12 +62,6 @@ def gather(link: Mapping[str, Any], folder: Path) -> Git:
     return template
 
 
-def releases_of(template: Git) -> list[str]:
-    """Tags like v1.2.3, the newest last."""
-    tags = {tag: found for tag in template("tag").split() if (found := RELEASE.fullmatch(tag))}
-    return sorted(tags, key=lambda tag: tuple(map(int, tags[tag].groups())))
-
-
 def named(template: Git, commit: str) -> str:
     """How people call a commit of the template: its release, or the first letters of its name."""
     tags = template("tag", "--points-at", commit, "--sort=-version:refname").split()

@@ -14,6 +14,8 @@ from updates import FIRST, PLAN, Render, copy_of, edit, link, switch, tree, upda
 pytestmark = pytest.mark.update
 
 OWN_DAG = '"""Mine."""\n'
+SWITCHES = list(itertools.permutations(BACKENDS, 2))
+every_switch = pytest.mark.parametrize(("before", "after"), SWITCHES, ids=str)
 
 
 @pytest.fixture(scope="module")
@@ -25,9 +27,7 @@ def fresh(render: Render) -> dict[str, BakedProject]:
     return made
 
 
-@pytest.mark.parametrize(
-    ("before", "after"), list(itertools.permutations(BACKENDS, 2)), ids=lambda backend: str(backend)
-)
+@every_switch
 def test_a_switch_gives_what_a_new_project_would_be(
     before: str, after: str, fresh: dict[str, BakedProject], tmp_path: Path
 ) -> None:
@@ -52,9 +52,7 @@ def test_a_switch_gives_what_a_new_project_would_be(
     assert link(project)["checkout"] == FIRST, "a switch is not an update"
 
 
-@pytest.mark.parametrize(
-    ("before", "after"), list(itertools.permutations(BACKENDS, 2)), ids=lambda backend: str(backend)
-)
+@every_switch
 def test_examples_that_have_left_do_not_collide_nor_come_with_another_backend(
     before: str, after: str, fresh: dict[str, BakedProject], tmp_path: Path
 ) -> None:
