@@ -39,6 +39,23 @@ if "XCOM_TEST_BACKEND" in os.environ:
         os.environ["AIRFLOW__XCOM__URL"] = "s3://engine-tests/xcom"
 
 
+@pytest.fixture(autouse=True)
+def same_settings() -> Iterator[None]:
+    """A test leaves Airflow's settings as they were: what stayed would change the tests after it."""
+    before = airflow_settings()
+    yield
+    after = airflow_settings()
+    for name in after:
+        del os.environ[name]
+    os.environ.update(before)
+    assert after == before, "the test left other settings than it found"
+
+
+def airflow_settings() -> dict[str, str]:
+    """The variables of the environment that Airflow reads."""
+    return {name: value for name, value in os.environ.items() if name.startswith("AIRFLOW")}
+
+
 @pytest.fixture(scope="session")
 def airflow() -> Iterator[None]:
     """Airflow with a fresh database, and the store of the backend that it is told of."""

@@ -441,8 +441,8 @@ def ambient(monkeypatch: pytest.MonkeyPatch, moto: str, **variables: str) -> Ite
     monkeypatch.setenv("AWS_ENDPOINT_URL", moto)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    with configured(moto) as store:
-        monkeypatch.setenv("AIRFLOW__XCOM__CONN_ID", "")
+    with configured(moto) as store, monkeypatch.context() as inner:  # undone before `configured` is
+        inner.setenv("AIRFLOW__XCOM__CONN_ID", "")
         yield store
 
 
