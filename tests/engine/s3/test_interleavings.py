@@ -143,34 +143,25 @@ def machine(**attributes: str) -> type[Tries]:
     return type("TriesElsewhere", (Tries,), attributes)
 
 
+def run_over(tries: type[Tries], examples: int, steps: int) -> None:
+    """Let the machine take that many ways of that many steps."""
+    how = settings(deadline=None, suppress_health_check=list(HealthCheck))
+    run_state_machine_as_test(tries, settings=settings(how, max_examples=examples, stateful_step_count=steps))
+
+
 def test_over_a_folder() -> None:
-    run_state_machine_as_test(
-        Tries,
-        settings=settings(
-            max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
-        ),
-    )
+    run_over(Tries, examples=60, steps=40)
 
 
 @pytest.mark.slow
 def test_over_a_folder_for_longer() -> None:
-    run_state_machine_as_test(
-        Tries,
-        settings=settings(
-            max_examples=600, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck)
-        ),
-    )
+    run_over(Tries, examples=600, steps=60)
 
 
 @pytest.mark.slow
 def test_over_moto(moto: str) -> None:
     bucket = f"s3://engine/tries-{uuid.uuid4()}"
-    run_state_machine_as_test(
-        machine(endpoint=moto, url=bucket),
-        settings=settings(
-            max_examples=100, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
-        ),
-    )
+    run_over(machine(endpoint=moto, url=bucket), examples=100, steps=40)
 
 
 @pytest.fixture
