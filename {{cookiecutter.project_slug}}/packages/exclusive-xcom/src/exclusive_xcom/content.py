@@ -48,7 +48,7 @@ class StoredContent:
             for piece in self._store.stream(ref):
                 end = place + piece.nbytes
                 if end > ref.length:
-                    verify(ref, end, "")
+                    check_length(ref, end)
                 if as_bytes:
                     pieces.append(piece)
                 else:
@@ -103,15 +103,22 @@ class Measured:
         return self._digest.hexdigest()
 
 
-def verify(ref: Reference, length: int, sha256: str) -> None:
-    """Compare what was read with what was pushed. Raises `PayloadTruncated` or `PayloadAltered`."""
-    advice = "Nothing was handed on. Run the task that pushed it again; if it recurs, check the store's disk."
+_AGAIN = "Nothing was handed on. Run the task that pushed it again; if it recurs, check the store's disk."
+
+
+def check_length(ref: Reference, length: int) -> None:
+    """Raise `PayloadTruncated` unless what is there is as long as what was pushed."""
     if length != ref.length:
         what = f"The payload at {ref.where} has {length:,} bytes instead of {ref.length:,}"
-        raise PayloadTruncated(what, advice)
+        raise PayloadTruncated(what, _AGAIN)
+
+
+def verify(ref: Reference, length: int, sha256: str) -> None:
+    """Compare what was read with what was pushed. Raises `PayloadTruncated` or `PayloadAltered`."""
+    check_length(ref, length)
     if sha256 != ref.sha256:
         what = f"The payload at {ref.where} was altered: its sha256 is not the one that was pushed"
-        raise PayloadAltered(what, advice)
+        raise PayloadAltered(what, _AGAIN)
 
 
 class VerifyingStream(io.RawIOBase):

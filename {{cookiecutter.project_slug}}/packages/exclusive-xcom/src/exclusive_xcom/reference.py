@@ -51,13 +51,16 @@ class Reference:
     lazy: bool = False
     meta: dict[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        # A file's name may be no Unicode, which no database and no log takes.
+        for name in ("summary", "filename"):
+            if text := getattr(self, name):
+                object.__setattr__(self, name, text.encode(errors="replace").decode())
+
     def row(self) -> dict[str, Any]:
         """The JSON that Airflow keeps."""
         whole = {**_shallow(self), "address": _shallow(self.address), "attempt": _shallow(self.attempt)}
         fields = {name: value for name, value in whole.items() if value not in (None, "", False, {})}
-        for name in ("summary", "filename"):
-            if name in fields:  # the name of a file may be no Unicode, which no database takes
-                fields[name] = fields[name].encode(errors="replace").decode()
         # PostgreSQL keeps JSON as numbers and objects of its own kind (jsonb), which may change what a
         # codec noted; as text it stays as it is.
         if self.meta:

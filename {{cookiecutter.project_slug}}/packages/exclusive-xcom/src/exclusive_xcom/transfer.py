@@ -29,6 +29,11 @@ class Transfer:
     where: str
     seconds: float
 
+    @property
+    def what(self) -> str:
+        """Kind and summary, for people."""
+        return f"{self.kind}, {self.summary}" if self.summary else self.kind
+
 
 class Watch:
     """Measures a push or pull from its making on, and logs it once it is done."""
@@ -44,16 +49,14 @@ class Watch:
     def log(self, address: Address, kind: str, summary: str, length: int, where: str = "row") -> None:
         """It was about so many bytes of an XCom of this kind."""
         seconds = time.perf_counter() - self._started
-        summary = summary.encode(
-            errors="replace"
-        ).decode()  # a file's name may be no Unicode; logs have to be
+        transfer = Transfer(self._direction, address, kind, summary, length, where, seconds)
         log.info(
             "XCom %s %s: %s, %s (%s) in %.3f s",
             "pushed" if self._direction == "push" else "pulled",
             address,
-            f"{kind}, {summary}" if summary else kind,
+            transfer.what,
             human_size(length),
             where,
             seconds,
-            extra={"xcom": Transfer(self._direction, address, kind, summary, length, where, seconds)},
+            extra={"xcom": transfer},
         )

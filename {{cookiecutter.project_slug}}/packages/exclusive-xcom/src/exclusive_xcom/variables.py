@@ -22,8 +22,8 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
-from exclusive_xcom.kinds import UNREADABLE, as_text, holds_secret, kind_of, plain, short
-from exclusive_xcom.kinds import InWords as InWords
+from .kinds import UNREADABLE, as_text, holds_secret, kind_of, plain, short
+from .kinds import InWords as InWords
 
 _IMPORTERS = ("airflow.dag_processing.dagbag", "airflow.dag_processing.importers")
 

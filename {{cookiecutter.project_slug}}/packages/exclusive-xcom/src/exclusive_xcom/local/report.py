@@ -32,7 +32,7 @@ class Xcom:
         """Task, key, kind, size, place, push and pull; of several map indexes also their number."""
         pushes = list(self.pushes.values())
         first, size = pushes[0], human_size(sum(push.length for push in pushes))
-        task, kind = self.task_id, f"{first.kind}, {first.summary}" if first.summary else first.kind
+        task, kind = self.task_id, first.what
         if len(pushes) > 1:
             task = f"{task} ×{len(pushes)}"
             kind = ", ".join(dict.fromkeys(push.kind for push in pushes))

@@ -20,8 +20,8 @@ from typing import Any, BinaryIO, TypeVar, cast
 
 from ..address import Address, Attempt
 from ..codecs import Payload
-from ..content import Measured
-from ..errors import BadOption, BadReference, PayloadTruncated, StoreUnreachable, UnsupportedValue
+from ..content import Measured, check_length
+from ..errors import BadOption, BadReference, StoreUnreachable, UnsupportedValue
 from ..reference import Reference
 from ..store import Check, Store, Stored
 from .client import Client
@@ -261,8 +261,5 @@ def _pieces(payload: Payload) -> Iterator[memoryview]:
 def _open(client: Client, name: str, ref: Reference) -> Any:
     """obstore's answer to a GET, before its body is read."""
     got = client.get(name)
-    size = got.meta["size"]
-    if size != ref.length:  # known before anything is downloaded, so no memory is spent on it
-        what = f"The payload at {ref.where} has {size:,} bytes instead of {ref.length:,}"
-        raise PayloadTruncated(what, "It was not handed on. Run the task that pushed it again.")
+    check_length(ref, got.meta["size"])  # before anything is downloaded, so no memory is spent on it
     return got
