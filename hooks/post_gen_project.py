@@ -6,7 +6,6 @@ Runs twice on every `cruft update`, so it asks nothing of network, clock or chan
 import contextlib
 import json
 import os
-import runpy
 import shutil
 import subprocess
 from pathlib import Path
@@ -22,6 +21,23 @@ CONDITIONAL_FOLDERS = (".github/workflows", ".github")
 COOKIECUTTER_ONLY = ("_template", "_commit", "_output_dir", "_repo_dir", "_checkout")
 
 
+# What Python and tools leave in packages/ of a clone that somebody works in: it is copied as it lies.
+LEFTOVERS = (
+    ".DS_Store",
+    ".coverage",
+    ".hypothesis",
+    ".mypy_cache",
+    ".pytest_cache",
+    ".ruff_cache",
+    ".venv",
+    "__pycache__",
+    "build",
+    "dist",
+    "uv.lock",
+)
+ENDINGS = (".egg-info", ".pyc")
+
+
 class NotLinkableError(Exception):
     """The template is nothing that `cruft update` could fetch again."""
 
@@ -34,10 +50,9 @@ def remove_empty_folders():
 
 
 def remove_leftovers():
-    """Remove from packages/ what is no file of the template: a clone is copied as it lies."""
-    is_leftover = runpy.run_path("packages/verify.py")["is_leftover"]
+    """Remove from packages/ what is no file of the template."""
     for path in sorted(Path("packages").rglob("*")):
-        if is_leftover(path.name):
+        if path.name in LEFTOVERS or path.name.endswith(ENDINGS):
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             elif path.is_symlink() or path.exists():  # not yet gone with its folder

@@ -23,17 +23,13 @@ LEFTOVERS = {
 ENDINGS = (".egg-info", ".pyc")
 
 
-def is_leftover(name: str) -> bool:
-    """Whether a file or folder of this name is no part of the template. The hook that bakes asks, too."""
-    return name in LEFTOVERS or name.endswith(ENDINGS)
-
-
 def digests(folder: Path = HERE) -> dict[str, str]:
     """The SHA-256 of every file below packages/ by its path there, but for the list itself and leftovers."""
     found = {}
     for path in folder.rglob("*"):
         name = path.relative_to(folder)
-        if path.is_file() and name.name != LIST and not any(map(is_leftover, name.parts)):
+        left = any(part in LEFTOVERS or part.endswith(ENDINGS) for part in name.parts)
+        if path.is_file() and name.name != LIST and not left:
             found[name.as_posix()] = hashlib.sha256(path.read_bytes()).hexdigest()
     return dict(sorted(found.items()))
 
