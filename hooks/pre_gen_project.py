@@ -18,7 +18,7 @@ CHOICES = {
     "xcom_backend": ("db", "s3", "redis"),
     "python_version": ("3.11", "3.12", "3.13"),
     "ci": ("github", "gitlab", "none"),
-    "license": ("Apache-2.0", "MIT", "BSD-3-Clause", "Proprietary"),
+    "license": ("Proprietary", "Apache-2.0", "MIT", "BSD-3-Clause"),
 }
 
 SLUG = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import tomllib
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 import yaml
 from cookiecutter.exceptions import FailedHookException
 from cookiecutter.main import cookiecutter
-from projects import CHOICES, TEMPLATE, Bake, Machine
+from projects import CHOICES, QUESTIONS, TEMPLATE, Bake, BakedProject, Machine
 
 ODD = {
     "double quotes": 'Say "hi", then """bye"""',
@@ -72,8 +73,8 @@ REFUSED = [
 
 @pytest.mark.parametrize("odd", ODD.values(), ids=ODD.keys())
 def test_odd_answers_give_the_same_project_in_other_words(bake: Bake, odd: str) -> None:
-    plain = bake(project_slug="odd")
-    project = bake(project_slug="odd", project_name=odd, description=odd, author=odd)
+    plain = bake(project_slug="odd", license="MIT")
+    project = bake(project_slug="odd", license="MIT", project_name=odd, description=odd, author=odd)
     was, files = plain.files(), project.files()
     assert files.keys() == was.keys()
     assert [name for name in files if name.endswith(".py") and files[name] != was[name]] == []
@@ -181,3 +182,35 @@ def test_a_wrong_choice_from_a_record_is_refused_too(
 def test_the_name_suggests_the_slug(bake: Bake, name: str, slug: str | None) -> None:
     made = bake(project_name=name).path.name
     assert made == slug or (slug is None and len(made) <= 40)
+
+
+def bucket(project: BakedProject) -> str:
+    """The bucket that a project of s3 keeps its XComs in."""
+    (found,) = re.findall(
+        r"^AIRFLOW__XCOM__URL=s3://(.+)/xcom$", project.read("config/airflow.env"), re.MULTILINE
+    )
+    assert f"arn:aws:s3:::{found}/xcom/*" in project.read("config/aws-iam-policy.json")
+    return str(found)
+
+
+def test_each_project_has_a_bucket_of_its_own(bake: Bake, bake_into: Bake, tmp_path: Path) -> None:
+    """All buckets of a cloud share one list of names: two teams' "sales" must not collide."""
+    told = [{"author": "Team A"}, {"author": "Team B"}, {"author": "東京"}, {"description": "Its own"}]
+    names = [bucket(bake(xcom_backend="s3", project_slug="sales", **answers)) for answers in told]
+    assert len(set(names)) == len(names)
+    assert all(re.fullmatch(r"sales-xcom-[0-9a-f]{10}", name) for name in names)
+    assert bucket(bake_into(tmp_path, xcom_backend="s3", project_slug="sales", **told[0])) == names[0]
+    longest = bucket(bake(xcom_backend="s3", project_slug="a_" * 19 + "b9"))
+    assert re.fullmatch(r"[a-z0-9-]{3,63}", longest)
+
+
+def test_nothing_is_published_unless_somebody_says_so(bake: Bake) -> None:
+    stated = tomllib.loads(bake().read("pyproject.toml"))["project"]
+    assert stated["license"] == "LicenseRef-Proprietary"
+    assert "Private :: Do Not Upload" in stated["classifiers"]
+
+
+def test_who_has_an_older_airflow_learns_it_before_the_first_answer() -> None:
+    first = next(iter(QUESTIONS))
+    assert "Airflow 3.3 or newer" in QUESTIONS["__prompts__"][first]
+    assert QUESTIONS["__airflow_version"].startswith("3.3.")

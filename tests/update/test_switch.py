@@ -114,7 +114,8 @@ def test_an_edited_address_collides_and_is_told_for_reading_on(
 ) -> None:
     """What every user of s3 edits is what a switch takes away."""
     project = copy_of(fresh["s3"], tmp_path / "my-pipelines")
-    edit(project.path, "config/airflow.env", "s3://my-pipelines-data/xcom", "s3://mine/xcom")
+    (url,) = re.findall(r"^AIRFLOW__XCOM__URL=(.+)$", project.read("config/airflow.env"), re.MULTILINE)
+    edit(project.path, "config/airflow.env", url, "s3://mine/xcom")
     project.commit("My bucket")
     said = switch(project, "db", code=2)
     assert "    config/airflow.env\n" in said.partition("\nConflicts")[2]

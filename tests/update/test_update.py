@@ -234,7 +234,7 @@ def test_new_questions_take_their_default_whatever_a_person_prefers(project: Bak
     finally:
         preferences.unlink()
     context = json.loads(project.read(".cruft.json"))["context"]["cookiecutter"]
-    assert (context["flavour"], context["license"]) == ("plain", "Apache-2.0")
+    assert (context["flavour"], context["license"]) == ("plain", "Proprietary")
 
 
 ODD = {
