@@ -74,6 +74,8 @@ class Machine:
         cache = os.environ.get("UV_CACHE_DIR") or str(Path.home() / ".cache" / "uv")
         path = os.pathsep.join([str(Path(UV).parent), os.environ.get("PATH", os.defpath)])
         own = {"HOME": str(self.home), "PATH": path, "UV_CACHE_DIR": cache, "UV_PYTHON_DOWNLOADS": "never"}
+        # The Python of the tests, which is there; not that of the projects' .python-version.
+        own["UV_PYTHON"] = ".".join(map(str, sys.version_info[:2]))
         return {**inherited, **own, **more}
 
     def run(
