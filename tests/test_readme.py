@@ -5,24 +5,41 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
+from typing import Any
 
 import pytest
 from projects import BACKENDS, TEMPLATE, Bake, BakedProject
 
-WORDS = 1200
+LINES, WORDS = 330, 2100
 DOCS = "packages/exclusive-xcom/docs"
 # What an owner makes while reading, and what is born after baking.
 TO_COME = {
-    "dags/sales.py",
-    "tests/test_sales.py",
-    "src/my_pipelines/networks.py",
+    "dags/finance/shipments.py",
+    "tests/finance/test_shipments.py",
+    "data/shipments.csv",
     "output/",
     ".airflow/",
     ".airflow/logs/run/",
     ".airflow/logs/up/",
+    ".tools/",
     ".venv/",
+    "dist/",
 }
+# What a reader types in the chapter "A pipeline of your own", in this order.
+WALK = [
+    "make new DAG=finance/shipments",
+    "make add PACKAGES=apache-airflow-providers-postgres",
+    "make connections.env",
+    "make test ONLY=shipments",
+    "make run ONLY=shipments",
+    "make debug DAG=shipments TASK=by_country",
+    ".venv/bin/xcom get shipments by_country -o output/totals.parquet",
+]
 
 
 @pytest.fixture(scope="module", params=BACKENDS)
@@ -37,7 +54,8 @@ def blocks(text: str, language: str = "python") -> list[str]:
 
 
 def test_it_is_read_to_its_end(project: BakedProject) -> None:
-    assert len(project.read("README.md").split()) <= WORDS
+    text = project.read("README.md")
+    assert len(text.splitlines()) <= LINES and len(text.split()) <= WORDS
 
 
 def test_its_links_lead_somewhere(project: BakedProject) -> None:
@@ -99,32 +117,69 @@ def test_the_rights_that_its_policy_grants_are_those_of_the_chapter(bake: Bake) 
 # -- the examples -------------------------------------------------------------------------------------
 
 
+@dataclass
+class Reader:
+    """Somebody who types the README into a shell and an editor."""
+
+    project: BakedProject
+    left: list[str]
+
+    def types(self, start: str, **options: Any) -> str:
+        """Run the next command of the walk, which begins so. Returns what it printed."""
+        command = self.left.pop(0)
+        assert command.startswith(start)
+        done = self.project.run("sh", "-c", command, COLUMNS="200", **options)
+        return f"{done.stdout}{done.stderr}"
+
+    def writes(self, name: str, text: str) -> None:
+        """A file of the project."""
+        write(self.project, name, text)
+
+
 @pytest.fixture(scope="module")
-def reader(bake_into: Bake) -> BakedProject:
+def reader(bake_into: Bake) -> Reader:
     """A project whose owner typed every example of the README and of the chapters about tests."""
     folder = TEMPLATE / "build" / "test" / "readme"
     shutil.rmtree(folder, ignore_errors=True)
     project = bake_into(folder, xcom_backend="db")
     project.commit("As baked")
-    project.uv("sync")
-    pipeline, setting, test, codec = blocks(project.read("README.md"))
-    write(project, "dags/sales.py", pipeline)
+    person = Reader(project, walk(project))
+    pipeline, setting, test = blocks(project.read("README.md"))
+    person.types("make new")
+    person.writes("data/shipments.csv", *blocks(project.read("README.md"), "csv"))
+    person.writes("dags/finance/shipments.py", pipeline)
     settings = f"src/{project.package}/settings.py"
-    top, main = project.read(settings).split('if __name__ == "__main__":')
-    write(project, settings, f'{top}{setting}\n\nif __name__ == "__main__":{main}')
-    variables = project.uv("run", "--no-sync", "python", "-m", f"{project.package}.settings").stdout
-    write(project, "config/variables.json", variables)
-    write(project, "tests/test_sales.py", test)
-    write(project, f"src/{project.package}/networks.py", codec)
-    (named,) = re.findall(r"`(AIRFLOW__XCOM__CODECS=\S+)`", project.read("README.md"))
-    write(project, "config/airflow.env", f"{project.read('config/airflow.env')}{named}\n")
-    contract = blocks(project.read(f"{DOCS}/codecs.md"))[-1].replace("<package>", project.package)
-    write(project, "tests/test_networks.py", contract + TRAVELS)
-    fixtures, _, exactly, store = blocks(project.read(f"{DOCS}/testing.md"))
-    assert fixtures.strip() in project.read("tests/conftest.py")
-    write(project, "tests/test_values.py", exactly)
-    write(project, "tests/test_store.py", store)
-    return project
+    made = re.compile(r'^class Shipments\(.*?^    \w+: .*?"\)$\n?', re.MULTILINE | re.DOTALL)
+    changed, count = made.subn(lambda _: setting, project.read(settings))
+    assert count == 1
+    person.writes(settings, changed)
+    project.make("variables")
+    assert "shipments_at_least" in project.read("config/variables.json")
+    person.types("make add")
+    person.types("make connections.env")
+    (line,) = re.findall(r"^AIRFLOW_CONN_WAREHOUSE=.*$", project.read("README.md"), re.MULTILINE)
+    person.writes("connections.env", f"{project.read('connections.env')}\n{line}\n")
+    person.writes("tests/finance/test_shipments.py", test)
+    codec, contract = blocks(project.read(f"{DOCS}/codecs.md"))
+    person.writes(f"src/{project.package}/networks.py", codec)
+    (named,) = re.findall(
+        r"^    (AIRFLOW__XCOM__CODECS=\S+)$", project.read(f"{DOCS}/codecs.md"), re.MULTILINE
+    )
+    named = named.replace("<package>", project.package)
+    person.writes("config/airflow.env", f"{project.read('config/airflow.env')}{named}\n")
+    person.writes("tests/test_networks.py", contract.replace("<package>", project.package) + TRAVELS)
+    blocks_of_tests = blocks(project.read(f"{DOCS}/testing.md"))
+    for name, sign in (("values", "def test_prices_come_back"), ("store", "class TestStore")):
+        (found,) = (block for block in blocks_of_tests if sign in block)
+        person.writes(f"tests/test_{name}.py", found)
+    return person
+
+
+def walk(project: BakedProject) -> list[str]:
+    """The commands of the chapter about a pipeline of one's own."""
+    chapter = project.read("README.md").partition("\n## A pipeline of your own\n")[2].partition("\n## ")[0]
+    prose = re.sub(r"^```.*?^```$", "", chapter, flags=re.MULTILINE | re.DOTALL)
+    return re.findall(r"^    (\S.*)$", prose, re.MULTILINE)
 
 
 TRAVELS = """
@@ -140,31 +195,135 @@ def write(project: BakedProject, name: str, text: str) -> None:
     (project.path / name).write_text(text, encoding="utf-8")
 
 
+def test_the_walk_is_what_is_tested_here(project: BakedProject) -> None:
+    assert walk(project) == WALK
+
+
 @pytest.mark.installed
-def test_the_examples_of_tests_pass(reader: BakedProject) -> None:
-    files = [f"tests/test_{name}.py" for name in ("sales", "networks", "values", "store", "settings", "dags")]
-    done = reader.uv("run", "--no-sync", "pytest", "-q", *files)
+def test_the_walk_works_as_printed(reader: Reader) -> None:
+    """The warehouse of the README is not on this machine: what the shell says wins over connections.env."""
+    warehouse = {"AIRFLOW_CONN_WAREHOUSE": f"sqlite://{reader.project.path}/.airflow/warehouse.db"}
+    reader.types("make test")
+    said = reader.types("make run", **warehouse)
+    assert re.search(r"by_country +return_value +pandas DataFrame, 2 rows × 2 columns", said)
+    reader.types("make debug", **warehouse)
+    reader.types(".venv/bin/xcom get")
+    assert (reader.project.path / "output" / "totals.parquet").read_bytes().startswith(b"PAR1")
+
+
+@pytest.mark.installed
+def test_the_examples_of_tests_pass(reader: Reader) -> None:
+    files = [f"tests/test_{name}.py" for name in ("networks", "values", "store", "settings", "dags")]
+    done = reader.project.uv("run", "--no-sync", "pytest", "-q", *files)
     assert not re.search(r"\d+ (failed|error)", done.stdout)
 
 
 @pytest.mark.installed
-def test_the_example_of_a_pipeline_runs(reader: BakedProject) -> None:
-    done = reader.make("run", "ONLY=sales", COLUMNS="200")
-    assert re.search(
-        r"^sales +load +return_value +pandas DataFrame, 3 rows × 2 columns", done.stdout, re.MULTILINE
+def test_the_examples_are_clean(reader: Reader) -> None:
+    reader.project.make("lint")
+
+
+# -- a failure is told --------------------------------------------------------------------------------
+
+DOOMED = '''"""Fails twice: a try, and one more."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from airflow.sdk import dag, task
+from my_pipelines import alerts
+
+
+@dag(
+    schedule=None,
+    default_args={"retries": 1, "retry_delay": timedelta(0), "on_failure_callback": alerts.on_failure},
+)
+def doomed():
+    """Fails."""
+
+    @task
+    def fail() -> None:
+        raise RuntimeError("the warehouse is shut\\nand so is the door")
+
+    fail()
+
+
+doomed()
+'''
+
+
+@pytest.fixture
+def webhook() -> Iterator[tuple[str, list[tuple[str, Any]]]]:
+    """The address of a server, and what was posted to it: path and JSON."""
+    posted: list[tuple[str, Any]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            posted.append((self.path, json.loads(self.rfile.read(int(self.headers["Content-Length"])))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}", posted
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.installed
+def test_a_task_that_fails_for_good_tells_it_once(
+    reader: Reader, webhook: tuple[str, list[tuple[str, Any]]]
+) -> None:
+    address, posted = webhook
+    reader.writes("dags/doomed.py", DOOMED)
+    connection = {"conn_type": "http", "host": f"{address}/services", "password": "T0/SECRET"}
+    done = reader.project.make("run", "ONLY=doomed", AIRFLOW_CONN_ALERTS=json.dumps(connection), check=False)
+    assert done.returncode != 0
+    ((path, body),) = posted
+    assert path == "/services/T0/SECRET"
+    what, why, log = body["text"].splitlines()
+    assert re.fullmatch(r"doomed\.fail failed in run \S+, try 2\.", what)
+    assert why == "RuntimeError: the warehouse is shut"
+    assert re.fullmatch(r"http\S+/dags/doomed/runs/\S+/tasks/fail\S*", log)
+    log = reader.project.read(".airflow/logs/run/doomed.log")
+    assert "T0/SECRET" not in f"{log}{done.stdout}{done.stderr}"
+    # An address that is not there changes nothing but one line, which does not name it.
+    url = {"AIRFLOW_CONN_ALERTS": "http://127.0.0.1:9/T0/SECRET"}
+    assert reader.project.make("run", "ONLY=doomed", check=False, **url).returncode == done.returncode
+    log = reader.project.read(".airflow/logs/run/doomed.log")
+    assert "The alert could not be sent (URLError)." in log and "SECRET" not in log
+    (reader.project.path / "dags" / "doomed.py").unlink()
+
+
+@pytest.mark.installed
+def test_a_platform_gets_just_what_was_tested(reader: Reader, tmp_path: Path) -> None:
+    """pip, by itself and with hashes, in an environment that has nothing of the project."""
+    project = reader.project
+    project.make("requirements")
+    hashes, pins = project.read("dist/requirements.txt"), project.read("dist/constraints.txt")
+    assert re.findall(r"^[\w.-]+==\S+", hashes, re.MULTILINE) == re.findall(
+        r"^[\w.-]+==\S+", pins, re.MULTILINE
     )
+    assert "apache-airflow-providers-postgres==" in pins and "pytest==" not in pins and "--hash" not in pins
+    (told,) = blocks(project.read("README.md").partition("make requirements\n")[2], "shell")
+    project.uv("venv", "--quiet", str(tmp_path / "venv"))
+    for line in told.splitlines():
+        project.run("sh", "-c", f"uv {line}", VIRTUAL_ENV=str(tmp_path / "venv"))
+    asked = "import my_pipelines.settings, exclusive_xcom.db, airflow.providers.postgres"
+    project.run(tmp_path / "venv/bin/python", "-c", asked, AIRFLOW_HOME=str(tmp_path))
 
 
 @pytest.mark.installed
-def test_the_examples_are_clean(reader: BakedProject) -> None:
-    reader.make("lint")
-
-
-@pytest.mark.installed
-def test_the_package_may_come_from_elsewhere(reader: BakedProject, tmp_path: Path) -> None:
+def test_the_package_may_come_from_elsewhere(reader: Reader, tmp_path: Path) -> None:
     """As the package's README says: one wheel for all projects, and the folder is gone."""
-    project = BakedProject(tmp_path / reader.path.name, reader.answers, reader.machine)
-    shutil.copytree(reader.path, project.path, ignore=shutil.ignore_patterns(".venv", ".airflow", ".git"))
+    theirs = reader.project
+    project = BakedProject(tmp_path / theirs.path.name, theirs.answers, theirs.machine)
+    shutil.copytree(theirs.path, project.path, ignore=shutil.ignore_patterns(".venv", ".airflow", ".git"))
     project.uv("build", "--quiet", "--wheel", "packages/exclusive-xcom")
     (wheel,) = (project.path / "dist").glob("exclusive_xcom-*.whl")
     (source,) = blocks(project.read("packages/exclusive-xcom/README.md").replace("\n   ", "\n"), "toml")

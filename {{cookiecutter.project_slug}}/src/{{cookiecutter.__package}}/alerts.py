@@ -1,9 +1,9 @@
 """Tells somebody that a task has failed: `default_args={"on_failure_callback": alerts.on_failure}` in a DAG.
 
-Nothing is told until the Airflow connection `alerts` has an address, in connections.env for example. It is what
-the webhooks of Slack, Teams, Google Chat, Mattermost and many others take. Its secret end is the password:
+Nothing is told until the Airflow connection `alerts` has an address, in connections.env for example: that of a
+webhook, as Slack, Teams, Google Chat, Mattermost and many others have it. Its secret end is the password:
 
-    AIRFLOW_CONN_ALERTS='{"conn_type": "http", "host": "https://hooks.slack.com/services", "password": "T0/B0/X"}'
+    AIRFLOW_CONN_ALERTS='{"conn_type": "http", "host": "https://hooks.slack.com/services", "password": "…"}'
 
 Change the text, or what sends it, as you like. For e-mail there is SmtpNotifier in Airflow's SMTP provider.
 """
