@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import tomllib
+from pathlib import Path
 
 from projects import CHOICES, QUESTIONS, TEMPLATE, Machine, released_files
 
@@ -44,6 +46,26 @@ def test_the_readme_names_every_question_and_every_choice() -> None:
     for allowed in CHOICES.values():
         for value in allowed:
             assert f"`{value}`" in readme, value
+
+
+def test_the_readme_s_first_commands_work_as_printed_in_a_clone(
+    machine: Machine, template_repository: Path, cookiecutter_config: Path, tmp_path: Path
+) -> None:
+    """`uvx` fetches cookiecutter from an index: here it is the one that is installed beside pytest."""
+    (block,) = re.findall(r"^```console\n(uvx .*?)^```$", text_of("README.md"), re.MULTILINE | re.DOTALL)
+    machine.git(tmp_path, "clone", "--quiet", str(template_repository), "clone")
+    script = block.replace("uvx cookiecutter", f"cookiecutter --no-input --config-file {cookiecutter_config}")
+    programs = f"{Path(sys.executable).parent}:{machine.environment()['PATH']}"
+    done = machine.run(
+        "sh", "-ec", script.replace("make run", "make help"), cwd=tmp_path / "clone", PATH=programs
+    )
+    assert re.search(r"^  run ", done.stdout, re.MULTILINE)
+    link = json.loads((tmp_path / "my-pipelines" / ".cruft.json").read_text(encoding="utf-8"))
+    assert link["template"] == str(template_repository)
+
+
+def test_no_command_has_a_word_that_a_reader_would_have_to_know() -> None:
+    assert not re.search(r"\bOWNER\b|path/to", text_of("README.md"))
 
 
 def test_the_readme_s_links_lead_somewhere() -> None:

@@ -1,7 +1,7 @@
 """Tells somebody that a task has failed: `default_args={"on_failure_callback": alerts.on_failure}` in a DAG.
 
-Nothing is told until the Airflow connection `alerts` has an address, in connections.env for example: that of a
-webhook, as Slack, Teams, Google Chat, Mattermost and many others have it. Its secret end is the password:
+Nothing is told until the Airflow connection `alerts` has an address, in connections.env for example: that of
+a webhook, as Slack, Teams, Google Chat, Mattermost and many others have it. Its secret end is the password:
 
     AIRFLOW_CONN_ALERTS='{"conn_type": "http", "host": "https://hooks.slack.com/services", "password": "…"}'
 
