@@ -38,7 +38,7 @@ WALK = [
     "make test ONLY=shipments",
     "make run ONLY=shipments",
     "make debug DAG=shipments TASK=by_country",
-    ".venv/bin/xcom get shipments by_country -o output/totals.parquet",
+    ".venv/bin/xcom get shipments by_country -o totals.parquet",
 ]
 
 
@@ -208,7 +208,7 @@ def test_the_walk_works_as_printed(reader: Reader) -> None:
     assert re.search(r"by_country +return_value +pandas DataFrame, 2 rows × 2 columns", said)
     reader.types("make debug", **warehouse)
     reader.types(".venv/bin/xcom get")
-    assert (reader.project.path / "output" / "totals.parquet").read_bytes().startswith(b"PAR1")
+    assert (reader.project.path / "totals.parquet").read_bytes().startswith(b"PAR1")
 
 
 @pytest.mark.installed
