@@ -184,6 +184,13 @@ def test_the_name_suggests_the_slug(bake: Bake, name: str, slug: str | None) -> 
     assert made == slug or (slug is None and len(made) <= 40)
 
 
+DEFAULTS = {
+    "project_name": "My Pipelines",
+    "description": "Airflow pipelines whose tasks hand each other real data",
+    "author": "Data Team",
+}
+
+
 def bucket(project: BakedProject) -> str:
     """The bucket that a project of s3 keeps its XComs in."""
     (found,) = re.findall(
@@ -200,6 +207,8 @@ def test_each_project_has_a_bucket_of_its_own(bake: Bake, bake_into: Bake, tmp_p
     assert len(set(names)) == len(names)
     assert all(re.fullmatch(r"sales-xcom-[0-9a-f]{10}", name) for name in names)
     assert bucket(bake_into(tmp_path, xcom_backend="s3", project_slug="sales", **told[0])) == names[0]
+    # An update makes the name anew. It must be the same for ever: XComs are there.
+    assert bucket(bake(xcom_backend="s3", **DEFAULTS)) == "my-pipelines-xcom-20613dfd08"
     longest = bucket(bake(xcom_backend="s3", project_slug="a_" * 19 + "b9"))
     assert re.fullmatch(r"[a-z0-9-]{3,63}", longest)
 

@@ -161,6 +161,23 @@ def test_its_ci_file_is_one(bake: Bake, ci: str, machine: Machine, tmp_path: Pat
         machine.tool("check-jsonschema", "--builtin-schema", schema, *files, cwd=tmp_path)
 
 
+def test_an_editor_finds_the_interpreter_the_tests_and_the_debugger(bake: Bake) -> None:
+    project = bake()
+    settings, extensions, launch, container = (
+        json.loads(project.read(f".vscode/{name}.json")) if name[0] != "." else json.loads(project.read(name))
+        for name in ("settings", "extensions", "launch", ".devcontainer/devcontainer.json")
+    )
+    assert settings["python.defaultInterpreterPath"] == "${workspaceFolder}/.venv/bin/python"
+    assert settings["python.testing.pytestEnabled"]
+    # .env leads to what is real; tests leave it out, and an editor must not put it back.
+    assert settings["python.envFile"] == ""
+    formatter = settings["[python]"]["editor.defaultFormatter"]
+    debuggers = {configuration["type"] for configuration in launch["configurations"]}
+    assert {formatter, "ms-python.debugpy"} <= set(extensions["recommendations"]) and debuggers == {"debugpy"}
+    assert container["customizations"]["vscode"]["extensions"] == extensions["recommendations"]
+    assert container["postCreateCommand"] == "make install"
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_its_compose_file_is_one(bake: Bake, backend: str) -> None:
     project = bake(xcom_backend=backend)
