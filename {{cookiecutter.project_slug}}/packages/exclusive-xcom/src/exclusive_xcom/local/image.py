@@ -24,27 +24,29 @@ def build(push: str = "") -> str:
     if not shutil.which("docker"):
         raise Refused("docker is not on this machine: install Docker, or let your CI build the image.")
     project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
-    commit = _git("rev-parse", "--short=12", "HEAD")
-    tag = "-".join(filter(None, [project["version"].replace("+", "-"), commit, _state(commit)]))
-    names = [f"{name}:{tag}" for name in (project["name"], push) if name]
-    arguments = {"VERSION": project["version"], "REVISION": commit, "SOURCE": _source()}
-    options = [f"--build-arg={name}={value}" for name, value in arguments.items()]
+    version = project["version"]
+    own = tag(version)
+    names = [f"{name}:{own}" for name in (project["name"], push) if name]
+    labels = {"VERSION": version, "REVISION": _git("rev-parse", "HEAD"), "SOURCE": source()}
+    options = [f"--build-arg={name}={value}" for name, value in labels.items()]
     _docker("build", *options, *(f"--tag={name}" for name in names), ".")
     if push:
         _docker("push", names[-1])
     return names[-1]
 
 
-def _state(commit: str) -> str:
-    """What tells this build from others of the same commit; nothing if it is the commit and nothing else."""
+def tag(version: str) -> str:
+    """The version and the commit; with the time in UTC where the current folder is not what was committed."""
+    commit = _git("rev-parse", "--short=12", "HEAD")
     now = f"{datetime.now(UTC):%Y%m%dT%H%M%S}"
-    if not commit:
-        return now
-    return f"dirty-{now}" if _git("status", "--porcelain", "--", ".") else ""
+    parts = [version.replace("+", "-"), commit or now]
+    if commit and _git("status", "--porcelain", "--", "."):
+        parts += ["dirty", now]
+    return "-".join(parts)
 
 
-def _source() -> str:
-    """Where the project's repository is, without the login that its address may have."""
+def source() -> str:
+    """Where the project's repository is, without the login that its address may have; nothing if nowhere."""
     address = urlsplit(_git("remote", "get-url", "origin"))
     return address._replace(netloc=address.netloc.rpartition("@")[2]).geturl()
 
