@@ -1,4 +1,4 @@
-"""The name of an image: which commit it is of, and that no login gets into it. Docker: tests/test_docker.py."""
+"""The name of an image: which commit it is of, and that no login gets into it."""
 
 from __future__ import annotations
 

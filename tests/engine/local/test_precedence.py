@@ -6,8 +6,10 @@ reads files. Each question is asked by a task of its own Airflow, in a process o
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +20,6 @@ BACKEND = "airflow.secrets.local_filesystem.LocalFilesystemBackend"
 ASKS = """
 import sys
 from airflow.models import Variable as Row
-from airflow.utils import db
 from airflow.sdk import BaseHook, Variable, dag, task
 
 @dag(schedule=None)
@@ -33,7 +34,6 @@ def asks():
 made = asks()
 
 if __name__ == "__main__":
-    db.initdb()
     Row.set("region", "database")
     from airflow.models import Connection
     from airflow.utils.session import create_session
@@ -44,7 +44,11 @@ if __name__ == "__main__":
 
 
 @pytest.mark.parametrize("wins", ["database", "environment", "backend"])
-def test_the_first_that_knows_it_wins(tmp_path: Path, wins: str) -> None:
+def test_the_first_that_knows_it_wins(airflow: None, tmp_path: Path, wins: str) -> None:
+    migrated = Path(os.environ["AIRFLOW_HOME"]) / "airflow.db"
+    with contextlib.closing(sqlite3.connect(migrated)) as old:
+        with contextlib.closing(sqlite3.connect(tmp_path / "airflow.db")) as new:
+            old.backup(new)
     environ = {name: text for name, text in os.environ.items() if not name.startswith("AIRFLOW")} | {
         "AIRFLOW_HOME": str(tmp_path),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
