@@ -28,14 +28,19 @@ def fill_in(folder: Path) -> list[str]:
     text = path.read_text(encoding="utf-8") if path.exists() else f"# Secrets, explained in {EXAMPLE}.\n"
     for name in missing:
         line = f"{name}={_random(name)}"
-        text, done = re.subn(rf"^[ \t]*(?:export[ \t]+)?{name}[ \t]*=.*$", line, text, count=1, flags=re.M)
+        text, done = re.subn(
+            rf"^[ \t]*(?:export[ \t]+)?{re.escape(name)}[ \t]*=.*$", line, text, count=1, flags=re.M
+        )
         if not done:
             text += ("" if text.endswith("\n") or not text else "\n") + line + "\n"
     unfinished = path.with_name(f"{path.name}.new")
-    unfinished.touch(mode=0o600)  # nobody but its owner may read it, from its first moment on
-    unfinished.chmod(0o600)
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(path)
+    try:
+        unfinished.unlink(missing_ok=True)
+        unfinished.touch(mode=0o600)  # nobody but its owner may read it, from its first moment on
+        unfinished.write_text(text, encoding="utf-8")
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
     return missing
 
 
