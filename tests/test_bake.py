@@ -94,7 +94,7 @@ def test_its_pyproject_says_what_was_chosen(project: BakedProject) -> None:
     assert stated["requires-python"].startswith(f">={project.answers['python_version']}")
     assert "apache-airflow==3.3.2" in [re.sub(r"\[.*\]", "", name) for name in stated["dependencies"]]
     # TEMPLATE: what is born after baking must be out of cruft's sight from the first release on.
-    assert {".env", "uv.lock"} <= set(settings["tool"]["cruft"]["skip"])
+    assert {".env", "connections.env", "uv.lock"} <= set(settings["tool"]["cruft"]["skip"])
     assert settings["tool"]["uv"]["exclude-newer"] == "2026-11-20T00:00:00Z"
 
 
@@ -179,11 +179,11 @@ def test_an_editor_finds_the_interpreter_the_tests_and_the_debugger(bake: Bake) 
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_its_compose_file_is_one(bake: Bake, backend: str) -> None:
+def test_its_compose_files_are_ones(bake: Bake, backend: str) -> None:
     project = bake(xcom_backend=backend)
-    project.machine.tool(
-        "check-jsonschema", "--builtin-schema", "vendor.compose-spec", "docker-compose.yaml", cwd=project.path
-    )
+    files = ("docker-compose.yaml", "docker-compose.dev.yaml")
+    schema = ("--builtin-schema", "vendor.compose-spec")
+    project.machine.tool("check-jsonschema", *schema, *files, cwd=project.path)
 
 
 def test_only_the_edges_know_the_answers(bake: Bake) -> None:

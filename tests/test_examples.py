@@ -91,7 +91,8 @@ def test_start_clean_leaves_one_small_pipeline_with_its_test_and_all_is_green(pr
     assert names(project, "data") == {"README.md"}
     own = ["conftest", "test_dags", "test_first_pipeline", "test_settings", "test_xcoms"]
     assert names(project, "tests") == {f"{name}.py" for name in own}
-    for path in ["config/airflow.env", "config/variables.json", "docker-compose.yaml", "data/README.md"]:
+    settings = ["config/local.env", "config/deployment.env"]
+    for path in [*settings, "config/variables.json", "data/README.md"]:
         assert not re.search("|".join(EXAMPLES), project.read(path)), path
     for module in (project.path / "src").rglob("*.py"):
         assert not re.search("|".join(EXAMPLES), module.read_text(encoding="utf-8")), module
@@ -112,7 +113,7 @@ def test_start_clean_leaves_what_is_no_example_any_more(project: BakedProject) -
     assert names(project, "data") == {"README.md", "customers.csv", "orders.csv"}
     assert {"test_orders.py", "test_xcoms.py"} <= names(project, "tests")
     assert "orders_since" in project.read("config/variables.json")
-    assert "PROJECT_SQLITE" in project.read("config/airflow.env")
+    assert "PROJECT_SQLITE" in project.read("config/local.env")
     assert "`customers.csv`" in project.read("data/README.md")
     assert "pictures" not in project.read("data/README.md")
     project.uv("run", "ruff", "check")

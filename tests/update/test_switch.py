@@ -62,7 +62,7 @@ def test_examples_that_have_left_do_not_collide_nor_come_with_another_backend(
         if 'tags=["example"' in path.read_text(encoding="utf-8"):
             path.unlink()
             (project.path / "tests" / f"test_{path.name}").unlink()
-    for name in ("config/airflow.env", "docker-compose.yaml"):
+    for name in ("config/local.env", "config/deployment.env"):
         text = project.read(name)
         kept = re.sub(r" *# For dags/orders\.py.*\n(?: *#.*\n)*.*\n", "", text)
         assert kept.count("PROJECT_SQLITE") == text.count("PROJECT_SQLITE") - 1

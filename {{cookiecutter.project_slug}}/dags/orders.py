@@ -42,7 +42,7 @@ def orders():
     **What is handed over:** the data frame that the operator's `handler` makes of the result. The query's
     parameters are templates: `settings()` reads the Variables when the task runs.
 
-    **Connection:** `project_sqlite`, which `config/airflow.env` defines.
+    **Connection:** `project_sqlite`, which `config/local.env` and `deployment.env` define.
     **Variables:** `orders_since`, `orders_include_open`, `data_folder`, `output_folder`.
     """
 

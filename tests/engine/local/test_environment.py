@@ -1,16 +1,15 @@
-"""What config/airflow.env, .env and the machine add up to, and the secrets that are made."""
+"""What the files of settings and the machine add up to, and which folder is the project."""
 
 from __future__ import annotations
 
 import os
-import stat
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from cryptography.fernet import Fernet
 
+from exclusive_xcom.console import Refused
 from exclusive_xcom.local import environment
 
 
@@ -21,13 +20,17 @@ def folder(tmp_path: Path) -> Path:
     (project / "config").mkdir(parents=True)
     (project / "config/airflow.env").write_text(
         "# comment\n"
-        "AIRFLOW_HOME=${PWD}/.airflow\n"
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=sqlite:///${PWD}/.airflow/airflow.db\n"
         'AIRFLOW__CORE__ALLOWED_DESERIALIZATION_CLASSES="airflow.* other.models*"\n'
         "AIRFLOW__XCOM__CONN_ID=xcom_s3\n"
         "AIRFLOW__XCOM__TAGS=\n"
     )
-    (project / ".env.example").write_text("# why\nFERNET_KEY=\nPASSWORD=\n# COMMENTED=\nUSER_NAME=airflow\n")
+    (project / "config/local.env").write_text(
+        "AIRFLOW_HOME=${PWD}/.airflow\n"
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=sqlite:///${PWD}/.airflow/airflow.db\n"
+        "AIRFLOW__CORE__DAGS_FOLDER=${PWD}/dags\n"
+        "AIRFLOW__CORE__PLUGINS_FOLDER=${PWD}/plugins\n"
+        "AIRFLOW__CORE__PARALLELISM=8\n"
+    )
     return project
 
 
@@ -44,19 +47,45 @@ def test_an_empty_value_counts_as_none(folder: Path) -> None:
     assert "AIRFLOW__XCOM__TAGS" not in environment.read(folder, {})
 
 
-def test_what_is_set_outside_wins_over_env_and_that_over_the_committed_file(folder: Path) -> None:
-    assert environment.read(folder, {})["AIRFLOW__XCOM__CONN_ID"] == "xcom_s3"
-    (folder / ".env").write_text("AIRFLOW__XCOM__CONN_ID=mine\nAIRFLOW_CONN_MINE=aws://\n")
+def test_of_two_layers_the_later_one_wins(folder: Path) -> None:
+    name = "AIRFLOW__XCOM__CONN_ID"
+    assert environment.read(folder, {})[name] == "xcom_s3"
+    for file in ("config/local.env", "connections.env", ".env"):
+        with (folder / file).open("a") as layer:
+            layer.write(f"{name}={file}\n")
+        assert environment.read(folder, {})[name] == file
+    assert environment.read(folder, {name: "outside"})[name] == "outside"
+
+
+def test_what_is_for_deployments_stays_there(folder: Path) -> None:
+    (folder / "config/deployment.env").write_text("AIRFLOW_HOME=/opt/airflow\nAIRFLOW_VAR_A=1\n")
     found = environment.read(folder, {})
-    assert (found["AIRFLOW__XCOM__CONN_ID"], found["AIRFLOW_CONN_MINE"]) == ("mine", "aws://")
-    found = environment.read(folder, {"AIRFLOW__XCOM__CONN_ID": "outside"})
-    assert found["AIRFLOW__XCOM__CONN_ID"] == "outside"
+    assert str(folder) in found["AIRFLOW_HOME"] and "AIRFLOW_VAR_A" not in found
 
 
-@pytest.mark.parametrize("name", ["AIRFLOW_HOME", "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"])
+@pytest.mark.parametrize("name", environment.OURS_ALONE)
 def test_another_airflow_of_this_machine_is_never_used(folder: Path, name: str) -> None:
     (folder / ".env").write_text(f"{name}=/other\n")
+    (folder / "connections.env").write_text(f"{name}=/other\n")
     assert str(folder) in environment.read(folder, {name: "/somewhere/else"})[name]
+
+
+def test_tests_have_the_connections_but_a_store_of_their_own(folder: Path) -> None:
+    (folder / "connections.env").write_text(
+        "AIRFLOW_CONN_WAREHOUSE=postgres://\nAIRFLOW_CONN_XCOM_S3=aws://\n"
+    )
+    (folder / ".env").write_text("AIRFLOW_CONN_XCOM_S3=aws://\n")
+    assert environment.read(folder, {})["AIRFLOW_CONN_XCOM_S3"] == "aws://"
+    found = environment.read(folder, {}, store=False)
+    assert found["AIRFLOW_CONN_WAREHOUSE"] == "postgres://" and "AIRFLOW_CONN_XCOM_S3" not in found
+    outside = {"AIRFLOW_CONN_XCOM_S3": "aws://outside"}
+    assert environment.read(folder, outside, store=False)["AIRFLOW_CONN_XCOM_S3"] == "aws://outside"
+
+
+def test_a_wrong_line_is_told_by_file_and_number(folder: Path) -> None:
+    (folder / "connections.env").write_text("# mine\nAIRFLOW_CONN_A=nothing\n")
+    with pytest.raises(Refused, match=r"^connections\.env, line 2: the connection 'a' is neither"):
+        environment.read(folder, {})
 
 
 def test_secrets_of_compose_stay_out_of_the_environment(folder: Path) -> None:
@@ -70,31 +99,6 @@ def test_loopback_is_kept_away_from_a_proxy() -> None:
     assert environment.reach_loopback({}) == {}
     found = environment.reach_loopback({"http_proxy": "http://proxy", "no_proxy": "example.com"})
     assert found["no_proxy"] == found["NO_PROXY"] == "example.com,127.0.0.1,localhost"
-
-
-class TestSecrets:
-    """`make .env`."""
-
-    def test_are_random_and_for_their_owner_alone(self, folder: Path) -> None:
-        assert environment.write_secrets(folder) == ["FERNET_KEY", "PASSWORD"]
-        path = folder / ".env"
-        assert stat.S_IMODE(path.stat().st_mode) == 0o600
-        values = dict(line.split("=", 1) for line in path.read_text().splitlines() if line[0] != "#")
-        assert set(values) == {"FERNET_KEY", "PASSWORD"}
-        Fernet(values["FERNET_KEY"])
-        assert len(values["PASSWORD"]) == 48
-
-    def test_are_not_made_twice(self, folder: Path) -> None:
-        environment.write_secrets(folder)
-        before = (folder / ".env").read_text()
-        assert environment.write_secrets(folder) == []
-        assert (folder / ".env").read_text() == before
-
-    def test_are_added_to_what_a_person_wrote(self, folder: Path) -> None:
-        (folder / ".env").write_text("PASSWORD=mine\nOTHER=1")  # no line break at the end
-        assert environment.write_secrets(folder) == ["FERNET_KEY"]
-        lines = (folder / ".env").read_text().splitlines()
-        assert lines[:2] == ["PASSWORD=mine", "OTHER=1"] and lines[2].startswith("FERNET_KEY=")
 
 
 class TestProject:
@@ -150,8 +154,22 @@ class TestProject:
             "import os\n"
             "from exclusive_xcom.local import environment\n"
             "environment.activate()\n"
-            "print(os.getcwd(), os.environ['AIRFLOW_HOME'], sep='\\n')"
+            "from include.queries import ANSWER\n"
+            "print(os.getcwd(), os.environ['AIRFLOW_HOME'], os.environ['PYTHONPATH'], sep='\\n')"
         )
+        (folder / "include").mkdir()
+        (folder / "include/queries.py").write_text("ANSWER = 42\n")
         cwd = folder / "notebooks"
-        done = subprocess.run([sys.executable, "-c", code], cwd=cwd, stdout=subprocess.PIPE, text=True)
-        assert done.stdout.splitlines() == [str(folder), f"{folder}/.airflow"]
+        environ = os.environ | {"PYTHONPATH": "/other"}
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=cwd, env=environ, stdout=subprocess.PIPE, text=True
+        )
+        assert done.stdout.splitlines() == [str(folder), f"{folder}/.airflow", f"{folder}:/other"]
+
+    def test_without_the_settings_of_this_machine_there_is_none(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (folder / "config/local.env").unlink()
+        monkeypatch.chdir(folder)
+        with pytest.raises(Refused, match=r"AIRFLOW_HOME is missing in config/local\.env"):
+            environment.activate()

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 import urllib.request
@@ -20,6 +21,16 @@ from small_project import SLEEPS, Project, eventually, lives
 from exclusive_xcom.local import processes
 
 # Like Airflow's supervisors of tasks: nobody but root sees where it works and what it has open.
+SAVED = """
+from airflow.sdk import dag, task
+from include.queries import ANSWER
+
+@dag(schedule=None, tags=["{tag}"])
+def saved():
+    task(lambda: ANSWER, task_id="answer")()
+
+saved()
+"""
 HIDES = f"'{sys.executable}' -c 'import ctypes, time; ctypes.CDLL(None).prctl(4, 0); time.sleep(600)'"
 
 
@@ -40,6 +51,8 @@ class TestUpAndDown:
         """A project whose Airflow is up, on any free port. Its pipeline runs when it was triggered."""
         made = Project(tmp_path / "my project")
         made.pipelines(sleeps=SLEEPS)
+        (made.folder / "include").mkdir()
+        (made.folder / "include" / "queries.py").write_text("ANSWER = 42\n")
         done = made.xcom("up", "--port", "0")
         assert done.returncode == 0, done.stdout + _logs(made)
         yield made
@@ -64,6 +77,20 @@ class TestUpAndDown:
         listening = [address for process in session for address in _listening(process)]
         assert {address.ip for address in listening} <= {"127.0.0.1", "::1"}
         assert state["port"] in {address.port for address in listening}
+
+        restarted = up.xcom("restart")
+        assert restarted.returncode == 0, restarted.stdout + _logs(up)
+        assert url in restarted.stdout
+        assert json.loads((up.home / "up.json").read_text())["pid"] != state["pid"]
+        assert [process for process in session if lives(process)] == []
+        state = json.loads((up.home / "up.json").read_text())
+        session = _session(state["pid"])
+
+        # Airflow itself would look for new files every five minutes.
+        up.pipelines(saved=SAVED.format(tag="first"))
+        assert eventually(lambda: "first" in _tags(up)), _logs(up)
+        up.pipelines(saved=SAVED.format(tag="second"))
+        assert eventually(lambda: "second" in _tags(up)), _logs(up)
 
         assert up.xcom("down").returncode == 0
         assert [process for process in session if lives(process)] == []
@@ -181,6 +208,12 @@ def _listening(process: psutil.Process) -> list[Any]:
     except psutil.AccessDenied:
         return []
     return [connection.laddr for connection in found if connection.status == psutil.CONN_LISTEN]
+
+
+def _tags(project: Project) -> set[str]:
+    """The tags of all DAGs in the project's database."""
+    with contextlib.closing(sqlite3.connect(project.home / "airflow.db", timeout=30)) as rows:
+        return {name for (name,) in rows.execute("select name from dag_tag")}
 
 
 def _logs(project: Project) -> str:

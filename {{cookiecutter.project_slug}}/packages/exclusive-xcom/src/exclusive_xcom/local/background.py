@@ -25,6 +25,8 @@ from . import processes
 
 PARTS = {"metadatabase", "scheduler", "triggerer", "dag_processor"}  # as the api-server names them
 END_TIMEOUT = 15  # seconds that components have to end by themselves
+# What a second command says that would write to the database at the same time.
+ALONE = "Another `xcom run` is at work in this project. Wait until it is done."
 
 
 @dataclass(frozen=True)

@@ -12,21 +12,23 @@ from typing import Annotated
 
 import typer
 
-from ..console import Failed, Refused, console
+from ..console import Refused, console
 from ..transfer import Transfer
-from . import environment, metadata, processes, report, services
-from .background import PARTS, Background, State, free_port
+from . import environment, processes, report, services
+from .background import ALONE, Background
+from .lifecycle import down, restart, secrets, tell_readable, up
 from .runner import PipelineEnd, Runner, TaskEnd
 from .start_clean import remove_examples
 
-ALONE = "Another `xcom run` is at work in this project. Wait until it is done."
-READY_TIMEOUT = 300  # seconds; two idle processors take twenty, busy ones many times that
+__all__ = ["activate", "airflow", "down", "restart", "run", "secrets", "start_clean", "up"]
 
 
 def activate(context: typer.Context) -> None:
     """What comes before every command: in a project, its environment, and servers for who asks for them."""
-    if environment.activate():
+    if folder := environment.activate():
         context.obj = _stores
+        if context.invoked_subcommand != "secrets":  # which closes them
+            tell_readable(folder)
 
 
 def run(
@@ -90,65 +92,6 @@ def _stores() -> Iterator[None]:
         yield
 
 
-def up(
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Of the UI. 0: any that is free.")] = 8080,
-) -> None:
-    """Start Airflow with its UI in the background, on this machine only."""
-    background = Background(_home())
-    if state := background.find():
-        print("Airflow is up already.")
-        _tell(background, state)
-        return
-    port = free_port(port)
-    print("Preparing the database", flush=True)
-    with processes.lock(background.home / "run.lock", ALONE):
-        metadata.prepare()
-    print("Starting Airflow", flush=True)
-    state = background.start(port)
-    try:
-        _await(background, state)
-    except BaseException:
-        background.stop()
-        raise
-    _tell(background, state)
-
-
-def _await(background: Background, state: State) -> None:
-    """Wait until all parts of Airflow are well, and say so one by one."""
-    said: set[str] = set()
-    deadline = time.monotonic() + READY_TIMEOUT
-    while time.monotonic() < deadline:
-        well = background.well(state)
-        for part in sorted(well - said):
-            print(f"  ✓ {part.replace('_', ' ')}", flush=True)
-        if well == PARTS:
-            return
-        said |= well
-        time.sleep(0.5)
-    missing = ", ".join(sorted(PARTS - well))
-    raise Failed(f"After {READY_TIMEOUT} s Airflow has no {missing} yet. The logs are in {background.logs}.")
-
-
-def _tell(background: Background, state: State) -> None:
-    print(f"\nAirflow: {state.url}  (from this machine only)")
-    if login := background.login():
-        print(f"User:    {login[0]}\nPassword: {login[1]}")
-    print("\nPipelines are switched on: they run when you trigger them, and by their schedules.")
-    print("`make down` ends everything.")
-
-
-def down() -> None:
-    """End what `up` started."""
-    ended = Background(_home()).stop()
-    print("Airflow has ended." if ended else "Airflow was not running.")
-
-
-def secrets() -> None:
-    """Write .env with fresh random secrets where they are missing."""
-    added = environment.write_secrets(environment.project())
-    print(f"Added to .env: {', '.join(added)}." if added else "All secrets are in .env already.")
-
-
 def start_clean() -> None:
     """Remove the example pipelines and all that is theirs."""
     environment.project()
@@ -170,5 +113,4 @@ def airflow(context: typer.Context) -> None:
 
 def _home() -> Path:
     """Airflow's folder in this project. Raises `NotInProject`."""
-    environment.project()
-    return Path(os.environ["AIRFLOW_HOME"])
+    return environment.home()

@@ -1,4 +1,4 @@
-"""What config/airflow.env, .env and the machine's own variables add up to: the environment of this project.
+"""What the project's files of settings and the machine's own variables add up to: the project's environment.
 
 Whatever starts Airflow here calls `activate()` first; so can an IDE or a notebook, before it imports Airflow:
 
@@ -8,23 +8,26 @@ Whatever starts Airflow here calls `activate()` first; so can an IDE or a notebo
 
 from __future__ import annotations
 
-import base64
-import io
 import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from secrets import token_bytes, token_hex
-
-from dotenv import dotenv_values, set_key
 
 from ..console import Refused
+from . import envfile
 
 SETTINGS = Path("config/airflow.env")
+LOCAL = Path("config/local.env")
+CONNECTIONS = Path("connections.env")
 SECRETS = Path(".env")
 
-# Always from the file. A shell may export another project's, whose database we would migrate.
-OURS_ALONE = ("AIRFLOW_HOME", "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "AIRFLOW__CORE__DAGS_FOLDER")
+# Always from the files. A shell may export another project's, whose database we would migrate.
+OURS_ALONE = (
+    "AIRFLOW_HOME",
+    "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN",
+    "AIRFLOW__CORE__DAGS_FOLDER",
+    "AIRFLOW__CORE__PLUGINS_FOLDER",
+)
 # Other ways to say the same, which Airflow would prefer.
 MISLEADING = (
     "AIRFLOW_CONFIG",
@@ -57,28 +60,67 @@ def project() -> Path:
     raise NotInProject(f"There is no {SETTINGS} in {here} or above it. {advice}")
 
 
-def read(folder: Path, environ: Mapping[str, str], *, secrets: bool = True) -> dict[str, str]:
-    """`environ`, completed with config/airflow.env and .env. What is set wins, except over `OURS_ALONE`.
-    Of .env, unless `secrets` is false, names that begin with AIRFLOW count; others are for docker compose."""
-    own = _values(folder / SECRETS, folder) if secrets else {}
-    own = {name: value for name, value in own.items() if name.startswith("AIRFLOW")} | dict(environ)
-    own = {name: value for name, value in own.items() if name not in OURS_ALONE}
-    return _values(folder / SETTINGS, folder) | own
+def home() -> Path:
+    """Airflow's folder in this project. Raises `NotInProject`."""
+    project()
+    return Path(os.environ["AIRFLOW_HOME"])
+
+
+def read(
+    folder: Path, environ: Mapping[str, str], *, secrets: bool = True, store: bool = True
+) -> dict[str, str]:
+    """`environ`, completed with the project's files: airflow.env, local.env, connections.env, .env. Where two
+    say the same the later one counts, and `environ` before all, except for `OURS_ALONE`.
+
+    Args:
+        folder: The project's. In the files it is ${PWD}, and ${NAME} another variable of `environ`.
+        environ: What is set outside.
+        secrets: Whether .env counts. Of it only names that begin with AIRFLOW do: the others are for compose.
+        store: Whether the files' connection to the XCom store counts. Tests have a store of their own.
+
+    Raises:
+        Refused: a line of a file can't be understood. The text names file and line.
+    """
+    known = {**environ, "PWD": str(folder)}
+    ours: dict[str, str] = {}
+    for file in (SETTINGS, LOCAL):
+        ours |= envfile.read(folder / file, known | ours, file)
+    own = envfile.read(folder / CONNECTIONS, known | ours, CONNECTIONS)
+    if secrets:
+        own |= envfile.read(folder / SECRETS, known | ours, SECRETS, begins="AIRFLOW")
+    if not store:
+        connection = environ.get("AIRFLOW__XCOM__CONN_ID") or ours.get("AIRFLOW__XCOM__CONN_ID", "")
+        own.pop(f"{envfile.CONNECTION}{connection.upper()}", None)
+    own |= environ
+    return ours | {name: value for name, value in own.items() if name not in OURS_ALONE}
 
 
 def activate() -> Path | None:
     """Make this process, and what it starts, part of the project. Call it before Airflow is imported. Returns
-    the project's folder; None outside of one and in a deployment, where nothing is changed."""
+    the project's folder; None outside of one and in a deployment, where nothing is changed. Raises `Refused`
+    when a file of settings can't be understood."""
     try:
         folder = project()
     except NotInProject:
         return None
+    found = read(folder, os.environ)
+    if "AIRFLOW_HOME" not in found:
+        raise Refused(f"AIRFLOW_HOME is missing in {LOCAL}: it keeps this project's Airflow in its folder.")
     for name in MISLEADING:
         os.environ.pop(name, None)
-    os.environ.update(read(folder, os.environ))
+    os.environ.update(found)
     os.environ.update(reach_loopback(os.environ))
     os.chdir(folder)
+    _make_importable(folder)
     return folder
+
+
+def _make_importable(folder: Path) -> None:
+    """`from include.queries import …` works in DAG files, as the image's PYTHONPATH has it, too."""
+    paths = [str(folder), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
 
 
 def reach_loopback(environ: Mapping[str, str]) -> dict[str, str]:
@@ -88,29 +130,3 @@ def reach_loopback(environ: Mapping[str, str]) -> dict[str, str]:
     known = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
     hosts = dict.fromkeys([*filter(None, known.split(",")), "127.0.0.1", "localhost"])
     return dict.fromkeys(("no_proxy", "NO_PROXY"), ",".join(hosts))
-
-
-def _values(path: Path, folder: Path) -> dict[str, str]:
-    """The variables of a file that are not empty; ${PWD} is the project's folder, wherever we were called."""
-    if not path.is_file():
-        return {}
-    text = path.read_text(encoding="utf-8").replace("${PWD}", str(folder))
-    return {name: value for name, value in dotenv_values(stream=io.StringIO(text)).items() if value}
-
-
-def write_secrets(folder: Path) -> list[str]:
-    """Make .env from .env.example, or add what it lacks: each name without a value gets a random one. Returns
-    the names that were added. What .env has already is left alone."""
-    path = folder / SECRETS
-    example = dotenv_values(folder / ".env.example")
-    there = dotenv_values(path) if path.is_file() else {}
-    missing = [name for name, value in example.items() if not value and not there.get(name)]
-    if missing and not path.exists():
-        path.touch(mode=0o600)  # nobody but its owner may read it, from its first moment on
-        path.write_text("# Secrets, made by `make .env`. What they are for is said in .env.example.\n")
-    for name in missing:
-        # Hexadecimal needs no quoting.
-        fernet = name.endswith("FERNET_KEY")
-        secret = base64.urlsafe_b64encode(token_bytes(32)).decode() if fernet else token_hex(24)
-        set_key(path.resolve(), name, secret, quote_mode="never")
-    return missing

@@ -1,4 +1,4 @@
-"""Airflow's metadata database: bring it up to date, fill in the Variables.
+"""Airflow's metadata database: bring it up to date, fill in the Variables and pools of the project.
 
 Imports Airflow, so `environment.activate()` comes first.
 """
@@ -11,7 +11,21 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from ..console import Refused
+
 VARIABLES = Path("config/variables.json")
+POOLS = Path("config/pools.json")
+
+
+class _Pool(msgspec.Struct, forbid_unknown_fields=True):
+    """A pool as `airflow pools import` reads it; its name is the key."""
+
+    slots: int
+    description: str
+    include_deferred: bool = False
+    team_name: str | None = None
 
 
 def migrate() -> None:
@@ -32,20 +46,43 @@ def migrate() -> None:
 
 
 def prepare() -> None:
-    """Bring the database up to date, and put into it the Variables of the project in the current folder (JSON
-    as `airflow variables import` reads it), except those that are there: a person may have changed them."""
+    """Bring the database up to date, and put into it what config/ of the current folder declares, in the form
+    that `airflow variables import` and `airflow pools import` read.
+
+    Variables that are there stay as they are: a person may have changed them. Pools become what the file
+    says; those that it does not name are left alone. Raises `Refused` if the file of pools is wrong.
+    """
+    pools = _pools()
     migrate()
+    from airflow.models import Pool
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        for name, pool in pools.items():
+            Pool.create_or_update_pool(name, **msgspec.structs.asdict(pool), session=session)
+        _add_variables(session)
+
+
+def _pools() -> dict[str, _Pool]:
+    if not POOLS.is_file():
+        return {}
+    try:
+        return msgspec.json.decode(POOLS.read_bytes(), type=dict[str, _Pool])
+    except msgspec.DecodeError as error:
+        form = '{"name": {"slots": 4, "description": "what it is for"}}'
+        raise Refused(f"{POOLS} does not declare pools, as {form}: {error}.") from None
+
+
+def _add_variables(session: Any) -> None:
     if not VARIABLES.is_file():
         return
     from airflow.models import Variable
-    from airflow.utils.session import create_session
     from sqlalchemy import select
 
     wanted: dict[str, Any] = json.loads(VARIABLES.read_text(encoding="utf-8"))
-    with create_session() as session:
-        there = set(session.scalars(select(Variable.key)))  # noqa: AIR311 - the table, not a task's view
-        for name in wanted.keys() - there:
-            entry = wanted[name]
-            described = isinstance(entry, dict) and "value" in entry
-            value, about = (entry["value"], entry.get("description")) if described else (entry, None)
-            Variable.set(name, value, about, serialize_json=not isinstance(value, str), session=session)  # noqa: AIR311
+    there = set(session.scalars(select(Variable.key)))  # noqa: AIR311 - the table, not a task's view
+    for name in wanted.keys() - there:
+        entry = wanted[name]
+        described = isinstance(entry, dict) and "value" in entry
+        value, about = (entry["value"], entry.get("description")) if described else (entry, None)
+        Variable.set(name, value, about, serialize_json=not isinstance(value, str), session=session)  # noqa: AIR311

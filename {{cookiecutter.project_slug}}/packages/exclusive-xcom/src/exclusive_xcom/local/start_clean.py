@@ -5,7 +5,7 @@ With dags/x.py goes what belongs to it by its name:
 
     tests/test_x.py
     classes in src/ whose docstring begins with "For dags/x.py"
-    in config/airflow.env and docker-compose.yaml: a comment "# For dags/x.py" and the line that it is about
+    in config/*.env and docker-compose.yaml: a comment "# For dags/x.py" and the line that it is about
     files in data/ that the example names, and nothing that stays; their rows in data/README.md
 
 Everything else stays as it is, the pipelines that are no examples first of all. All is planned before
@@ -25,11 +25,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..console import Failed, Refused
-from .environment import SETTINGS
+from .environment import LOCAL, SETTINGS
 from .examples import cut_classes, cut_lines, is_example, shown, text_of
 from .metadata import VARIABLES
 
-CONFIGURATION = [SETTINGS, Path("docker-compose.yaml")]
+CONFIGURATION = [SETTINGS, LOCAL, Path("config/deployment.env"), Path("docker-compose.yaml")]
 TABLE = Path("data/README.md")
 
 

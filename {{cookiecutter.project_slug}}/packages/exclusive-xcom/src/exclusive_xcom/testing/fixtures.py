@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ..console import Failed
 from ..local import environment, services
 
 if TYPE_CHECKING:
@@ -68,7 +69,10 @@ def pytest_configure(config: pytest.Config) -> None:
     home = config.stash[_HOME] = Path(tempfile.mkdtemp(prefix="airflow-tests-"))
     for name in environment.MISLEADING:
         os.environ.pop(name, None)
-    found = environment.read(project, os.environ, secrets=False)
+    try:
+        found = environment.read(project, os.environ, secrets=False, store=False)
+    except Failed as error:
+        raise pytest.UsageError(str(error)) from None
     for name, text in found.items():  # what lies in the project's .airflow lies in `home`
         if name.startswith("AIRFLOW"):
             found[name] = text.replace(str(project / ".airflow"), str(home))

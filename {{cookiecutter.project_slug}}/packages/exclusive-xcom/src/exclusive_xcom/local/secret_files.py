@@ -1,0 +1,65 @@
+"""The files with the owner's secrets: fills in .env, and sees that nobody else may read them."""
+
+from __future__ import annotations
+
+import base64
+import re
+import stat
+from pathlib import Path
+from secrets import token_bytes, token_hex
+
+from . import envfile
+from .environment import CONNECTIONS, SECRETS
+
+EXAMPLE = Path(".env.example")
+OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+
+def fill_in(folder: Path) -> list[str]:
+    """Make .env from .env.example, or add what it lacks: each name without a value gets a random one. Returns
+    the names that were added. What .env has already is left as it is. Raises `Refused` if a file can't be
+    understood."""
+    path = (folder / SECRETS).resolve()  # it may be a link to a place that is kept safe
+    there = envfile.names(path, SECRETS)
+    missing = [name for name, filled in envfile.names(folder / EXAMPLE, EXAMPLE).items() if not filled]
+    missing = [name for name in missing if not there.get(name)]
+    if not missing:
+        return []
+    text = path.read_text(encoding="utf-8") if path.exists() else f"# Secrets, explained in {EXAMPLE}.\n"
+    for name in missing:
+        line = f"{name}={_random(name)}"
+        text, done = re.subn(
+            rf"^[ \t]*(?:export[ \t]+)?{re.escape(name)}[ \t]*=.*$", line, text, count=1, flags=re.M
+        )
+        if not done:
+            text += ("" if text.endswith("\n") or not text else "\n") + line + "\n"
+    unfinished = path.with_name(f"{path.name}.new")
+    try:
+        unfinished.unlink(missing_ok=True)
+        unfinished.touch(mode=0o600)  # nobody but its owner may read it, from its first moment on
+        unfinished.write_text(text, encoding="utf-8")
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return missing
+
+
+def _random(name: str) -> str:
+    """A value that needs no quotes. 64 characters: what signs with SHA-512 wants so many bytes."""
+    if name.endswith("FERNET_KEY"):
+        return base64.urlsafe_b64encode(token_bytes(32)).decode()
+    return token_hex(32)
+
+
+def readable_by_others(folder: Path) -> list[Path]:
+    """Which of the files others on this machine may read or write."""
+    files = [file for file in (CONNECTIONS, SECRETS) if (folder / file).exists()]
+    return [file for file in files if (folder / file).stat().st_mode & OTHERS]
+
+
+def close(folder: Path) -> list[Path]:
+    """Take that from them. Returns the files that were changed."""
+    found = readable_by_others(folder)
+    for file in found:
+        (folder / file).chmod(0o600)
+    return found
