@@ -1,8 +1,8 @@
 import pandas as pd
 from airflow.sdk import dag, task
-from shared.clean import without_empty
 
 from include.money import in_euros
+from shared.clean import without_empty
 
 
 @dag
