@@ -88,13 +88,13 @@ def chosen(project: Path) -> list[str]:
     """The rules that the project wants. A test that asks fails if there is no such rule."""
     try:
         wanted = Project.read(project).rules
-    except Refused as problem:
-        pytest.fail(str(problem), pytrace=False)
-    for name in wanted:
-        if name not in RULES:
-            there = f"There are: {', '.join(RULES)}."
-            pytest.fail(f"{TABLE} in {FILE} names the rule {name!r}. {there}", pytrace=False)
-    return list(wanted)
+        for name in wanted:
+            if name not in RULES:
+                raise Refused(f"{TABLE} in {FILE} names the rule {name!r}. There are: {', '.join(RULES)}.")
+        return list(wanted)
+    except Refused as error:
+        problem = str(error)
+    pytest.fail(problem, pytrace=False)
 
 
 class DagRules:
@@ -146,7 +146,8 @@ def _tasks(dags: list[Any]) -> Iterator[Any]:
 _ASK = """
 import json, os, sys
 from airflow.dag_processing.dagbag import DagBag
-before, heavy, files = set(sys.modules), json.loads(sys.argv[1]), json.loads(sys.argv[2])
+sys.path[:], heavy, files = map(json.loads, sys.argv[1:])
+before = set(sys.modules)
 for file in files:
     if not (child := os.fork()):
         DagBag(file)
@@ -160,6 +161,6 @@ for file in files:
 def _heavy(folder: Path) -> dict[str, list[str]]:
     """What each DAG file imports of `HEAVY`."""
     paths = [str(path) for path in files(folder)]
-    command = [sys.executable, "-c", _ASK, json.dumps(HEAVY), json.dumps(paths)]
+    command = [sys.executable, "-c", _ASK, *map(json.dumps, (sys.path, HEAVY, paths))]
     said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return dict(json.loads(line) for line in said.splitlines() if line.startswith('["'))

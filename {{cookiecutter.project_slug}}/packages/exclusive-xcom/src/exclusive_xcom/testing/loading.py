@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 from collections import defaultdict
 from collections.abc import Callable
@@ -46,6 +47,8 @@ class Loaded:
             for function, kind in _READS.items():
                 owner, _, name = function.rpartition(".")
                 patched.setattr(function, self._noting(kind, resolve_name(owner), name))
+            if str(self.folder) not in sys.path:
+                sys.path.append(str(self.folder))  # where Airflow looks for helpers of DAG files, too
             self.bag = DagBag(self.folder)
 
     def dags(self, file: Path) -> list[Any]:

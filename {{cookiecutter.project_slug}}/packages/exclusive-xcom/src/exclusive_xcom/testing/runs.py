@@ -123,8 +123,9 @@ class Runner:
     def _dag(self, name: str) -> Any:
         try:
             return self.loaded.dag(name)
-        except Failed as problem:
-            pytest.fail(str(problem), pytrace=False)
+        except Failed as error:
+            problem = str(error)
+        pytest.fail(problem, pytrace=False)
 
 
 def _as_text(connection: str | Mapping[str, object] | Connection) -> str:
