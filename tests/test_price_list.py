@@ -10,7 +10,7 @@ pytestmark = pytest.mark.installed
 # What ObjectStoragePath needs for s3://. Too much for every project: 40 MB, and an older boto3.
 S3 = "apache-airflow-providers-amazon[s3fs]>=9.15"
 
-TEST = '''
+TEST = """
 import os
 from datetime import date
 
@@ -24,7 +24,7 @@ def test_the_archive_lies_in_a_bucket(run):
     assert done.value("changes")["changed"]["lamp"] == {"before": 58.8, "now": 53.9}
     assert [path.name for path in first.parent.iterdir()] == ["2025-03-03.csv", "2025-03-04.csv"]
     assert not done.output.exists()
-'''
+"""
 
 
 @pytest.mark.parametrize("installed", ["s3"], indirect=True)
