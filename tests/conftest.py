@@ -17,6 +17,9 @@ from projects import BACKENDS, QUESTIONS, TEMPLATE, Bake, BakedProject, Machine,
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
+# Test modules that share an installed project.
+SHARING = ("test_installed.py", "test_price_list.py", "test_s3_pipelines.py", "test_textbook.py")
+
 
 class ByProject(LoadScopeScheduling):  # type: ignore[misc]  # untyped in the library
     """Keeps in one process what shares an installed project or a released template: else two would make it.
@@ -27,7 +30,7 @@ class ByProject(LoadScopeScheduling):  # type: ignore[misc]  # untyped in the li
     def _split_scope(self, nodeid: str) -> str:
         file, _, name = nodeid.partition("::")
         backend = re.search(r"\[(\w+)\]$", name)
-        if file.endswith(("test_installed.py", "test_s3_pipelines.py")) and backend:
+        if file.endswith(SHARING) and backend:
             return f"installed {backend[1]}"
         return "update" if "/update/" in file else file
 

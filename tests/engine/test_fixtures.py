@@ -58,6 +58,43 @@ DAGS = {
 
         lengths()
     ''',
+    "team/greets": '''
+        """A DAG in a folder, whose id is not its file's name, by a helper below dags/."""
+        from airflow.sdk import BaseHook, dag, task
+        from helpers.words import polite
+
+        @dag("greets-all", schedule=None)
+        def greets():
+            @task
+            def greet():
+                shop = BaseHook.get_connection("shop")
+                return polite(f"{shop.login}:{shop.password}@{shop.host}")
+
+            greet()
+
+        greets()
+    ''',
+    "helpers/words": '''
+        """No DAG, for all that airflow reads here."""
+
+        def polite(text):
+            return f"dear {text}"
+    ''',
+    "twins": '''
+        """Two DAGs from a factory."""
+        from airflow.sdk import DAG, task
+
+        def made(name):
+            with DAG(f"twin_{name}", schedule=None) as dag:
+                @task
+                def hello():
+                    return name
+                hello()
+            return dag
+
+        for name in ("a", "b"):
+            globals()[name] = made(name)
+    ''',
     "stumbles": '''
         """A task that fails, and is tried again at once."""
         from datetime import timedelta
@@ -82,7 +119,7 @@ TESTS = '''
     from pathlib import Path
 
     import pytest
-    from airflow.sdk import BaseHook
+    from airflow.sdk import Connection
     from exclusive_xcom import Handle
     from exclusive_xcom.testing.store_contract import keep
 
@@ -120,7 +157,7 @@ TESTS = '''
         assert run("stumbles", fails=True).states == {"fall": "failed"}
         with pytest.raises(pytest.fail.Exception, match="came to the end success"):
             run("lengths", fails=True)
-        with pytest.raises(pytest.fail.Exception, match="no pipeline 'length', only .'lengths', 'st"):
+        with pytest.raises(pytest.fail.Exception, match="no pipeline 'length' .* mean lengths"):
             run("length")
 
 
@@ -145,19 +182,35 @@ TESTS = '''
         assert len(set(PREFIXES)) == len(PREFIXES)
 
 
-    @pytest.mark.parametrize(
-        ("line", "noted"),
-        [
-            ("from airflow.sdk import Variable; Variable.get('rate', default=None)", ["Variable rate"]),
-            ("from airflow.models import Variable; Variable.get('rate', None)", ["Variable rate"]),
-            ("from airflow.sdk import Connection; Connection.get('shop')", ["Connection shop"]),
-            ("from airflow.sdk import BaseHook; BaseHook.get_connection('shop')", ["Connection shop"]),
-            ("from airflow.sdk import dag", []),
-        ],
-    )
-    def test_what_is_read_at_import_is_noticed(reads_at_import, tmp_path, line, noted):
-        (tmp_path / "reads.py").write_text(f"{line}  # an airflow dag\\n", encoding="utf-8")
-        assert reads_at_import(tmp_path) == noted
+    @pytest.mark.parametrize("name", ["greets-all", "greets", "team/greets", "dags/team/greets.py"])
+    def test_a_pipeline_is_known_by_its_id_and_by_its_file(run, name):
+        done = run(name, connections={"shop": "http://me:secret@shop.example.org"})
+        assert done.value("greet") == "dear me:secret@shop.example.org"
+
+
+    def test_a_connection_is_of_one_run_alone_and_may_be_a_dict_or_airflow_s_own(run):
+        fields = {"conn_type": "http", "host": "shop", "login": "me", "password": "p@ss/w:rd"}
+        for shop in (fields | {"extra": {"timeout": 3}}, Connection(conn_id="shop", **fields)):
+            assert run("greets", connections={"shop": shop}).value("greet") == "dear me:p@ss/w:rd@shop"
+        assert run("greets", fails=True).states == {"greet": "failed"}
+
+
+    def test_a_variable_may_have_the_name_of_an_argument(run):
+        done = run("lengths", variables={"day": 1, "lengths_most": 1})
+        assert done.value("words").load() == ["one"]
+
+
+    def test_what_is_not_one_pipeline_is_said(run):
+        with pytest.raises(pytest.fail.Exception, match="'twins' has several DAGs: twin_a, twin_b"):
+            run("twins")
+        assert run("twin_b").value("hello") == "b"
+
+
+    def test_the_function_of_a_task_is_called_by_itself(run):
+        assert run.function("lengths", "count")("abc") == 3
+        assert (run.output / "abc.txt").read_text() == "abc"
+        with pytest.raises(pytest.fail.Exception, match="no task 'counts'. There are: words, count, write"):
+            run.function("lengths", "counts")
 
 
     def test_the_project_s_own_airflow_is_not_touched(airflow):
@@ -210,7 +263,7 @@ def test_a_project_s_tests_have_an_airflow_of_their_own(tmp_path: Path, backend:
     project = small_project(tmp_path / "a project", backend)
     done = pytest_in(project)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert " 12 passed" in done.stdout
+    assert " 15 passed" in done.stdout
     assert not list((tmp_path / "tmp").glob("airflow-tests-*"))
 
 

@@ -37,8 +37,6 @@ from exclusive_xcom.variables import (
     Settings,
     all_settings,
     as_variables,
-    data_file,
-    output_file,
     variables_file,
 )
 
@@ -537,26 +535,3 @@ def test_two_classes_with_the_same_variable_are_refused(monkeypatch: pytest.Monk
     monkeypatch.setattr(Odd, "described", lambda: found)
     with pytest.raises(ValueError, match="Two classes have the Variable shop_"):
         all_settings()
-
-
-# -- files of pipelines -------------------------------------------------------------------------------
-
-
-def test_folders_count_from_the_one_above_the_dag_file_and_a_missing_input_names_the_variable(
-    airflow: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from airflow.sdk import DAG
-    from airflow.sdk.execution_time.context import set_current_context
-
-    dag = DAG("billing")
-    dag.fileloc = str(tmp_path / "dags" / "billing.py")
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "rates.csv").touch()
-    with set_current_context({"dag": dag}):
-        assert data_file("rates.csv") == tmp_path / "data" / "rates.csv"
-        assert output_file("bill.csv") == tmp_path / "output" / "billing" / "bill.csv"
-        assert (tmp_path / "output" / "billing").is_dir()
-        with pytest.raises(FileNotFoundError, match=r"data/rate\.csv.*data_folder"):
-            data_file("rate.csv")
-        monkeypatch.setenv("AIRFLOW_VAR_OUTPUT_FOLDER", str(tmp_path / "elsewhere"))
-        assert output_file("bill.csv").parent == tmp_path / "elsewhere" / "billing"

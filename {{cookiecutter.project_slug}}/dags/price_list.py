@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import dag, get_current_context, task
+from airflow.sdk import ObjectStoragePath, dag, get_current_context, task
 
 from {{ cookiecutter.__package }} import settings
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+def archive() -> ObjectStoragePath:
+    """The folder of all lists: for a start, the output folder. For tasks only, since it reads Variables."""
+    where = settings.PriceList.read()
+    url = where.archive or settings.output_file("").as_uri()
+    return ObjectStoragePath(url, conn_id=where.archive_connection or None)
+
+
+def gross(path: ObjectStoragePath) -> dict[str, float]:
+    """The gross prices of a list, by product."""
+    import pandas as pd
+
+    with path.open() as file:
+        return pd.read_csv(file, index_col="product")["gross_eur"].to_dict()
 
 
 @dag(
@@ -33,7 +47,7 @@ def price_list():
     |---|---|---|
     | as long as the run | the gross prices, on their way to the next task | **XCom** |
     | until somebody changes it | the tax rate, for every run | **Variable** `price_list_vat_percent` |
-    | longer than its run | the lists of all days | **External storage**, `output/price_list/<day>.csv` |
+    | longer than its run | the lists of all days | **External storage**, `price_list_archive` |
 
     An XCom belongs to one task of one run, and is gone with it. A Variable is small and set by people,
     without a deployment. What lies in external storage is read by other programs, and stays when a run is
@@ -42,7 +56,14 @@ def price_list():
     Two questions settle most cases. *Would another run, or another program, miss it?* Then it is not an
     XCom. *Does a person decide it?* Then it is a Variable.
 
-    **Variables:** `price_list_vat_percent`, `data_folder`, `output_folder`.
+    The archive is a folder of this machine, `output/price_list`, until `price_list_archive` names one that
+    all workers reach, such as `s3://our-archive/prices`, and `price_list_archive_connection` an Airflow
+    connection to it. The provider brings the way there:
+    `uv add "apache-airflow-providers-amazon[s3fs]>=9.15"`. What tasks hand to each other is an address with
+    its connection, which means the same on every machine; a local path does not.
+
+    **Variables:** `price_list_vat_percent`, `price_list_archive`, `price_list_archive_connection`,
+    `data_folder`, `output_folder`.
     """
 
     @task
@@ -56,29 +77,23 @@ def price_list():
         return prices
 
     @task
-    def publish(prices: pd.DataFrame) -> str:
-        """The external storage: one file a day. A second run of the same day replaces it as a whole."""
+    def publish(prices: pd.DataFrame) -> ObjectStoragePath:
+        """The external storage: one file a day. A second run of the same day replaces it."""
         day = get_current_context()["dag_run"].run_after.strftime("%Y-%m-%d")
-        path = settings.output_file(f"{day}.csv")
-        unfinished = path.with_suffix(".unfinished")
-        prices.to_csv(unfinished, index=False)
-        unfinished.replace(path)
-        return str(path)
+        path = archive() / f"{day}.csv"
+        path.write_text(prices.to_csv(index=False))
+        return path
 
     @task(multiple_outputs=False)
-    def changes(published: str) -> dict[str, Any]:
+    def changes(published: ObjectStoragePath) -> dict[str, Any]:
         """What differs from the latest list of an earlier day: gross prices before and now."""
-        import pandas as pd
-
-        today = Path(published)
-        earlier = sorted(path for path in today.parent.glob("*.csv") if path.name < today.name)
+        earlier = sorted(path for path in published.parent.glob("*.csv") if path.name < published.name)
         if not earlier:
             return {"since": None, "changed": {}}
-        now = pd.read_csv(today, index_col="product")["gross_eur"]
-        before = pd.read_csv(earlier[-1], index_col="product")["gross_eur"].to_dict()
+        now, before = gross(published), gross(earlier[-1])
         changed = {
             product: {"before": before.get(product), "now": price}
-            for product, price in now.to_dict().items()
+            for product, price in now.items()
             if price != before.get(product)
         }
         return {"since": earlier[-1].stem, "changed": changed}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
@@ -76,8 +76,9 @@ def time_zones():
         """What the clocks show in January and July, in hours from UTC, and how far that is from the sun."""
         year = settings.TimeZones.read().year
         for month, number in {"january": 1, "july": 7}.items():
-            noon = datetime(year, number, 15, 12)
-            zones[month] = [ZoneInfo(zone).utcoffset(noon).total_seconds() / 3600 for zone in zones["zone"]]
+            noon = datetime(year, number, 15, 12, tzinfo=UTC)
+            there = [noon.replace(tzinfo=ZoneInfo(zone)) for zone in zones["zone"]]
+            zones[month] = [(noon - earlier) / timedelta(hours=1) for earlier in there]
         zones["changes"] = zones["january"] != zones["july"]
         standard = zones[["january", "july"]].min(axis="columns")
         # The sun needs four minutes for a degree. Whole days do not count: the date line is nobody's clock.

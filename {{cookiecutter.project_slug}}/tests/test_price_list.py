@@ -1,8 +1,9 @@
-"""The pipeline of three lifetimes: XCom, Variable, external storage."""
+"""The pipeline of three lifetimes: a Variable sets the tax, and the archive outlives the run."""
 
 from __future__ import annotations
 
 from datetime import date
+from pathlib import Path
 
 import pandas as pd
 from exclusive_xcom.testing.fixtures import Runner
@@ -23,3 +24,9 @@ def test_prices_get_their_tax_and_the_archive_outlives_the_run(run: Runner) -> N
     assert changes["changed"]["lamp"] == {"before": 58.8, "now": 53.9}
     assert len(changes["changed"]) == 8
     assert len(list(done.output.iterdir())) == 2
+
+
+def test_the_archive_is_where_the_variable_says(run: Runner, tmp_path: Path) -> None:
+    done = run("price_list", day=date(2025, 3, 3), price_list_archive=tmp_path.as_uri())
+    assert str(done.value("publish")) == f"{tmp_path.as_uri()}/2025-03-03.csv"
+    assert (tmp_path / "2025-03-03.csv").read_text(encoding="utf-8").startswith("product,net_eur,gross_eur\n")

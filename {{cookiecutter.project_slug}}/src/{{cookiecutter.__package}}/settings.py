@@ -82,6 +82,10 @@ class PriceList(Settings, prefix="price_list_"):
     """For dags/price_list.py."""
 
     vat_percent: float = Field(20.0, ge=0, le=100, description="Value added tax on top of net prices.")
+    archive: str = Field(
+        "", description="Address of the folder of all lists: s3://…, gs://…; empty for the output folder."
+    )
+    archive_connection: str = Field("", description="The Airflow connection to the archive; empty for none.")
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
+from . import folders
 from .kinds import UNREADABLE, as_text, holds_secret, kind_of, plain, short
 from .kinds import InWords as InWords
 
@@ -37,7 +38,7 @@ class ReadAtImport(RuntimeError):
 
 
 Folder = Annotated[
-    Path, InWords("the path of a folder; a relative one counts from the folder above the DAG's file")
+    Path, InWords("the path of a folder; a relative one counts from the folder that holds dags/")
 ]
 
 
@@ -201,27 +202,23 @@ def variables_file() -> str:
 
 
 def data_file(name: str) -> Path:
-    """A file or folder in the data folder. For tasks only. Raises FileNotFoundError."""
-    path = _beside_dags(Folders.read().data_folder) / name
-    if not path.exists():
-        raise FileNotFoundError(f"There is no {path}. The Variable data_folder says where input lies.")
-    return path
+    """A file or folder in the data folder; `project_folder` says from where a relative one counts.
+
+    Works in tasks, and where none runs: in a unit test of a function, in a notebook.
+
+    Raises:
+        FileNotFoundError: there is no such file; says what there is.
+    """
+    folder = Folders.read().data_folder
+    told = f"The Variable data_folder, now {str(folder)!r}, says where input lies."
+    return folders.found(folders.project_folder() / folder / name, told=told)
 
 
 def output_file(name: str) -> Path:
-    """A path in the running pipeline's own folder below the output folder, which it makes. For tasks only."""
-    folder = _beside_dags(Folders.read().output_folder) / str(_dag().dag_id)
+    """A path in the running DAG's own folder below the output folder, which it makes. Where no task runs, in
+    the output folder itself. `project_folder` says from where a relative one counts."""
+    context = folders.running()
+    own = context["dag"].dag_id if context else ""
+    folder = folders.project_folder() / Folders.read().output_folder / own
     folder.mkdir(parents=True, exist_ok=True)
     return folder / name
-
-
-def _beside_dags(folder: Path) -> Path:
-    """The folder; a relative one counts from the folder that holds `dags/`: from the DAG's own file, since a
-    DAG bundle may keep several copies of the repository."""
-    return Path(_dag().fileloc).resolve().parents[1] / folder
-
-
-def _dag() -> Any:
-    from airflow.sdk import get_current_context
-
-    return get_current_context()["dag"]

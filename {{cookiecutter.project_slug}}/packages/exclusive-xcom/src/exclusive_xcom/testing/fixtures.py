@@ -10,21 +10,19 @@ and a pipeline's test is then
         done = run("orders", orders_since="2024-07-01")     # a Variable, by its name
         assert len(done.value("revenue")) == 40             # what the task `revenue` handed over
         assert done.table("revenue.csv")[0]["name"] == "Green Hotels"
+
+`pytest --only=NAME` runs what belongs to one pipeline: see selection.py.
 """
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import shutil
 import sys
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
-from functools import partial
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -33,6 +31,9 @@ import pytest
 
 from ..console import Failed
 from ..local import environment, services
+from .loading import Loaded, dags_folder, load
+from .runs import Run as Run
+from .runs import Runner
 
 if TYPE_CHECKING:
     from airflow.dag_processing.dagbag import DagBag
@@ -41,14 +42,8 @@ if TYPE_CHECKING:
 
 for _module in ("codec_contract", "identical", "payloads", "store_contract"):
     pytest.register_assert_rewrite(f"exclusive_xcom.testing.{_module}")
+pytest_plugins = ["exclusive_xcom.testing.selection"]
 _HOME = pytest.StashKey[Path]()
-# What airflow.sdk and the hooks of all providers end in, and the former ways that still exist.
-_READS = {
-    "airflow.sdk.execution_time.context._get_variable": "Variable",
-    "airflow.sdk.execution_time.context._get_connection": "Connection",
-    "airflow.models.Variable.get": "Variable",
-    "airflow.models.Connection.get_connection_from_secrets": "Connection",
-}
 
 
 # -- an Airflow for the tests -------------------------------------------------------------------------
@@ -76,6 +71,8 @@ def pytest_configure(config: pytest.Config) -> None:
     for name, text in found.items():  # what lies in the project's .airflow lies in `home`
         if name.startswith("AIRFLOW"):
             found[name] = text.replace(str(project / ".airflow"), str(home))
+    # Airflow shows the last two lines of an import that failed, which are those of a library as often as not.
+    found.setdefault("AIRFLOW__CORE__DAGBAG_IMPORT_ERROR_TRACEBACK_DEPTH", "100")
     os.environ.update(found | environment.reach_loopback(found))
 
 
@@ -99,115 +96,23 @@ def airflow(pytestconfig: pytest.Config) -> Iterator[None]:
 # -- pipelines ----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Run:
-    """A finished run of a pipeline: how each task ended, by its id (of a mapped task as `task[0]`), and the
-    folder of what it wrote by `output_file`."""
-
-    dag_id: str
-    run_id: str
-    states: Mapping[str, str]
-    output: Path
-
-    def value(self, task_id: str, key: str = "return_value", map_index: int = -1) -> Any:
-        """What a task handed over, as its consumer gets it. Raises LookupError, which says what there is, and
-        `XComError` if it can't be read."""
-        from airflow.models.xcom import XComModel
-        from airflow.sdk.execution_time.xcom import XCom
-        from airflow.utils.session import create_session
-        from sqlalchemy import select
-
-        with create_session() as session:
-            rows = list(session.scalars(select(XComModel).filter_by(dag_id=self.dag_id, run_id=self.run_id)))
-            found = {(row.task_id, row.key, row.map_index): row for row in rows}
-            if (task_id, key, map_index) not in found:
-                there = ", ".join(f"value{name}" for name in sorted(found)) or "nothing"
-                missing = f"{self.dag_id} has no value{(task_id, key, map_index)}"
-                raise LookupError(f"{missing}. There is: {there}.")
-            return XCom.deserialize_value(found[task_id, key, map_index])
-
-    def text(self, name: str) -> str:
-        """A text file that the run wrote."""
-        return (self.output / name).read_text(encoding="utf-8")
-
-    def table(self, name: str) -> list[dict[str, str]]:
-        """A CSV file that the run wrote, a dict for each row."""
-        with (self.output / name).open(newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
-
-
-@dataclass(frozen=True)
-class Runner:
-    """Runs a pipeline once, to its end: what the fixture `run` is."""
-
-    pipelines: DagBag
-    output: Path
-    monkeypatch: pytest.MonkeyPatch
-
-    def __call__(
-        self, dag_id: str, *, day: date | None = None, fails: bool = False, **variables: object
-    ) -> Run:
-        """Run a pipeline on a day (without one: now), with Airflow Variables for this run alone. Each of its
-        tasks has to succeed, unless the run is meant to fail."""
-        bag = self.pipelines
-        if dag_id not in bag.dags:
-            broken = "".join(f"\n{file}:\n{reason}" for file, reason in bag.import_errors.items())
-            pytest.fail(f"There is no pipeline {dag_id!r}, only {sorted(bag.dags)}.{broken}", pytrace=False)
-        now = datetime.now(UTC)
-        moment = datetime.combine(day or now, now.timetz())  # no two runs have the same
-        with self.monkeypatch.context() as environ:
-            environ.setenv("AIRFLOW_VAR_OUTPUT_FOLDER", str(self.output))
-            for name, value in variables.items():
-                environ.setenv(f"AIRFLOW_VAR_{name.upper()}", str(value))
-            done = bag.dags[dag_id].test(run_after=moment, logical_date=moment)
-        states = {
-            task.task_id if task.map_index < 0 else f"{task.task_id}[{task.map_index}]": str(task.state)
-            for task in done.get_task_instances()
-        }
-        if (str(done.state) != "success") != fails:
-            pytest.fail(f"{dag_id} came to the end {done.state}: {states}. Its log is below.", pytrace=False)
-        return Run(dag_id, done.run_id, states, self.output / dag_id)
+@pytest.fixture(scope="session")
+def loaded(airflow: None) -> Loaded:
+    """The files in dags/, imported: what `dag_rules` looks at."""
+    return load(dags_folder())
 
 
 @pytest.fixture(scope="session")
-def pipelines(airflow: None) -> DagBag:
+def pipelines(loaded: Loaded) -> DagBag:
     """All pipelines, as Airflow finds them in dags/. Nobody waits before a second try of a task."""
-    from airflow.configuration import conf
-    from airflow.dag_processing.dagbag import DagBag
-
-    bag = DagBag(conf.get("core", "dags_folder"))
-    for dag in bag.dags.values():
-        for task in dag.tasks:
-            task.retry_delay = timedelta(0)
-    return bag
+    return loaded.bag
 
 
 @pytest.fixture
-def reads_at_import(airflow: None, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], list[str]]:
-    """Imports a folder of DAG files and gives the Variables and Connections that they read meanwhile: none is
-    right. Airflow imports DAG files all the time, and would ask its database each time."""
-    from airflow.dag_processing.dagbag import DagBag
-
-    def imported(folder: Path) -> list[str]:
-        noted: list[str] = []
-
-        def read(kind: str, name: str, *args: Any, **options: Any) -> Any:
-            noted.append(f"{kind} {name}")
-            raise RuntimeError(f"{kind} {name} was read while a DAG file is imported: read it in a task")
-
-        with monkeypatch.context() as patched:
-            for function, kind in _READS.items():
-                patched.setattr(function, partial(read, kind))
-            DagBag(folder)
-        return noted
-
-    return imported
-
-
-@pytest.fixture
-def run(pipelines: DagBag, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runner:
+def run(loaded: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runner:
     """Runs pipelines, by Airflow's own `dag.test()`; what they write goes to a folder of the test's own."""
-    return Runner(pipelines, tmp_path / "output", monkeypatch)
+    monkeypatch.setenv("AIRFLOW_VAR_OUTPUT_FOLDER", str(tmp_path / "output"))
+    return Runner(loaded, tmp_path / "output", monkeypatch)
 
 
 # -- the store ----------------------------------------------------------------------------------------

@@ -1,0 +1,2 @@
+def in_euros(cents: int) -> float:
+    return cents / 100
