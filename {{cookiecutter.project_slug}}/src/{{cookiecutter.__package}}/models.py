@@ -6,17 +6,7 @@ read, and Airflow's own: see AIRFLOW__CORE__ALLOWED_DESERIALIZATION_CLASSES in c
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from pydantic import BaseModel
-
-
-@dataclass(frozen=True)
-class Bounces:
-    """For dags/first_pipeline.py: how high a ball came, in metres."""
-
-    heights: list[float]
-    way: float
 
 
 class Quality(BaseModel):

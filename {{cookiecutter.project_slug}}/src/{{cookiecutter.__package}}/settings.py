@@ -1,19 +1,18 @@
 """Airflow Variables as typed settings: what each pipeline can be told, its default and its limits.
 
-This file is where defaults live. `config/variables.json`, which puts the Variables into Airflow, is
-made from it by `make variables`; a test compares the two.
+This file is where defaults live: to add a Variable, add a field. `config/variables.json`, which puts the
+Variables into Airflow, is made from it by `make variables`; a test compares the two.
 
 Read settings inside tasks (`FirstPipeline.read()`) or by templates, never while a DAG file is imported. A
-Variable in Airflow or in the environment (`AIRFLOW_VAR_FIRST_PIPELINE_BOUNCES`) wins over the default here.
+Variable in Airflow or in the environment (`AIRFLOW_VAR_FIRST_PIPELINE_ROWS`) wins over the default here.
 """
 
 from __future__ import annotations
 
-import sys
 from datetime import date
 from typing import Literal
 
-from exclusive_xcom.variables import Settings, data_file, output_file, variables_file
+from exclusive_xcom.variables import Settings, data_file, output_file
 from pydantic import Field
 
 __all__ = ["data_file", "output_file"]  # so that a DAG file finds all of this kind here
@@ -22,7 +21,7 @@ __all__ = ["data_file", "output_file"]  # so that a DAG file finds all of this k
 class FirstPipeline(Settings, prefix="first_pipeline_"):
     """For dags/first_pipeline.py."""
 
-    bounces: int = Field(5, ge=1, le=1000, description="How often the ball bounces.")
+    rows: int = Field(5, ge=1, le=1000, description="How many rows are made.")
 
 
 class TimeZones(Settings, prefix="time_zones_"):
@@ -82,7 +81,3 @@ class PriceList(Settings, prefix="price_list_"):
     """For dags/price_list.py."""
 
     vat_percent: float = Field(20.0, ge=0, le=100, description="Value added tax on top of net prices.")
-
-
-if __name__ == "__main__":
-    sys.stdout.write(variables_file())

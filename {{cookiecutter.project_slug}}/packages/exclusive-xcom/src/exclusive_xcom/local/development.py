@@ -15,7 +15,9 @@ import typer
 from ..console import Failed, Refused, console
 from ..transfer import Transfer
 from . import environment, metadata, processes, report, services
+from . import variables as own_variables
 from .background import PARTS, Background, State, free_port
+from .new import new_pipeline
 from .runner import PipelineEnd, Runner, TaskEnd
 from .start_clean import remove_examples
 
@@ -141,6 +143,23 @@ def down() -> None:
     """End what `up` started."""
     ended = Background(_home()).stop()
     print("Airflow has ended." if ended else "Airflow was not running.")
+
+
+def new(
+    pipeline: Annotated[str, typer.Argument(metavar="[FOLDER/]NAME", help="Its id, which names its file.")],
+) -> None:
+    """Begin a pipeline: its file, a class of Variables, a test."""
+    environment.project()
+    for name in new_pipeline(pipeline):
+        print(f"  {name}")
+    print(f"\nNext: make run ONLY={Path(pipeline).name}")
+
+
+def variables() -> None:
+    """Write config/variables.json from the settings, and say what changed."""
+    environment.project()
+    lines = own_variables.update()
+    print("\n".join([*lines, f"{metadata.VARIABLES} is written."]) if lines else "Nothing changed.")
 
 
 def secrets() -> None:
