@@ -22,7 +22,9 @@ def first_pipeline():
     # Square numbers
 
     Makes a table of square numbers, as many as the Variable says, and writes it to
-    `output/first_pipeline/squares.csv`. This text is the pipeline's page in Airflow's UI.
+    `output/first_pipeline/squares.csv`.
+
+    This text is the pipeline's page in Airflow's UI.
 
     **What is handed over:** a list of rows.
 

@@ -1,4 +1,4 @@
-"""The pipeline first_pipeline: what is handed over, and what is written."""
+"""What first_pipeline hands over and writes."""
 
 from __future__ import annotations
 

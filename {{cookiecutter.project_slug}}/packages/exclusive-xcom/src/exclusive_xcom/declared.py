@@ -62,7 +62,7 @@ def read(path: Path) -> dict[str, Any]:
 def changes(before: Mapping[str, Any], after: Mapping[str, Any], secret: Collection[str] = ()) -> list[str]:
     """What became of the Variables in a file, a line each. Of a name in `secret`, and of one that sounds like
     it, the former value is not shown: it may have been written there by hand."""
-    lines = [f"added    {name} = {_shown(after[name])}" for name in after if name not in before]
+    lines = [f"added    {name} = {_shown(_parts(after[name])[0])}" for name in after if name not in before]
     for name in (name for name in after if name in before):
         (old, was), (new, about) = _parts(before[name]), _parts(after[name])
         if old != new:
