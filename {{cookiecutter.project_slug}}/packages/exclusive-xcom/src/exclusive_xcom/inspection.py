@@ -51,7 +51,7 @@ def latest_run(dag_id: str) -> str:
 
 
 def xcoms(dag_id: str, run_id: str) -> list[Row]:
-    """The XComs of a run, task by task; of none is the payload fetched. Raises `NotThere` for an unknown run."""
+    """The XComs of a run, task by task, without fetching a payload. Raises `NotThere` for an unknown run."""
     _check_run(dag_id, run_id)
     wanted = (
         select(XComModel.task_id, XComModel.map_index, XComModel.key, XComModel.value)
