@@ -222,6 +222,27 @@ def test_data_that_an_owner_s_new_pipeline_names_stays(project: Project) -> None
     assert b"orders.csv" in left["data/README.md"]
 
 
+def test_a_connection_or_provider_that_an_owner_s_pipeline_needs_stays(project: Project) -> None:
+    needs = """
+[project]
+dependencies = [
+    # For dags/orders.py: a database.
+    "apache-airflow-providers-common-sql",
+    # For dags/orders.py: another.
+    "apache-airflow-providers-sqlite",
+]
+"""
+    table = (project.folder / "pyproject.toml").read_text()
+    write(project, "pyproject.toml", needs + table)
+    uses = 'from airflow.providers.common.sql.operators.sql import X\nX(conn_id="orders")\n'
+    write(project, "dags/new.py", uses)
+    commit(project)
+    done(project)
+    left = files(project)
+    assert NOTE.encode() in left["config/airflow.env"]
+    assert b"common-sql" in left["pyproject.toml"] and b"sqlite" not in left["pyproject.toml"]
+
+
 @pytest.mark.parametrize("odd", ["\x0c", "\u2028", "\x85", "\x1c"])
 def test_only_what_python_takes_for_line_ends_are_some(project: Project, odd: str) -> None:
     before, after = f'ABOVE = "one"\n# a {odd} note {odd} here\n', f'# a {odd} b\nBELOW = "two"\n'

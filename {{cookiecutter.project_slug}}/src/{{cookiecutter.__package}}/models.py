@@ -5,6 +5,7 @@ read, and Airflow's own: see AIRFLOW__CORE__ALLOWED_DESERIALIZATION_CLASSES in c
 """
 
 from __future__ import annotations
+{%- if cookiecutter.examples == 'all' %}
 
 from pydantic import BaseModel
 
@@ -17,3 +18,4 @@ class Quality(BaseModel):
     percent_good: float
     kwh: float
     meters_with_faults: list[str]
+{%- endif %}

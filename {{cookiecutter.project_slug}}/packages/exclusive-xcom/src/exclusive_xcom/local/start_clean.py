@@ -5,7 +5,7 @@ With dags/x.py goes what belongs to it by its name:
 
     tests/test_x.py (of dags/finance/x.py: tests/finance/test_x.py)
     classes in src/ whose docstring begins with "For dags/x.py"
-    in config/*.env and docker-compose.yaml: a comment "# For dags/x.py" and the line that it is about
+    in config/*.env, docker-compose.yaml, pyproject.toml: a comment "# For dags/x.py" and the line below it
     files in data/ that the example names, and nothing that stays; their rows in data/README.md
 
 Everything else stays as it is, the pipelines that are no examples first of all. All is planned before
@@ -27,7 +27,7 @@ from .examples import cut_classes, cut_lines, is_example, shown, text_of
 from .metadata import VARIABLES
 from .variables import ask
 
-CONFIGURATION = ("config/*.env", "docker-compose*.yaml", "*.env.example")
+CONFIGURATION = ("config/*.env", "docker-compose*.yaml", "*.env.example", "pyproject.toml")
 TABLE = Path("data/README.md")
 
 
@@ -79,7 +79,7 @@ def _plan(examples: list[Path], tracked: dict[Path, str]) -> tuple[list[Path], d
     named, needed = "\n".join(map(text_of, gone)), "\n".join((code | texts).values())
     gone += [path for path in _files(tracked) if _is_data_of(path, named) and not _is_data_of(path, needed)]
     found = [path for names in CONFIGURATION for path in Path().glob(names)]
-    new = {path: cut_lines(text_of(path), mark) for path in _files(found)}
+    new = {path: cut_lines(text_of(path), mark, needed) for path in _files(found)}
     new |= {path: _cut_rows(text_of(path), set(gone)) for path in _files([TABLE])}
     new |= {path: ask(texts).text for path in _files([VARIABLES]) if texts}
     return gone, texts | {path: text for path, text in new.items() if text != text_of(path)}
