@@ -21,7 +21,7 @@ CONDITIONAL_FOLDERS = (".github/workflows", ".github")
 COOKIECUTTER_ONLY = ("_template", "_commit", "_output_dir", "_repo_dir", "_checkout")
 
 
-# The example pipelines, but the first, where each and its test lie, and what they read. By name: whoever bakes
+# The example pipelines but the first, where each and its test lie, and what they read. By name: whoever bakes
 # over a project has pipelines and data of their own.
 EXAMPLES = (
     "meter_readings",

@@ -1,4 +1,4 @@
-"""The question `examples`: fewer of them are what `make start-clean` leaves, or nothing but the way to begin."""
+"""The question `examples`: fewer are what `make start-clean` leaves, or nothing but the way to begin."""
 
 from __future__ import annotations
 
@@ -102,6 +102,6 @@ def test_baking_over_a_project_leaves_its_owner_s_pipelines_and_data_alone(
     for path in own:
         path.parent.mkdir(exist_ok=True)
         path.touch()
-    options = ["--no-input", "--overwrite-if-exists", "--config-file", cookiecutter_config]
-    machine.tool("cookiecutter", *options, TEMPLATE, f"examples={examples}", cwd=tmp_path)
+    options = ["--no-input", "--overwrite-if-exists", "--config-file", str(cookiecutter_config)]
+    machine.tool("cookiecutter", *options, str(TEMPLATE), f"examples={examples}", cwd=tmp_path)
     assert all(path.exists() for path in own)

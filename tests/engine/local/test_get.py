@@ -47,18 +47,22 @@ gives()
 """
 
 
-@pytest.fixture(scope="module", params=["db", "redis"])
-def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project with two finished runs of a pipeline, and no server at work any more."""
-    made = Project(tmp_path_factory.mktemp("get") / "my project")
+def finished(folder: Path, backend: str) -> Project:
+    """A project with a finished run of a pipeline, and no server at work any more."""
+    made = Project(folder / "my project")
     made.pipelines(gives=GIVES)
     settings = made.folder / "config" / "airflow.env"
-    lines = (f"{name}={value}\n" for name, value in BACKENDS[request.param].items())
+    lines = (f"{name}={value}\n" for name, value in BACKENDS[backend].items())
     settings.write_text(settings.read_text() + "".join(lines))
-    for _ in range(2):
-        done = made.xcom("run", "gives")
-        assert done.returncode == 0, done.stdout
+    done = made.xcom("run", "gives")
+    assert done.returncode == 0, done.stdout
     return made
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """One whose values are in Airflow's database."""
+    return finished(tmp_path_factory.mktemp("get"), "db")
 
 
 def get(project: Project, *arguments: str) -> str:
@@ -104,63 +108,72 @@ def test_it_is_written_where_the_person_is_and_for_them_alone(project: Project) 
 
 
 def test_a_pipe_gets_the_value_alone(project: Project) -> None:
-    for arguments, expected in (
-        (("gives", "parts"), {"text": "\x1b[31mred", "number": 7}),
-        (("gives", "square", "--map-index", "1"), 4),
-    ):
-        done = subprocess.run(
-            [XCOM, "get", *arguments, "-o", "-"], cwd=project.folder, capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stderr
-        assert json.loads(done.stdout) == expected
+    command = [XCOM, "get", "gives", "parts", "-o", "-"]
+    done = subprocess.run(command, cwd=project.folder, capture_output=True)
+    assert json.loads(done.stdout) == {"text": "\x1b[31mred", "number": 7}, done.stderr
     done = subprocess.run([XCOM, "get", "gives", "file", "-o", "-"], cwd=project.folder, capture_output=True)
     assert done.stdout == b"all is well"
 
 
-def test_a_run_is_named_or_the_latest_that_has_it(project: Project) -> None:
-    latest = get(project, "gives", "parts").splitlines()[0].split()[1].rstrip(":")
-    assert latest in refused(project, "get", "gives", "parts", "--run", "never")
-    assert f"Run {latest}:" in get(project, "gives", "parts", "--run", latest)
+def test_what_a_store_keeps_is_there_after_the_run(tmp_path: Path) -> None:
+    project = finished(tmp_path, "redis")
+    assert "2 rows × 2 columns" in get(project, "gives", "frame")
+    get(project, "gives", "file", "-o", "copy.txt")
+    assert (project.folder / "dags" / "copy.txt").read_text() == "all is well"
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (("get", "never", "x"), "no run of 'never'. There are runs of: gives."),
-        (("get", "gives", "x"), "no XCom of a task 'x'"),
-        (("get", "gives", "x"), "there is: file, frame, parts, square."),
-        (("get", "gives", "parts", "x"), "'parts' has no XCom 'x'"),
-        (("get", "gives", "parts", "x"), "there is: number, return_value, text."),
-        (("get", "gives", "square"), "There are 3 of 'square', which is mapped. Say which: map index 0 to 2"),
-        (("get", "gives", "square", "--map-index", "9"), "with map index 9"),
-        (("get", "gives", "square", "--map-index", "9"), "there is: 0 to 2."),
-        (("get", "gives", "nothing"), "no XCom of a task 'nothing'"),
-        (("show", "gives", "never"), "'gives' has no run 'never'. The latest are: "),
-        (("show", "never"), "no run of 'never'"),
-    ],
-)
-def test_what_is_not_there_is_answered_with_what_is(
-    project: Project, arguments: tuple[str, ...], said: str
-) -> None:
-    assert said in refused(project, *arguments)
+def test_an_unknown_run_is_refused(project: Project) -> None:
+    assert "'gives' has no run 'never'. The latest are: " in refused(project, "show", "gives", "never")
+    assert "no run of 'never'" in refused(project, "show", "never")
+    assert "map index 0 to 2 (`--map-index`)" in refused(project, "get", "gives", "square")
 
 
-def test_a_notebook_gets_it_in_two_lines(project: Project) -> None:
-    program = """
-import sys
-from exclusive_xcom.local import development
-with development.environment.activate() and development._stores():
-    from exclusive_xcom.inspection import NotThere, get
-    assert get("gives", "frame")["n"].to_list() == [1, 2]
-    assert get("gives", "square", map_index=2) == 9
+ASKS = """
+import json
+from exclusive_xcom.local import environment
+environment.activate()
+from exclusive_xcom.inspection import NotThere, get, latest_run
+
+def refused(*names, **options):
     try:
-        get("gives", "square")
+        get(*names, **options)
     except NotThere as error:
-        print(error)
+        return str(error)
+
+run_id = latest_run("gives")
+assert get("gives", "frame")["n"].to_list() == [1, 2]
+assert get("gives", "frame", run_id=run_id)["n"].to_list() == [1, 2]
+assert get("gives", "square", map_index=2) == 9
+print(json.dumps([
+    run_id,
+    refused("never", "x"),
+    refused("gives", "x"),
+    refused("gives", "nothing"),
+    refused("gives", "parts", "x"),
+    refused("gives", "parts", "x", run_id=run_id),
+    refused("gives", "square"),
+    refused("gives", "square", map_index=9),
+    refused("gives", "parts", run_id="never"),
+]))
 """
-    done = subprocess.run([sys.executable, "-c", program], cwd=project.folder, capture_output=True, text=True)
+
+
+def test_a_notebook_gets_values_and_what_is_not_there_is_answered_with_what_is(project: Project) -> None:
+    command = [sys.executable, "-c", ASKS]
+    done = subprocess.run(command, cwd=project.folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "map index 0 to 2" in done.stdout
+    run_id, *said = json.loads(done.stdout.splitlines()[-1])
+    tasks, keys = "file, frame, parts, square", "number, return_value, text"
+    assert said == [
+        "Airflow's database has no run of 'never'. There are runs of: gives.",
+        f"There is no XCom of a task 'x'. In run {run_id} there is: {tasks}.",
+        f"There is no XCom of a task 'nothing'. In run {run_id} there is: {tasks}.",
+        f"'parts' has no XCom 'x'. In run {run_id} there is: {keys}.",
+        f"'parts' has no XCom 'x'. In run {run_id} there is: {keys}.",
+        "There are 3 of 'square', which is mapped. Say which: map index 0 to 2 (`--map-index`).",
+        f"'square' has no 'return_value' with map index 9. In run {run_id} there is: 0 to 2.",
+        f"'gives' has no run 'never'. The latest are: {run_id}.",
+    ]
 
 
 def test_outside_of_a_project_it_is_said(tmp_path: Path) -> None:

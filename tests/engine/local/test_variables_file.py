@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from small_project import Project
 
+TEMPLATE = Path(__file__).resolve().parents[3] / "{{cookiecutter.project_slug}}"
 SETTINGS = '''
 from exclusive_xcom.variables import Settings
 from pydantic import Field, SecretStr
@@ -112,3 +115,70 @@ def test_a_project_that_names_no_settings_is_told_where(project: Project) -> Non
     assert "[tool.exclusive-xcom] in pyproject.toml" in project.xcom("variables").stdout
     (project.folder / "pyproject.toml").write_text('[tool.exclusive-xcom]\nsettings = "shop.gone"\n')
     assert "there is no src/shop/gone.py" in project.xcom("variables").stdout
+
+
+class TestAProjectSOwnTest:
+    """tests/test_settings.py: for one cause one red test, which is a sentence."""
+
+    def run(self, project: Project) -> subprocess.CompletedProcess[str]:
+        """Run it in the project."""
+        text = (TEMPLATE / "tests" / "test_settings.py").read_text(encoding="utf-8")
+        (project.folder / "tests").mkdir(exist_ok=True)
+        test = project.folder / "tests" / "test_settings.py"
+        test.write_text(text.replace("{{ cookiecutter.__package }}", "shop"))
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            "no:hypothesispytest",
+        ]
+        where = {"cwd": project.folder, "env": {"PYTHONPATH": str(project.folder / "src")}}
+        return subprocess.run([*command, str(test)], capture_output=True, text=True, **where)
+
+    def test_is_green(self, project: Project) -> None:
+        done = self.run(project)
+        assert done.returncode == 0 and "1 passed" in done.stdout, done.stdout + done.stderr
+
+    def test_names_what_is_only_in_the_file(self, project: Project) -> None:
+        entries = json.loads(file(project).read_text()) | {"by_hand": 1}
+        file(project).write_text(json.dumps(entries))
+        self.says(
+            project,
+            "variables.json: `by_hand` is in no settings class. Declare it in one, or `make variables`",
+        )
+
+    def test_names_what_is_not_in_the_file(self, project: Project) -> None:
+        settings(project, ("rows: int", "lines: int"))
+        done = self.says(project, "variables.json: `shop_lines` is missing. `make variables` adds it.")
+        assert "`shop_rows` is in no settings class" in done
+
+    def test_names_what_is_another_in_the_file(self, project: Project) -> None:
+        settings(project, ("Field(5,", "Field(7,"))
+        self.says(project, "variables.json: `shop_rows` is not as its settings class says.")
+
+    @pytest.mark.parametrize(
+        ("old", "new", "said"),
+        [
+            ("Field(5, ge=1", "Field(0, ge=1", "Shop.rows: the default 0 is not allowed"),
+            ('SecretStr("hidden")', "5", "Shop.password: the default is not allowed"),
+            (
+                'prefix="shop_"):',
+                'prefix=""):\n    output_folder: str = "x"',
+                "Two classes have the Variable output_folder",
+            ),
+        ],
+    )
+    def test_names_class_and_field(self, project: Project, old: str, new: str, said: str) -> None:
+        settings(project, (old, new))
+        assert "pydantic" not in self.says(project, said)
+
+    def says(self, project: Project, sentence: str) -> str:
+        """Expect one red test that says it, without a stack."""
+        done = self.run(project)
+        assert done.returncode == 1 and sentence in done.stdout, done.stdout + done.stderr
+        assert "1 failed" in done.stdout and "Traceback" not in done.stdout and ".py:" not in done.stdout
+        return done.stdout

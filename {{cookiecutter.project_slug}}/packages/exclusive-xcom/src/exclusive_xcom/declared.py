@@ -33,7 +33,7 @@ def complaints(path: Path) -> list[str]:
     if found := problems():
         return found
     try:
-        there, declared, name = read(path), as_variables(), path.name
+        there, declared, name = read(path), as_variables(), "/".join(path.parts[-2:])
     except ValueError as error:
         return [str(error)]
     unknown = f"{name}: `{{}}` is in no settings class. Declare it in one, or `make variables` removes it."
