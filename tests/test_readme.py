@@ -110,10 +110,8 @@ def reader(bake_into: Bake) -> BakedProject:
     pipeline, setting, test, codec = blocks(project.read("README.md"))
     write(project, "dags/sales.py", pipeline)
     settings = f"src/{project.package}/settings.py"
-    top, main = project.read(settings).split('if __name__ == "__main__":')
-    write(project, settings, f'{top}{setting}\n\nif __name__ == "__main__":{main}')
-    variables = project.uv("run", "--no-sync", "python", "-m", f"{project.package}.settings").stdout
-    write(project, "config/variables.json", variables)
+    write(project, settings, f"{project.read(settings)}\n\n{setting}")
+    project.uv("run", "--no-sync", "xcom", "variables")
     write(project, "tests/test_sales.py", test)
     write(project, f"src/{project.package}/networks.py", codec)
     (named,) = re.findall(r"`(AIRFLOW__XCOM__CODECS=\S+)`", project.read("README.md"))
