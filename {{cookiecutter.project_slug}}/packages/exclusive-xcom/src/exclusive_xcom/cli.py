@@ -99,7 +99,7 @@ def show(
         run_id = run or inspection.latest_run(pipeline)
         rows = inspection.xcoms(pipeline, run_id)
     out = console()
-    out.print(f"Run {escape(clean(run_id))}", soft_wrap=True)
+    out.print(f"Run {escape(clean(run_id))}{'' if rows else ': nothing was handed over'}", soft_wrap=True)
     table = Table(box=None, header_style="bold", pad_edge=False)
     for title in ("task", "key", "kind", "summary", "size", "kept in"):
         table.add_column(title, overflow="fold", justify="right" if title == "size" else "left")

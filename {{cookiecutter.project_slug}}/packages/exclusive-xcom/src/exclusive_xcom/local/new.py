@@ -120,11 +120,9 @@ def _check_free(name: str, module: str, dag: Path, test: Path) -> None:
 
 
 def _is_module(name: str) -> bool:
-    """Whether `import NAME` would find something outside of dags/."""
+    """Whether `import NAME` finds a module that is installed, or the project's own."""
     found = find_spec(name)
-    return (
-        found is not None and found.origin is not None and not Path(found.origin).is_relative_to(Path.cwd())
-    )
+    return found is not None and found.origin is not None  # a folder without Python has none
 
 
 def _dag_ids(path: Path) -> Iterator[str]:
