@@ -146,11 +146,8 @@ def get(
     if output is None:
         row, formats = found.row, ", ".join(export.writers(value)).replace(export.ANY, "as it is")
         size = "" if row.length is None else f", {human_size(row.length)}"
-        print(
-            clean(
-                f"Run {found.run_id}: {export.kind(value)}{size}\n\n{shown}\n\n-o FILE writes it: {formats}"
-            )
-        )
+        about = f"Run {found.run_id}: {export.kind(value)}{size}"
+        print(clean(f"{about}\n\n{shown}\n\n-o FILE writes it: {formats}"))
 
 
 def _target(output: str | None, folder: Path, *, force: bool) -> Path | None:
@@ -182,6 +179,8 @@ def _in_words() -> Iterator[None]:
         reason = str(error).strip().splitlines()[0]
         advice = "`airflow db migrate` makes it, and in a project `xcom run`."
         raise Failed(f"Airflow's database can't be read: {reason}. {advice}") from error
+    except BrokenPipeError:  # the reader of a pipe has seen enough
+        raise
     except (XComError, OSError) as error:
         raise Failed(clean(str(error))) from error
     except (LookupError, ValueError) as error:
