@@ -21,6 +21,30 @@ CONDITIONAL_FOLDERS = (".github/workflows", ".github")
 COOKIECUTTER_ONLY = ("_template", "_commit", "_output_dir", "_repo_dir", "_checkout")
 
 
+# The example pipelines but the first, where each and its test lie, and what they read. By name: whoever bakes
+# over a project has pipelines and data of their own.
+EXAMPLES = (
+    "meter_readings",
+    "orders",
+    "pictures",
+    "price_list",
+    "sensor_archive",
+    "shared_report",
+    "time_zones",
+    "web_logs",
+)
+PLACES = (("dags", ""), ("tests", "test_"))
+EXAMPLE_DATA = (
+    "customers.csv",
+    "iso3166.tab",
+    "meter_readings.csv",
+    "orders.csv",
+    "pictures",
+    "price_list.csv",
+    "web_requests.jsonl.gz",
+    "zone.tab",
+)
+
 # What Python and tools leave in packages/ of a clone that somebody works in: it is copied as it lies.
 LEFTOVERS = (
     ".DS_Store",
@@ -40,6 +64,19 @@ ENDINGS = (".egg-info", ".pyc")
 
 class NotLinkableError(Exception):
     """The template is nothing that `cruft update` could fetch again."""
+
+
+def remove_examples():
+    """Remove the pipelines that were not asked for, with tests and data, as `make start-clean` does."""
+    if ANSWERS["examples"] == "all":
+        return
+    names = EXAMPLES if ANSWERS["examples"] == "one" else ("first_pipeline", *EXAMPLES)
+    unwanted = [Path(folder, start + name + ".py") for name in names for folder, start in PLACES]
+    for path in unwanted + [Path("data", name) for name in EXAMPLE_DATA]:
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.exists():  # not that of a backend that was not chosen
+            path.unlink()
 
 
 def remove_empty_folders():
@@ -146,6 +183,7 @@ def say(*lines):
 
 def main():
     """Tidy the folder; with plain cookiecutter, also link it and say what comes next."""
+    remove_examples()
     remove_empty_folders()
     remove_leftovers()
     if "_commit" in ANSWERS:  # cruft renders: it keeps .cruft.json itself, and an update wants no talk
@@ -161,12 +199,10 @@ def main():
         )
     else:
         Path(".cruft.json").write_bytes(text.encode("utf-8"))
-    say(
-        "",
-        "Next:  cd " + here,
-        "       make run      installs it, runs every example pipeline once, shows what was handed over",
-        "       make help     the other commands",
-    )
+    first = "make run      installs it, runs every example once, shows what was handed over"
+    if ANSWERS["examples"] == "none":
+        first = "make new DAG=shipments      installs it, writes a first pipeline, its Variables, its test"
+    say("", "Next:  cd " + here, "       " + first, "       make help     the other commands")
 
 
 if __name__ == "__main__":

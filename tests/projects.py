@@ -21,7 +21,13 @@ CHOICES: dict[str, list[str]] = {
     name: allowed for name, allowed in QUESTIONS.items() if isinstance(allowed, list) and name[0] != "_"
 }
 BACKENDS = CHOICES["xcom_backend"]
-EVERY_CHOICE = [dict(zip(CHOICES, values, strict=True)) for values in product(*CHOICES.values())]
+# Which examples there are matters to no other answer but the backend, whose own example is among them.
+EVERY_CHOICE = [
+    answers
+    for answers in (dict(zip(CHOICES, values, strict=True)) for values in product(*CHOICES.values()))
+    if answers["examples"] == "all"
+    or all(answers[name] == CHOICES[name][0] for name in CHOICES if name not in ("examples", "xcom_backend"))
+]
 UV = os.environ.get("UV") or shutil.which("uv") or "uv"
 
 # A machine's settings that would reach into a baked project.

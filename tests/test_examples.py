@@ -154,9 +154,8 @@ def test_any_example_can_be_deleted_by_hand(project: BakedProject, name: str) ->
         own = rf'^(@.*\n)?class \w+\(?.*\)?:\n    """For dags/{name}\.py.*\n(?:(?:    .*)?\n)*'
         path.write_text(re.sub(own, "\n\n", text, flags=re.MULTILINE), encoding="utf-8")
     project.make("format")  # and with it the imports that nothing needs any more
-    made = project.uv("run", "python", "-m", f"{project.package}.settings").stdout
-    (project.path / "config" / "variables.json").write_text(made, encoding="utf-8")
-    assert f"{name}_" not in made
+    project.make("variables")
+    assert f"{name}_" not in project.read("config/variables.json")
     project.uv("run", "ruff", "check")
     project.uv("run", "mypy")
     project.uv("run", "pytest", "--quiet", "--collect-only")

@@ -1,4 +1,4 @@
-"""A pipeline to begin with: one task makes something, the next one uses it. Copy it, with its test."""
+"""Makes rows in one task, and writes them to a file in the next."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from airflow.sdk import dag, task
 
-from {{ cookiecutter.__package }} import models, settings
+from {{ cookiecutter.__package }} import settings
 
 
 @dag(
@@ -19,31 +19,34 @@ from {{ cookiecutter.__package }} import models, settings
 )
 def first_pipeline():
     """
-    # How far does a bouncing ball travel?
+    # Square numbers
 
-    Drops a ball from one metre; each time it comes back to 80 percent of the height that it fell from. The
-    heights are in `output/first_pipeline/heights.csv`.
+    Makes a table of square numbers, as many as the Variable says, and writes it to
+    `output/first_pipeline/squares.csv`.
 
-    **What is handed over:** an object of a class in `src/{{ cookiecutter.__package }}/models.py`.
+    This text is the pipeline's page in Airflow's UI.
 
-    **Variables:** `first_pipeline_bounces`, `output_folder`.
+    **What is handed over:** a list of rows.
+
+    **Variables:** `first_pipeline_rows`, `output_folder`.
     """
 
     @task
-    def drop() -> models.Bounces:
-        """The heights of a ball, and all of its way up and down."""
-        heights = [round(0.8**bounce, 3) for bounce in range(1, settings.FirstPipeline.read().bounces + 1)]
-        return models.Bounces(heights, way=round(1 + 2 * sum(heights), 3))
+    def make() -> list[dict[str, int]]:
+        """Each number with its square."""
+        rows = settings.FirstPipeline.read().rows
+        return [{"number": number, "square": number**2} for number in range(1, rows + 1)]
 
     @task
-    def write(bounces: models.Bounces) -> str:
-        """Write the heights, and give the file's path."""
-        path = settings.output_file("heights.csv")
-        with path.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([("bounce", "metres"), *enumerate(bounces.heights, start=1)])
-        return str(path)
+    def write(rows: list[dict[str, int]]) -> int:
+        """Write the rows, and give their number."""
+        with settings.output_file("squares.csv").open("w", newline="", encoding="utf-8") as file:
+            table = csv.DictWriter(file, ["number", "square"])
+            table.writeheader()
+            table.writerows(rows)
+        return len(rows)
 
-    write(drop())
+    write(make())
 
 
 first_pipeline()

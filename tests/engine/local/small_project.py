@@ -77,6 +77,25 @@ class Project:
         for name, text in files.items():
             (self.folder / "dags" / f"{name}.py").write_text(text)
 
+    def settings(self, text: str = "", *, variables: str | None = "{}\n") -> None:
+        """A package `shop` with a settings module, named in pyproject.toml, and the file of Variables."""
+        table = '[tool.exclusive-xcom]\nsettings = "shop.settings"\n'
+        (self.folder / "pyproject.toml").write_text(f"{table}\n[tool.ruff]\nline-length = 110\n")
+        (self.folder / "src" / "shop").mkdir(parents=True)
+        (self.folder / "src" / "shop" / "__init__.py").touch()
+        (self.folder / "src" / "shop" / "settings.py").write_text(text)
+        file = self.folder / "config" / "variables.json"
+        file.unlink() if variables is None else file.write_text(variables)
+
+    def files(self) -> dict[str, bytes]:
+        """What it holds by path, without what Airflow, git and Python leave."""
+        left = {".airflow", ".git", ".ruff_cache", "__pycache__"}
+        paths = (path for path in sorted(self.folder.rglob("*")) if path.is_file() or path.is_symlink())
+        named = {path.relative_to(self.folder): path for path in paths}
+        return {
+            name.as_posix(): path.read_bytes() for name, path in named.items() if not left & {*name.parts}
+        }
+
     def start(self, *arguments: str, **more: str) -> subprocess.Popen[str]:
         """Start the command from a folder in the project; its output is text, standard error included.
 

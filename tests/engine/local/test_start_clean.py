@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -21,25 +22,21 @@ orders()
 MINE = 'from airflow.sdk import dag\n\n@dag(schedule=None, tags=["mine"])\ndef mine(): ...\n\nmine()\n'
 SETTINGS = '''"""Settings."""
 
-import sys
 from datetime import date
 
+from exclusive_xcom.variables import Settings
 
-class Orders:
+
+class Orders(Settings, prefix="orders_"):
     """For dags/orders.py."""
 
-    since: date
+    since: date = date(2024, 1, 1)
 
 
-class Mine:
+class Mine(Settings, prefix="mine_"):
     """For dags/mine.py."""
 
-    names = ["mine"]
-
-
-if __name__ == "__main__":
-    left = [name.lower() for name in ("Orders", "Mine") if name in globals()]
-    sys.stdout.write("{" + ", ".join(f'"{name}": 1' for name in left) + "}\\n")
+    rows: int = 1
 '''
 TABLE = (
     "| file | what |\n|---|---|\n| `orders.csv` | orders |\n| `pictures` | drawn |\n| `mine.csv` | mine |\n"
@@ -54,9 +51,8 @@ def project(tmp_path: Path) -> Project:
     made.pipelines(orders=EXAMPLE, mine=MINE)
     settings = made.folder / "config" / "airflow.env"
     write(made, "config/airflow.env", NOTE + settings.read_text())
-    write(made, "config/variables.json", '{"orders": 1, "mine": 1}\n')
-    write(made, "src/shop/__init__.py", "")
-    write(made, "src/shop/settings.py", SETTINGS)
+    made.settings(SETTINGS)
+    made.xcom("variables")
     write(made, "tests/test_orders.py", "import shop\n")
     write(made, "data/README.md", TABLE)
     for name in ("orders.csv", "mine.csv", "pictures/1.png"):
@@ -122,7 +118,8 @@ def test_what_is_an_example_s_goes_and_git_brings_it_back(project: Project) -> N
     assert set(before) - set(after) == lost
     assert all(name in said for name in lost)
     assert NOTE.encode() not in after["config/airflow.env"]
-    assert after["config/variables.json"] == b'{"mine": 1}\n'
+    left = set(json.loads(after["config/variables.json"]))
+    assert left == set(json.loads(before["config/variables.json"])) - {"orders_since"} and "mine_rows" in left
     assert after["data/README.md"].decode().splitlines()[2:] == ["| `mine.csv` | mine |"]
     settings = after["src/shop/settings.py"]
     assert b"class Orders" not in settings and b"import date" not in settings and b"class Mine" in settings
@@ -197,6 +194,19 @@ def test_an_owner_s_pipeline_is_no_example(project: Project, text: str) -> None:
     assert (project.folder / "dags" / "owned.py").read_text() == text
 
 
+def test_an_example_in_a_folder_goes_with_all_that_is_its_own(project: Project) -> None:
+    write(project, "dags/finance/bills.py", EXAMPLE.replace("orders", "bills").replace("Reads", "As"))
+    write(project, "tests/finance/test_bills.py", "")
+    write(project, "config/local.env", NOTE.replace("orders", "finance/bills") + "KEPT=1\n")
+    write(project, "config/deployment.env", NOTE + "KEPT=2\n")
+    commit(project)
+    done(project)
+    left = files(project)
+    assert {"dags/finance/bills.py", "tests/finance/test_bills.py"}.isdisjoint(left)
+    assert not (project.folder / "dags" / "finance").exists()
+    assert left["config/local.env"] == b"KEPT=1\n" and left["config/deployment.env"] == b"KEPT=2\n"
+
+
 @pytest.mark.parametrize("tags", ['("example",)', '{"a", "example"}', '["example"]'])
 def test_every_literal_of_tags_counts(project: Project, tags: str) -> None:
     write(project, "dags/more.py", f'import airflow.sdk as a\nwith a.DAG("more", tags={tags}): ...\n')
@@ -210,6 +220,27 @@ def test_data_that_an_owner_s_new_pipeline_names_stays(project: Project) -> None
     left = files(project)
     assert "data/orders.csv" in left and "data/pictures/1.png" not in left
     assert b"orders.csv" in left["data/README.md"]
+
+
+def test_a_connection_or_provider_that_an_owner_s_pipeline_needs_stays(project: Project) -> None:
+    needs = """
+[project]
+dependencies = [
+    # For dags/orders.py: a database.
+    "apache-airflow-providers-common-sql",
+    # For dags/orders.py: another.
+    "apache-airflow-providers-sqlite",
+]
+"""
+    table = (project.folder / "pyproject.toml").read_text()
+    write(project, "pyproject.toml", needs + table)
+    uses = 'from airflow.providers.common.sql.operators.sql import X\nX(conn_id="orders")\n'
+    write(project, "dags/new.py", uses)
+    commit(project)
+    done(project)
+    left = files(project)
+    assert NOTE.encode() in left["config/airflow.env"]
+    assert b"common-sql" in left["pyproject.toml"] and b"sqlite" not in left["pyproject.toml"]
 
 
 @pytest.mark.parametrize("odd", ["\x0c", "\u2028", "\x85", "\x1c"])
@@ -234,7 +265,7 @@ def test_line_ends_stay_as_they_are(project: Project) -> None:
     for name in ("src/shop/settings.py", "config/airflow.env", "data/README.md"):
         left = files(project)[name]
         assert left.count(b"\n") == left.count(b"\r\n") > 0
-        assert b"orders" not in left.lower().replace(b'("orders", "mine")', b"")
+        assert b"orders" not in left.lower()
 
 
 @pytest.mark.parametrize(
@@ -244,7 +275,7 @@ def test_line_ends_stay_as_they_are(project: Project) -> None:
         ("src/shop/models.py", b"class Orders(:\n"),
         ("dags/broken.py", b"def broken(:\n"),
         ("data/README.md", "größer".encode("latin-1")),
-        ("src/shop/settings.py", SETTINGS.replace("names = ", "names = orders = Orders or ").encode()),
+        ("src/shop/settings.py", SETTINGS.replace("rows: int = 1", "rows: int = len([Orders])").encode()),
     ],
 )
 def test_what_cannot_be_understood_is_named_before_anything_is_touched(

@@ -5,18 +5,9 @@ read, and Airflow's own: see AIRFLOW__CORE__ALLOWED_DESERIALIZATION_CLASSES in c
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
+{%- if cookiecutter.examples == 'all' %}
 
 from pydantic import BaseModel
-
-
-@dataclass(frozen=True)
-class Bounces:
-    """For dags/first_pipeline.py: how high a ball came, in metres."""
-
-    heights: list[float]
-    way: float
 
 
 class Quality(BaseModel):
@@ -27,3 +18,4 @@ class Quality(BaseModel):
     percent_good: float
     kwh: float
     meters_with_faults: list[str]
+{%- endif %}

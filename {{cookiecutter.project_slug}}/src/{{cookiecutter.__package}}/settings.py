@@ -1,28 +1,37 @@
 """Airflow Variables as typed settings: what each pipeline can be told, its default and its limits.
 
-This file is where defaults live. `config/variables.json`, which puts the Variables into Airflow, is
-made from it by `make variables`; a test compares the two.
+This file is where defaults live: to add a Variable, add a field. `config/variables.json`, which puts the
+Variables into Airflow, is made from it by `make variables`; a test compares the two.
 
-Read settings inside tasks (`FirstPipeline.read()`) or by templates, never while a DAG file is imported. A
-Variable in Airflow or in the environment (`AIRFLOW_VAR_FIRST_PIPELINE_BOUNCES`) wins over the default here.
+Read settings inside tasks (by the `read()` of a class) or by templates, never while a DAG file is imported.
+A Variable in Airflow, or in the environment as `AIRFLOW_VAR_` and its name, wins over the default here.
 """
 
 from __future__ import annotations
+{%- if cookiecutter.examples == 'all' %}
 
-import sys
 from datetime import date
 from typing import Literal
+{%- endif %}
+{%- if cookiecutter.examples == 'none' %}
 
-from exclusive_xcom.variables import Settings, data_file, output_file, variables_file
+from exclusive_xcom.variables import data_file, output_file
+{%- else %}
+
+from exclusive_xcom.variables import Settings, data_file, output_file
 from pydantic import Field
+{%- endif %}
 
 __all__ = ["data_file", "output_file"]  # so that a DAG file finds all of this kind here
+{%- if cookiecutter.examples != 'none' %}
 
 
 class FirstPipeline(Settings, prefix="first_pipeline_"):
     """For dags/first_pipeline.py."""
 
-    bounces: int = Field(5, ge=1, le=1000, description="How often the ball bounces.")
+    rows: int = Field(5, ge=1, le=1000, description="How many rows are made.")
+{%- endif %}
+{%- if cookiecutter.examples == 'all' %}
 
 
 class TimeZones(Settings, prefix="time_zones_"):
@@ -86,7 +95,4 @@ class PriceList(Settings, prefix="price_list_"):
         "", description="Address of the folder of all lists: s3://…, gs://…; empty for the output folder."
     )
     archive_connection: str = Field("", description="The Airflow connection to the archive; empty for none.")
-
-
-if __name__ == "__main__":
-    sys.stdout.write(variables_file())
+{%- endif %}

@@ -28,3 +28,12 @@ def console() -> Console:
     """Standard output. Where it is no terminal, lines may be long: nothing wraps in a log file."""
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160
     return Console(width=width, highlight=False)
+
+
+def clean(text: str) -> str:
+    """A text of somebody else's, for a terminal: what would steer it, or turn the reading direction, is shown
+    as an escape (`\\x1b`). Line ends and tabs stay."""
+    return "".join(
+        each if each.isprintable() or each in "\n\t" else each.encode("unicode_escape").decode()
+        for each in text
+    )

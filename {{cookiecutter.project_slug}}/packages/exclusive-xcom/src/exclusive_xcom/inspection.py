@@ -1,4 +1,7 @@
-"""What `xcom probe` and `xcom show` look at: the configured backend, and the XComs of a run.
+"""What `xcom probe`, `show` and `get` look at: the configured backend, the XComs of a run, the value of one.
+
+    from exclusive_xcom.inspection import get
+    revenue = get("orders", "revenue")
 
 Imports Airflow, whose configuration must be in the environment by then.
 """
@@ -7,18 +10,20 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 from airflow.models import DagRun
 from airflow.models.xcom import XComModel
 from airflow.sdk.execution_time.xcom import XCom
 from airflow.utils.session import create_session
-from sqlalchemy import select, text
+from sqlalchemy import Select, func, select, text
 
 from . import reference
 from .backend import XComBackend
 from .codecs import kind_word
 from .errors import XComError
+from .handle import Handle
 from .store import Check
 
 
@@ -36,16 +41,18 @@ class Row:
     where: str
 
 
-def latest_run(dag_id: str) -> str | None:
-    """The id of a pipeline's latest run."""
-    newest = select(DagRun.run_id).where(DagRun.dag_id == dag_id).order_by(DagRun.id.desc()).limit(1)
-    with create_session() as session:
-        found: str | None = session.scalar(newest)
-    return found
+class NotThere(LookupError):
+    """There is no such run or XCom. The text says which there are."""
+
+
+def latest_run(dag_id: str) -> str:
+    """The id of a pipeline's latest run. Raises `NotThere`."""
+    return _runs(dag_id)[0]
 
 
 def xcoms(dag_id: str, run_id: str) -> list[Row]:
-    """The XComs of a run, task by task. Nothing is fetched from a store."""
+    """The XComs of a run, task by task, without fetching a payload. Raises `NotThere` for an unknown run."""
+    _check_run(dag_id, run_id)
     wanted = (
         select(XComModel.task_id, XComModel.map_index, XComModel.key, XComModel.value)
         .where(XComModel.dag_id == dag_id, XComModel.run_id == run_id)
@@ -54,6 +61,131 @@ def xcoms(dag_id: str, run_id: str) -> list[Row]:
     with create_session() as session:
         found = session.execute(wanted)
         return [Row(task, index, key, *_describe(value)) for task, index, key, value in found]
+
+
+@dataclass(frozen=True)
+class Found:
+    """An XCom that was looked for: the run that it is of, and what is known of it without fetching it."""
+
+    run_id: str
+    row: Row
+    stored: Any
+
+    def load(self) -> Any:
+        """The value, as a consumer gets it; also one that would be handed over lazily. Raises `XComError`."""
+        value = XCom.deserialize_value(SimpleNamespace(value=self.stored))
+        return value.load() if isinstance(value, Handle) else value
+
+
+def get(
+    dag_id: str,
+    task_id: str,
+    key: str = "return_value",
+    *,
+    run_id: str | None = None,
+    map_index: int | None = None,
+) -> Any:
+    """What a task handed over: for notebooks, scripts and tests.
+
+    Args:
+        run_id: of this run; without it, of the latest that has such an XCom.
+        map_index: which one of a mapped task.
+
+    Raises:
+        NotThere: there is no such run or XCom; the text says which there are.
+        XComError: it can't be read.
+    """
+    return find(dag_id, task_id, key, run_id=run_id, map_index=map_index).load()
+
+
+def find(
+    dag_id: str, task_id: str, key: str, *, run_id: str | None = None, map_index: int | None = None
+) -> Found:
+    """The XCom that `get` loads. Raises `NotThere`."""
+    if run_id is not None:
+        _check_run(dag_id, run_id)
+    of_task = select(XComModel).where(XComModel.dag_id == dag_id, XComModel.task_id == task_id)
+    wanted = of_task.where(XComModel.key == key)
+    if run_id is not None:
+        wanted = wanted.where(XComModel.run_id == run_id)
+    exact = wanted if map_index is None else wanted.where(XComModel.map_index == map_index)
+    with create_session() as session:
+        newest = session.scalar(_newest(exact))
+        if newest is None:
+            raise NotThere(_what_there_is(session, dag_id, task_id, key, run_id, map_index))
+        rows = {row.map_index: row for row in session.scalars(exact.where(XComModel.dag_run_id == newest))}
+        if map_index is None and -1 not in rows:
+            which = f"{len(rows)} of {task_id!r}, which is mapped. Say which: map index {_ranges([*rows])}"
+            raise NotThere(f"There are {which} (`--map-index`).")
+        row = rows[-1 if map_index is None else map_index]
+        found = Row(row.task_id, row.map_index, row.key, *_describe(row.value))
+        return Found(row.run_id, found, row.value)
+
+
+def _newest(query: Select[Any]) -> Select[Any]:
+    """The number of the latest run among the rows of a query."""
+    return query.with_only_columns(func.max(XComModel.dag_run_id))
+
+
+def _what_there_is(
+    session: Any, dag_id: str, task_id: str, key: str, run_id: str | None, map_index: int | None
+) -> str:
+    """Why an XCom was not found: the first of index, key and task that there is not, and those that there are
+    instead, of the run or else of the latest that has some."""
+    every = select(XComModel).where(XComModel.dag_id == dag_id)
+    if run_id is None:
+        _runs(dag_id)
+    else:
+        every = every.where(XComModel.run_id == run_id)
+    of_task = every.where(XComModel.task_id == task_id)
+    of_key = of_task.where(XComModel.key == key)
+    for query, column, trouble in (
+        (of_key, XComModel.map_index, f"{task_id!r} has no {key!r} with map index {map_index}"),
+        (of_task, XComModel.key, f"{task_id!r} has no XCom {key!r}"),
+        (every, XComModel.task_id, f"There is no XCom of a task {task_id!r}"),
+    ):
+        if newest := session.scalar(_newest(query)):
+            latest = query.where(XComModel.dag_run_id == newest)
+            there = sorted(session.scalars(latest.with_only_columns(column).distinct()))
+            of = session.scalar(latest.with_only_columns(XComModel.run_id).limit(1))
+            names = _ranges(there) if column is XComModel.map_index else _listed(there)
+            return f"{trouble}. In run {of} there is: {names}."
+    return f"{dag_id!r} has no XComs{f' in run {run_id}' if run_id else ''}."
+
+
+def _runs(dag_id: str) -> list[str]:
+    """The ids of a pipeline's latest runs, newest first. Raises `NotThere` if it has none."""
+    newest = select(DagRun.run_id).where(DagRun.dag_id == dag_id).order_by(DagRun.id.desc()).limit(5)
+    with create_session() as session:
+        if found := list(session.scalars(newest)):
+            return found
+        others = sorted(session.scalars(select(DagRun.dag_id).distinct()))
+    there = f"There are runs of: {_listed(others)}." if others else "Nothing has run yet."
+    raise NotThere(f"Airflow's database has no run of {dag_id!r}. {there}")
+
+
+def _check_run(dag_id: str, run_id: str) -> None:
+    """Raises `NotThere` if there is no such run."""
+    latest = _runs(dag_id)
+    with create_session() as session:
+        wanted = select(DagRun.id).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id)
+        if session.scalar(wanted) is None:
+            raise NotThere(f"{dag_id!r} has no run {run_id!r}. The latest are: {_listed(latest)}.")
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:20]) + (f" and {len(names) - 20:,} more" if len(names) > 20 else "")
+
+
+def _ranges(numbers: list[int]) -> str:
+    """Numbers as people write them: "0 to 3, 7"."""
+    parts: list[list[int]] = []
+    for number in sorted(numbers):
+        if parts and parts[-1][-1] == number - 1:
+            parts[-1].append(number)
+        else:
+            parts.append([number])
+    return _listed([str(part[0]) if len(part) == 1 else f"{part[0]} to {part[-1]}" for part in parts])
 
 
 def probe() -> list[Check]:

@@ -172,12 +172,17 @@ class Folders(Settings):
     output_folder: Folder = Field(Path("output"), description="Where pipelines leave their results.")
 
 
-def all_settings() -> list[Setting]:
-    """Every setting, class by class. Raises ValueError if two classes have the same Variable."""
+def all_groups() -> list[type[Settings]]:
+    """Every class of settings that is imported."""
     groups = Settings.__subclasses__()
     for group in groups:  # grows while it is read: subclasses of subclasses
         groups.extend(group.__subclasses__())
-    found = [item for group in groups for item in group.described()]
+    return groups
+
+
+def all_settings() -> list[Setting]:
+    """Every setting, class by class. Raises ValueError if two classes have the same Variable."""
+    found = [item for group in all_groups() for item in group.described()]
     names = [item.variable for item in found]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"Two classes have the Variable {twice[0]}: give one of them another prefix.")

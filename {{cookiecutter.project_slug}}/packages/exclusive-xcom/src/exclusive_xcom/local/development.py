@@ -14,13 +14,26 @@ import typer
 
 from ..console import Refused, console
 from ..transfer import Transfer
-from . import environment, processes, report, services
+from . import environment, metadata, processes, report, services
+from . import variables as own_variables
 from .background import ALONE, Background
 from .lifecycle import down, restart, secrets, tell_readable, up
+from .new import new_pipeline
 from .runner import PipelineEnd, Runner, TaskEnd
 from .start_clean import remove_examples
 
-__all__ = ["activate", "airflow", "down", "restart", "run", "secrets", "start_clean", "up"]
+__all__ = [
+    "activate",
+    "airflow",
+    "down",
+    "new",
+    "restart",
+    "run",
+    "secrets",
+    "start_clean",
+    "up",
+    "variables",
+]
 
 
 def activate(context: typer.Context) -> None:
@@ -90,6 +103,23 @@ def _stores() -> Iterator[None]:
     with services.running(os.environ, home / "services") as variables:
         os.environ.update(variables)
         yield
+
+
+def new(
+    pipeline: Annotated[str, typer.Argument(metavar="[FOLDER/]NAME", help="Its id, which names its file.")],
+) -> None:
+    """Begin a pipeline: its file, a class of Variables, a test."""
+    environment.project()
+    for name in new_pipeline(pipeline):
+        print(f"  {name}")
+    print(f"\nNext: make run ONLY={Path(pipeline).name}")
+
+
+def variables() -> None:
+    """Write config/variables.json from the settings, and say what changed."""
+    environment.project()
+    lines = own_variables.update()
+    print("\n".join([*lines, f"{metadata.VARIABLES} is written."]) if lines else "Nothing changed.")
 
 
 def start_clean() -> None:

@@ -46,10 +46,19 @@ def cut_classes(path: Path, text: str, mark: re.Pattern[str]) -> str:
     return "".join(lines)
 
 
-def cut_lines(text: str, mark: re.Pattern[str]) -> str:
-    """Without the comments that say that they are for one of these pipelines, each with the line below it."""
+def cut_lines(text: str, mark: re.Pattern[str], code: str) -> str:
+    """Without the comments that say that they are for one of these pipelines, each with the line below it,
+    unless the code that stays needs that: the connection or the provider of Airflow that it brings."""
     block = rf"^ *# {mark.pattern}.*\n(?: *#.*\n)*.*\n?(?:\r?\n)?"
-    return re.sub(block, "", text, flags=re.MULTILINE)
+
+    def left(found: re.Match[str]) -> str:
+        connections = [name.lower() for name in re.findall(r"AIRFLOW_CONN_(\w+)", found[0])]
+        needed = [f"{quote}{name}{quote}" for name in connections for quote in "'\""]
+        for provider in re.findall(r"apache-airflow-(providers-[\w-]+)", found[0]):
+            needed.append(f"airflow.{provider.replace('-', '.')}")
+        return found[0] if any(each in code for each in needed) else ""
+
+    return re.sub(block, left, text, flags=re.MULTILINE)
 
 
 def text_of(path: Path) -> str:

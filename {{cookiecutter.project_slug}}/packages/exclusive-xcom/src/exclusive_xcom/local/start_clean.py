@@ -3,9 +3,9 @@
 A pipeline is an example as long as its DAG has the tag "example"; who makes one their own takes the tag away.
 With dags/x.py goes what belongs to it by its name:
 
-    tests/test_x.py
+    tests/test_x.py (of dags/finance/x.py: tests/finance/test_x.py)
     classes in src/ whose docstring begins with "For dags/x.py"
-    in config/*.env and docker-compose.yaml: a comment "# For dags/x.py" and the line that it is about
+    in config/*.env, docker-compose.yaml, pyproject.toml: a comment "# For dags/x.py" and the line below it
     files in data/ that the example names, and nothing that stays; their rows in data/README.md
 
 Everything else stays as it is, the pipelines that are no examples first of all. All is planned before
@@ -17,19 +17,17 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import subprocess
-import sys
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
 from ..console import Failed, Refused
-from .environment import LOCAL, SETTINGS
+from . import ruff
 from .examples import cut_classes, cut_lines, is_example, shown, text_of
 from .metadata import VARIABLES
+from .variables import ask
 
-CONFIGURATION = [SETTINGS, LOCAL, Path("config/deployment.env"), Path("docker-compose.yaml")]
+CONFIGURATION = ("config/*.env", "docker-compose*.yaml", "*.env.example", "pyproject.toml")
 TABLE = Path("data/README.md")
 
 
@@ -48,18 +46,18 @@ def remove_examples() -> list[str]:
         Refused: a file can't be read or understood. As above, nothing was touched.
         Failed: a file could not be removed or written; those before it were.
     """
-    names = [path.stem for path in _files(Path("dags").glob("*.py")) if is_example(path)]
-    if not names:
+    examples = [path for path in _files(Path("dags").rglob("*.py")) if is_example(path)]
+    if not examples:
         return []
     tracked = {Path(line[2:]): line[0] for line in _git("ls-files", "-v")}
-    gone, texts = _plan(names, tracked)
+    gone, texts = _plan(examples, tracked)
     _check([*gone, *texts], tracked)
     try:
         for path in gone:
             path.unlink()
-            if path.parts[0] == "data":
-                with contextlib.suppress(OSError):  # while the folder has other files
-                    os.removedirs(path.parent)
+            with contextlib.suppress(OSError):  # while the folder has other files
+                for folder in [*path.parents][:-2]:
+                    folder.rmdir()
         for path, text in texts.items():
             path.write_bytes(text.encode())
     except OSError as error:
@@ -67,11 +65,11 @@ def remove_examples() -> list[str]:
     return [shown(path) for path in [*gone, *texts]]
 
 
-def _plan(names: list[str], tracked: dict[Path, str]) -> tuple[list[Path], dict[Path, str]]:
+def _plan(examples: list[Path], tracked: dict[Path, str]) -> tuple[list[Path], dict[Path, str]]:
     """Which files go, and the new texts of those that change. Touches nothing."""
-    mark = re.compile(rf"For dags/({'|'.join(map(re.escape, names))})\.py")
-    own = [Path(file) for name in names for file in (f"dags/{name}.py", f"tests/test_{name}.py")]
-    gone = _files(own)
+    mark = re.compile(f"For ({'|'.join(re.escape(path.as_posix()) for path in examples)})")
+    tests = [Path("tests", *path.parts[1:-1], f"test_{path.name}") for path in examples]
+    gone = _files([*examples, *tests])
     # Also what git does not know yet: a pipeline of the owner's may need what an example brought.
     here = [path for folder in ("dags", "src", "tests") for path in Path(folder).rglob("*.py")]
     stays = _files({*here, *(path for path in tracked if path.suffix == ".py")} - set(gone))
@@ -80,10 +78,10 @@ def _plan(names: list[str], tracked: dict[Path, str]) -> tuple[list[Path], dict[
     texts = {path: _without_imports(path, text) for path, text in cut.items() if text != code[path]}
     named, needed = "\n".join(map(text_of, gone)), "\n".join((code | texts).values())
     gone += [path for path in _files(tracked) if _is_data_of(path, named) and not _is_data_of(path, needed)]
-    settings = [path for path in texts if path.match("src/*/settings.py")]
-    new = {path: cut_lines(text_of(path), mark) for path in _files(CONFIGURATION)}
+    found = [path for names in CONFIGURATION for path in Path().glob(names)]
+    new = {path: cut_lines(text_of(path), mark, needed) for path in _files(found)}
     new |= {path: _cut_rows(text_of(path), set(gone)) for path in _files([TABLE])}
-    new |= {path: _variables(settings[0], texts) for path in _files([VARIABLES]) if settings}
+    new |= {path: ask(texts).text for path in _files([VARIABLES]) if texts}
     return gone, texts | {path: text for path, text in new.items() if text != text_of(path)}
 
 
@@ -126,34 +124,7 @@ def _is_data_of(path: Path, text: str) -> bool:
 
 def _without_imports(path: Path, text: str) -> str:
     """The module, formatted, without the imports that nothing needs any more."""
-    for command in (["check", "--fix", "--exit-zero", "--select", "F401,I"], ["format"]):
-        text = _said(path, text, "ruff", *command, "--quiet", "--stdin-filename", str(path), "-")
-    return text
-
-
-def _variables(settings: Path, texts: dict[Path, str]) -> str:
-    """config/variables.json for the settings that are left: made by a copy of src/."""
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            copy, caches = Path(folder, "src"), shutil.ignore_patterns("__pycache__")
-            shutil.copytree("src", copy, ignore=caches, ignore_dangling_symlinks=True)
-        except OSError as error:
-            raise Refused(f"src can't be read: {error}") from error
-        for path, text in texts.items():
-            Path(folder, path).write_bytes(text.encode())
-        places = f"{copy}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
-        return _said(settings, "", f"{settings.parent.name}.settings", PYTHONPATH=places)
-
-
-def _said(path: Path, text: str, module: str, *arguments: str, **variables: str) -> str:
-    """What a module prints about a file, whose new text it gets. Raises `Refused` if it fails."""
-    command, environ = [sys.executable, "-m", module, *arguments], os.environ | variables
-    environ["PYTHONUTF8"] = "1"
-    done = subprocess.run(command, input=text.encode(), capture_output=True, env=environ, check=False)
-    if done.returncode:
-        reason = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
-        raise Refused(f"{shown(path)} without the examples: {module} failed. {''.join(reason)}")
-    return done.stdout.decode()
+    return ruff.formatted(path, ruff.fixed(path, text, "F401,I"))
 
 
 def _cut_rows(text: str, gone: set[Path]) -> str:
