@@ -14,7 +14,7 @@ from {{ cookiecutter.__package }} import models, settings
     schedule=None,
     catchup=False,
     max_active_runs=1,
-    tags=["pattern"],
+    tags=["smoke"],
     default_args={"owner": "data-team", "retries": 1, "retry_delay": timedelta(seconds=10)},
 )
 def first_pipeline():
