@@ -59,6 +59,22 @@ def run(
         raise typer.Exit(1)
 
 
+def debug(
+    pipeline: Annotated[str, typer.Argument(metavar="PIPELINE", help="Its DAG id, or its file.")],
+    task: Annotated[str | None, typer.Option(help="Run only this task, and those before it.")] = None,
+    post_mortem: Annotated[bool, typer.Option("--post-mortem", help="Stop where a task fails.")] = False,
+) -> None:
+    """Run a pipeline in this terminal: breakpoint() works, and all that is said is seen."""
+    home = _home()
+    _refuse_while_up(home)
+    with processes.lock(home / "run.lock", ALONE), _stores():
+        print("Starting Airflow", flush=True)
+        from .debug import debug as run_here  # it imports Airflow
+
+        if not run_here(pipeline, task, post_mortem):
+            raise typer.Exit(1)
+
+
 def _refuse_while_up(home: Path) -> None:
     if state := Background(home).find():
         raise Refused(

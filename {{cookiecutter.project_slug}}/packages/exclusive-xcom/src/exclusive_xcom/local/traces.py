@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from itertools import dropwhile
 from pathlib import Path
-from traceback import FrameSummary, extract_tb
+from traceback import FrameSummary, StackSummary, TracebackException, extract_tb
 
 NOT_OURS = {".venv", ".airflow", "packages", "site-packages"}
 LONGEST = 4000  # characters
+MOST = 5  # frames of a traceback without a line of this project
 _FRAME = re.compile(r'^  File "(?P<file>.+)", line (?P<line>\d+)(?:, in (?P<name>.+))?$')
 
 
@@ -33,6 +35,17 @@ def in_short_of_text(trace: str) -> str:
         end += 1  # the source, and the marks below it
     text = "\n".join(lines[end:]) or "no reason given"
     return f"{text[:LONGEST]}{_where(frames)}"
+
+
+def printed(error: BaseException) -> str:
+    """The traceback as Python prints it, but from the first line of this project on."""
+    whole = TracebackException.from_exception(error)
+    told: TracebackException | None = whole
+    while told:
+        from_ours = list(dropwhile(lambda frame: not ours(frame.filename), told.stack))
+        told.stack = StackSummary.from_list(from_ours or told.stack[-MOST:])
+        told = told.__cause__ or told.__context__
+    return "".join(whole.format())
 
 
 def ours(file: str) -> Path | None:

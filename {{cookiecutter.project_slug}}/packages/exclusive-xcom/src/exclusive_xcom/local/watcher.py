@@ -5,17 +5,21 @@ Imports Airflow, so `environment.activate()` comes first.
 
 from __future__ import annotations
 
+import bdb
 import logging
+import pdb
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
+import structlog
 from airflow.listeners import hookimpl
 from airflow.sdk.exceptions import AirflowFailException
 from airflow.sdk.listener import get_listener_manager
 
 from .runner import Event, TaskEnd
-from .traces import in_short
+from .traces import in_short, printed
 
 Say = Callable[[Event], None]
 
@@ -59,3 +63,29 @@ class Watcher(logging.Handler):
         index = -1 if task.map_index is None else task.map_index
         seconds = time.perf_counter() - self._started
         self._say(TaskEnd(task.dag_id, task.task_id, index, state, seconds, error))
+
+
+class Failures:
+    """From now on shows why tasks fail, and lets who asked for it look around there."""
+
+    def __init__(self, post_mortem: bool) -> None:
+        self._post_mortem = post_mortem
+        get_listener_manager().pm.register(self)
+        structlog.get_config()["processors"].insert(0, _told_already)
+
+    @hookimpl
+    def on_task_instance_failed(self, previous_state: Any, task_instance: Any, error: Any) -> None:
+        if isinstance(error, bdb.BdbQuit | KeyboardInterrupt):
+            raise KeyboardInterrupt  # Airflow takes it for a failure like any other, and would go on
+        if not isinstance(error, BaseException):
+            return
+        print(printed(error), flush=True)
+        if self._post_mortem and sys.stdin.isatty():
+            pdb.post_mortem(error.__traceback__)
+
+
+def _told_already(_: Any, __: str, event: Any) -> Any:
+    """Drop Airflow's own report of a failure, whose traceback is long."""
+    if event.get("event") == "Task failed with exception":
+        raise structlog.DropEvent
+    return event
