@@ -78,7 +78,9 @@ def test_a_name_that_may_be_in_a_broken_file_fails_with_that_files_error() -> No
     with pytest.raises(Failed) as failed:
         choose(BROKEN, ["nothing"])
     assert failed.value.exit_code == 1
-    assert "dags/x/bad.py can't be imported:\n  ValueError: no\n  in dags/x/bad.py, line 3" in str(failed.value)
+    assert "dags/x/bad.py can't be imported:\n  ValueError: no\n  in dags/x/bad.py, line 3" in str(
+        failed.value
+    )
 
 
 def test_a_file_without_a_dag_is_not_called_unknown(here: Path) -> None:

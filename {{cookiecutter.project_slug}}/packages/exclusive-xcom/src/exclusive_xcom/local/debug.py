@@ -5,6 +5,7 @@ Airflow is imported inside of the functions: it reads its settings then, and som
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Iterator
@@ -18,22 +19,23 @@ from . import quick, report
 from .pipelines import choose, listed
 from .runner import Event, TaskEnd
 
-SETTINGS = {
-    # Who looks around takes longer than reading a file may take.
-    "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "0",
-    # What tasks say, without what Airflow says of each of its steps.
-    "AIRFLOW__LOGGING__NAMESPACE_LEVELS": "airflow=WARNING airflow.task=INFO airflow.providers=INFO "
-    "airflow.sdk.definitions.dag=WARNING task=WARNING alembic=WARNING",
-}
+# Who looks around takes longer than reading a file may take.
+PATIENT = {"AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "0"}
+# What tasks say is shown, and not what Airflow says of each of its steps.
+LEVELS = {"airflow": "WARNING", "airflow.task": "INFO", "airflow.providers": "INFO"}
+LEVELS |= {"task": "WARNING", "alembic": "WARNING"}
 
 
 def debug(name: str, task_id: str | None, post_mortem: bool) -> bool:
     """Run the pipeline of that name; of its tasks all, or one and those before it. With `post_mortem`, open
     the debugger where a task fails. Returns whether all went well. Raises `Refused` and `Failed`."""
-    os.environ.update(SETTINGS)
+    levels = " ".join(f"{name}={level}" for name, level in LEVELS.items())
+    os.environ.update(PATIENT, AIRFLOW__LOGGING__NAMESPACE_LEVELS=levels)  # for what logs by structlog
     with quick.no_collection():
         from . import watcher
 
+        for logger, level in LEVELS.items():
+            logging.getLogger(logger).setLevel(level)
         dag = _find(name)
         _take_time(dag)
         if task_id:
