@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
 import subprocess
 import sysconfig
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -73,9 +76,11 @@ class Project:
         self.home = self.folder / ".airflow"
 
     def pipelines(self, **files: str) -> None:
-        """Write files into dags/."""
+        """Write files into dags/, or folders below it."""
         for name, text in files.items():
-            (self.folder / "dags" / f"{name}.py").write_text(text)
+            path = self.folder / "dags" / f"{name}.py"
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text)
 
     def settings(self, text: str = "", *, variables: str | None = "{}\n") -> None:
         """A package `shop` with a settings module, named in pyproject.toml, and the file of Variables."""
@@ -97,22 +102,11 @@ class Project:
         }
 
     def start(self, *arguments: str, **more: str) -> subprocess.Popen[str]:
-        """Start the command from a folder in the project; its output is text, standard error included.
-
-        Its environment is that of a person's shell who has exported the folder of another Airflow.
-        """
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
-        another = {
-            "AIRFLOW_HOME": str(self.folder.parent / "another"),
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "sqlite:////nowhere/another.db",
-        }
+        """Start the command from a folder in the project; its output is text, standard error included."""
+        pipe, both = subprocess.PIPE, subprocess.STDOUT
+        there, environ = self.folder / "dags", self._environ(more)
         return subprocess.Popen(
-            [XCOM, *arguments],
-            cwd=self.folder / "dags",
-            env=clean | another | more,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
+            [XCOM, *arguments], cwd=there, env=environ, stdout=pipe, stderr=both, text=True
         )
 
     def xcom(self, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
@@ -120,6 +114,36 @@ class Project:
         with self.start(*arguments, **more) as process:
             said, _ = process.communicate()
         return subprocess.CompletedProcess(arguments, process.returncode, said)
+
+    def xcom_in_terminal(
+        self, answers: list[tuple[str, str]], *arguments: str, **more: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run the command in a terminal of its own, and type there: after each text its answer, and Enter."""
+        ours, its = pty.openpty()
+        streams: dict[str, Any] = {"stdin": its, "stdout": its, "stderr": its, "start_new_session": True}
+        environ, left = self._environ(more), list(answers)
+        said, seen = "", 0
+        with subprocess.Popen(
+            [XCOM, *arguments], cwd=self.folder / "dags", env=environ, **streams
+        ) as process:
+            os.close(its)
+            with contextlib.suppress(OSError):  # so Linux says that nobody has the terminal open any more
+                while more_said := os.read(ours, 4096):
+                    said += more_said.decode(errors="replace")
+                    if left and (at := said.find(left[0][0], seen)) >= 0:
+                        seen = at + len(left[0][0])
+                        os.write(ours, f"{left.pop(0)[1]}\n".encode())
+        os.close(ours)
+        return subprocess.CompletedProcess(arguments, process.returncode, said)
+
+    def _environ(self, more: dict[str, str]) -> dict[str, str]:
+        """The environment of a person's shell who has exported the folder of another Airflow."""
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+        another = {
+            "AIRFLOW_HOME": str(self.folder.parent / "another"),
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "sqlite:////nowhere/another.db",
+        }
+        return clean | another | more
 
     def processes(self) -> list[psutil.Process]:
         """The living processes that work in its folder."""

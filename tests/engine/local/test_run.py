@@ -50,6 +50,33 @@ def bad():
 bad()
 """
 
+TENANTS = """
+from airflow.sdk import dag, task
+
+def make(name):
+    @dag(dag_id=f"tenant.{name}", schedule=None, tags=["smoke"])
+    def tenant():
+        @task
+        def hello():
+            return name
+
+        hello()
+
+    tenant()
+
+for name in "ab":
+    make(name)
+"""
+
+BROKEN = """
+from airflow.sdk import dag
+
+def half(number):
+    return number / 0
+
+half(1)
+"""
+
 DIES = """
 import os, signal
 from airflow.sdk import dag, task
@@ -123,8 +150,9 @@ class TestRun:
 
     def test_refuses_an_unknown_name(self, project: Project) -> None:
         done = project.xcom("run", "god")
-        assert done.returncode == 2
-        assert "no pipeline 'god' in dags/. There are: bad, dies, good." in done.stdout
+        assert done.returncode == 1, "it may be in the file that is broken"
+        said = "no pipeline 'god' in dags/. Did you mean good? There are: bad, dies, good. It may be in"
+        assert said in done.stdout and "dags/broken.py, line 1: from airflow.sdk import dag" in done.stdout
 
     def test_refuses_to_run_twice_at_once(self, project: Project) -> None:
         project.home.mkdir(exist_ok=True)
@@ -142,6 +170,47 @@ class TestRun:
         (project.home / "up.json").unlink()
         assert done.returncode == 2
         assert "Airflow is up" in done.stdout and "http://127.0.0.1:8080" in done.stdout
+
+
+class TestNames:
+    """A project with several DAGs in a file, which is in a folder, with tags, and with a file that is broken."""
+
+    @pytest.fixture(scope="class")
+    def tagged(self, tmp_path_factory: pytest.TempPathFactory) -> Project:
+        """The project."""
+        made = Project(tmp_path_factory.mktemp("names") / "my project")
+        (made.folder / "pyproject.toml").write_text('[tool.exclusive-xcom]\nrun-tags = ["smoke", "quick"]\n')
+        made.pipelines(good=GOOD, broken=BROKEN, **{"finance/factory": TENANTS})
+        return made
+
+    def test_no_name_means_the_tagged_ones_and_what_is_left_out_is_said(self, tagged: Project) -> None:
+        done = tagged.xcom("run")
+        assert "2 of 2 pipelines succeeded" in done.stdout and "tenant.a.hello" in done.stdout
+        (line,) = (line for line in done.stdout.splitlines() if line.startswith("Left out"))
+        assert "none of the tags smoke, quick: good. `make run ONLY=good` runs one" in line
+        assert done.returncode == 1, "a file is broken, and nobody named others"
+        assert "✗ dags/broken.py can't be imported\n  ZeroDivisionError: division by zero" in done.stdout
+        assert "  in dags/broken.py, line 5, half: return number / 0" in done.stdout
+
+    def test_all_means_all(self, tagged: Project) -> None:
+        done = tagged.xcom("run", "--all")
+        assert "3 of 3 pipelines succeeded" in done.stdout and "Left out" not in done.stdout
+
+    def test_a_file_means_all_of_its_pipelines(self, tagged: Project) -> None:
+        done = tagged.xcom("run", "finance/factory")
+        assert done.returncode == 0, done.stdout
+        assert "2 of 2 pipelines succeeded" in done.stdout
+        assert (tagged.home / "logs/run/tenant.a.log").is_file()
+        assert "broken, too" in done.stdout and "dags/broken.py, line 5" in done.stdout
+
+    def test_an_id_means_one_of_them(self, tagged: Project) -> None:
+        done = tagged.xcom("run", "tenant.b")
+        assert "1 of 1 pipelines succeeded" in done.stdout and "tenant.a" not in done.stdout
+
+    def test_a_broken_file_fails_by_its_name(self, tagged: Project) -> None:
+        done = tagged.xcom("run", "broken")
+        assert done.returncode == 1
+        assert "line 5, half: return number / 0" in done.stdout and "no pipeline" not in done.stdout
 
 
 @pytest.mark.parametrize(("backend", "kept"), [("s3", "s3://bucket/xcom"), ("redis", "redis:")])

@@ -9,7 +9,7 @@ from rich.markup import escape
 
 from ..console import Refused
 
-NAMES = ("run", "up", "down", "restart", "new", "variables", "secrets", "start-clean", "airflow")
+NAMES = ("run", "debug", "up", "down", "restart", "new", "variables", "secrets", "start-clean", "airflow")
 PANEL = "Airflow on this machine"
 # Every argument is for the command itself, --help included.
 UNREAD: dict[str, Any] = {"allow_extra_args": True, "ignore_unknown_options": True}

@@ -6,34 +6,26 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ..console import Refused, console
-from ..transfer import Transfer
 from . import environment, metadata, processes, report, services
 from . import variables as own_variables
 from .background import ALONE, Background
 from .lifecycle import down, restart, secrets, tell_readable, up
 from .new import new_pipeline
+from .pipelines import choose
+from .project import Project
 from .runner import PipelineEnd, Runner, TaskEnd
 from .start_clean import remove_examples
 
-__all__ = [
-    "activate",
-    "airflow",
-    "down",
-    "new",
-    "restart",
-    "run",
-    "secrets",
-    "start_clean",
-    "up",
-    "variables",
-]
+# Those that commands.py adds, also from modules of their own.
+__all__ = ["activate", "airflow", "debug", "down", "new", "restart", "run"]
+__all__ += ["secrets", "start_clean", "up", "variables"]
 
 
 def activate(context: typer.Context) -> None:
@@ -45,49 +37,56 @@ def activate(context: typer.Context) -> None:
 
 
 def run(
-    pipelines: Annotated[list[str] | None, typer.Argument(metavar="PIPELINE", help="Only these.")] = None,
+    pipelines: Annotated[
+        list[str] | None, typer.Argument(metavar="PIPELINE", help="Only these: DAG ids or files.")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Those without a tag of run-tags, too.")] = False,
 ) -> None:
-    """Run every pipeline once and show what was handed over."""
-    out, home = console(), _home()
+    """Run pipelines once and show what was handed over: those that are named, otherwise those that have one
+    of the run-tags in pyproject.toml."""
+    out, home, names = console(), _home(), pipelines or []
+    if names and every:
+        raise Refused("Name pipelines, or say --all: not both.")
+    _refuse_while_up(home)
+    tags = () if every else Project.read(Path.cwd()).run_tags
+    started = time.monotonic()
+    with processes.lock(home / "run.lock", ALONE), _stores(), Runner() as runner:
+        out.print("Starting Airflow")
+        chosen = choose(runner.prepare(), names, tags)
+        count = len(chosen.dag_ids)
+        out.print(f"Running {count} pipeline{'' if count == 1 else 's'}")
+        events = []
+        for event in runner.run(chosen.dag_ids):
+            events.append(event)
+            if isinstance(event, TaskEnd):
+                report.task_end(out, event)
+    report.summary(out, events, chosen, tags, time.monotonic() - started)
+    if chosen.broken or any(isinstance(event, PipelineEnd) and event.state != "success" for event in events):
+        raise typer.Exit(1)
+
+
+def debug(
+    pipeline: Annotated[str, typer.Argument(metavar="PIPELINE", help="Its DAG id, or its file.")],
+    task: Annotated[str | None, typer.Option(help="Run only this task, and those before it.")] = None,
+    post_mortem: Annotated[bool, typer.Option("--post-mortem", help="Stop where a task fails.")] = False,
+) -> None:
+    """Run a pipeline in this terminal: breakpoint() works, and all that is said is seen."""
+    home = _home()
+    _refuse_while_up(home)
+    with processes.lock(home / "run.lock", ALONE), _stores():
+        print("Starting Airflow", flush=True)
+        from .debug import debug as run_here  # it imports Airflow
+
+        if not run_here(pipeline, task, post_mortem):
+            raise typer.Exit(1)
+
+
+def _refuse_while_up(home: Path) -> None:
     if state := Background(home).find():
         raise Refused(
             "Airflow is up, and its scheduler would run the same tasks at the same time. Trigger pipelines "
             f"in its UI, {state.url}, or end it first: `make down`."
         )
-    started = time.monotonic()
-    with processes.lock(home / "run.lock", ALONE), _stores(), Runner() as runner:
-        out.print("Starting Airflow")
-        found = runner.prepare()
-        names = _chosen(pipelines or [], found.pipelines)
-        out.print(f"Running {len(names)} pipeline{'' if len(names) == 1 else 's'}")
-        events = []
-        for event in runner.run(names):
-            events.append(event)
-            if isinstance(event, TaskEnd):
-                report.task_end(out, event)
-    out.print()
-    report.handed_over(out, report.gather(event for event in events if isinstance(event, Transfer)))
-    ends = [event for event in events if isinstance(event, PipelineEnd)]
-    failed = [end for end in ends if end.state != "success"]
-    broken = {} if pipelines else found.errors
-    if failed or broken:
-        out.print()
-        report.failures(out, [event for event in events if isinstance(event, TaskEnd)], failed)
-        report.broken(out, broken)
-    seconds = time.monotonic() - started
-    out.print(f"\n{len(ends) - len(failed)} of {len(ends)} pipelines succeeded in {seconds:.0f} s.")
-    if failed or broken:
-        raise typer.Exit(1)
-
-
-def _chosen(names: Sequence[str], pipelines: dict[str, str]) -> list[str]:
-    """The ids of the pipelines that were named, by id or by file; all of them, if none was."""
-    by_file = {Path(file).stem: dag_id for dag_id, file in pipelines.items()}
-    chosen = [name if name in pipelines else by_file.get(Path(name).stem, "") for name in names]
-    if "" in chosen:
-        unknown = names[chosen.index("")]
-        raise Refused(f"There is no pipeline {unknown!r} in dags/. There are: {', '.join(pipelines)}.")
-    return list(dict.fromkeys(chosen)) or list(pipelines)
 
 
 @contextlib.contextmanager

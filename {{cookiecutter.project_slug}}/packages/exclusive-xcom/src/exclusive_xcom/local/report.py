@@ -13,7 +13,8 @@ from rich.table import Table
 from ..console import SIGNS
 from ..handle import human_size
 from ..transfer import Transfer
-from .runner import PipelineEnd, TaskEnd
+from .pipelines import Chosen, listed
+from .runner import Event, PipelineEnd, TaskEnd
 
 WIDE_ENOUGH = 120  # columns; below, an XCom takes two lines instead of a row of the table
 
@@ -85,6 +86,30 @@ def task_end(out: Console, event: TaskEnd) -> None:
     out.print(f"  {SIGNS.get(event.state, '?')} {name} [dim]{event.seconds:.1f} s{note}[/]")
 
 
+def summary(
+    out: Console, events: Sequence[Event], chosen: Chosen, tags: Sequence[str], seconds: float
+) -> None:
+    """Print what comes after a run: what was handed over, what went wrong, what was not run."""
+    ends = [event for event in events if isinstance(event, PipelineEnd)]
+    failed = [end for end in ends if end.state != "success"]
+    out.print()
+    if ends:
+        handed_over(out, gather(event for event in events if isinstance(event, Transfer)))
+        out.print()
+    failures(out, [event for event in events if isinstance(event, TaskEnd)], failed)
+    broken(out, chosen.broken)
+    if chosen.beside:
+        out.print("These files are broken, too, beside what was run:")
+        broken(out, chosen.beside)
+    if failed or chosen.broken or chosen.beside:
+        out.print()
+    if ends:
+        out.print(f"{len(ends) - len(failed)} of {len(ends)} pipelines succeeded in {seconds:.0f} s.")
+    elif not chosen.broken:
+        out.print("No pipeline was run." if chosen.left_out else "There is no pipeline in this project yet.")
+    left_out(out, chosen, tags)
+
+
 def failures(out: Console, tasks: Sequence[TaskEnd], pipelines: Sequence[PipelineEnd]) -> None:
     """Print why tasks and pipelines failed, and where their logs are. `tasks` may hold others, too."""
     alike: dict[tuple[str, str, str], list[int]] = {}
@@ -105,6 +130,15 @@ def broken(out: Console, errors: Mapping[str, str]) -> None:
     """Print which files could not be imported, and why."""
     for file, error in errors.items():
         _crossed(out, f"{file} can't be imported", error)
+
+
+def left_out(out: Console, chosen: Chosen, tags: Sequence[str]) -> None:
+    """Print in one line which pipelines were not run because of their tags, and how to run them."""
+    if not chosen.left_out:
+        return
+    names, tag = listed(chosen.left_out), f"tag{'s' if len(tags) > 1 else ''} {', '.join(tags)}"
+    how = f"`make run ONLY={chosen.left_out[0]}` runs one, `make run ALL=1` all."
+    out.print(escape(f"Left out, for they have none of the {tag}: {names}. {how}"), soft_wrap=True)
 
 
 def _crossed(out: Console, what: str, why: str) -> None:

@@ -11,6 +11,7 @@ The worker leads a session of its own, which goes as a whole: what a task has st
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import subprocess
@@ -25,16 +26,9 @@ import msgspec
 from ..console import Failed
 from ..transfer import Transfer
 from . import processes
+from .pipelines import Found
 
-START = "start.log"  # what the worker says before its first pipeline
-
-
-@dataclass(frozen=True)
-class Found:
-    """The pipelines in dags/: the file of each by its id, and what is wrong with files that failed."""
-
-    pipelines: dict[str, str]
-    errors: dict[str, str]
+START = "~start.log"  # what the worker says before its first pipeline; no DAG's id has this sign
 
 
 @dataclass(frozen=True)
@@ -63,6 +57,14 @@ class PipelineEnd:
 
 Event = Found | TaskEnd | Transfer | PipelineEnd
 _EVENTS: dict[str, type[Event]] = {kind.__name__: kind for kind in (Found, TaskEnd, Transfer, PipelineEnd)}
+
+
+def log_name(dag_id: str) -> str:
+    """The name of a pipeline's log file. An id has letters of any script, digits, dots, dashes and
+    underscores, and up to 250 of them: more bytes than the name of a file may have."""
+    if len(dag_id.encode()) <= 200:
+        return f"{dag_id}.log"
+    return f"{dag_id[:40]}~{hashlib.sha256(dag_id.encode()).hexdigest()[:16]}.log"
 
 
 class Runner:
@@ -100,7 +102,7 @@ class Runner:
                 if isinstance(event, PipelineEnd):
                     break
             else:
-                log = self._logs / f"{dag_id}.log"
+                log = self._logs / log_name(dag_id)
                 yield PipelineEnd(dag_id, "failed", 0.0, str(log), self._obituary(f"ran {dag_id}", log))
                 self._end()
                 self._start()

@@ -9,29 +9,21 @@ its fields. The project's environment must be active.
 
 from __future__ import annotations
 
-import logging
 import os
 import queue
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from airflow.dag_processing.bundles.manager import DagBundlesManager
-from airflow.dag_processing.dagbag import BundleDagBag, sync_bag_to_db
-from airflow.listeners import hookimpl
-from airflow.sdk.exceptions import AirflowFailException
-from airflow.sdk.listener import get_listener_manager
 
-from . import metadata, processes
-from .runner import Event, Found, PipelineEnd, TaskEnd
-
-Say = Callable[[Event], None]
+from . import processes, quick
+from .runner import Event, PipelineEnd, log_name
+from .traces import in_short
 
 
 def _main(writing: int, logs: Path) -> None:
@@ -43,10 +35,15 @@ def _main(writing: int, logs: Path) -> None:
             out.write(msgspec.json.encode([type(event).__name__, event]) + b"\n")
             out.flush()
 
-        dags = _prepare(say)
-        _Watcher(say)
+        with quick.no_collection():
+            from . import bag, watcher
+
+            dags, found = bag.load()
+            say(found)
+            quick.make_api()
+        watcher.Watcher(say)
         for dag_id in iter(pipelines.get, ""):
-            say(_run(dags[dag_id], logs / f"{dag_id}.log"))
+            say(_run(dags[dag_id], logs / log_name(dag_id)))
 
 
 def _listen(pipelines: queue.SimpleQueue[str]) -> None:
@@ -58,20 +55,6 @@ def _listen(pipelines: queue.SimpleQueue[str]) -> None:
             return
     processes.end(processes.session(os.getpid()), 3)
     os._exit(1)
-
-
-def _prepare(say: Say) -> dict[str, Any]:
-    """Bring database and Variables up to date. Returns the pipelines by their ids."""
-    metadata.prepare()
-    (bundle,) = DagBundlesManager().get_all_dag_bundles()
-    bag = BundleDagBag(dag_folder=bundle.path, bundle_path=bundle.path, bundle_name=bundle.name)
-    # Each `dag.test()` writes all pipelines to the database. Once it has been done they only confirm it.
-    DagBundlesManager().sync_bundles_to_db()
-    sync_bag_to_db(bag, bundle.name, None)
-    pipelines = {dag_id: dag.fileloc for dag_id, dag in sorted(bag.dags.items())}
-    errors = {str(file): error.strip().splitlines()[-1] for file, error in bag.import_errors.items()}
-    say(Found(pipelines, errors))
-    return dict(bag.dags)
 
 
 def _run(dag: Any, log: Path) -> PipelineEnd:
@@ -87,62 +70,8 @@ def _run(dag: Any, log: Path) -> PipelineEnd:
         not_run = {task.task_id for task in run.get_task_instances() if task.state == "upstream_failed"}
     except Exception as problem:
         traceback.print_exc()
-        error = _in_short(problem)
+        error = in_short(problem)
     return PipelineEnd(dag.dag_id, state, time.perf_counter() - started, str(log), error, sorted(not_run))
-
-
-class _Watcher(logging.Handler):
-    """From now on says every Transfer that the engine logs, and how the tries of tasks come to their ends."""
-
-    def __init__(self, say: Say) -> None:
-        super().__init__()
-        self._say = say
-        self._started = time.perf_counter()
-        get_listener_manager().pm.register(self)
-        engine = logging.getLogger(__package__.partition(".")[0])
-        engine.addHandler(self)
-        engine.setLevel(logging.INFO)
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if transfer := getattr(record, "xcom", None):
-            self._say(transfer)
-
-    @hookimpl
-    def on_task_instance_running(self, previous_state: Any, task_instance: Any) -> None:
-        self._started = time.perf_counter()
-
-    @hookimpl
-    def on_task_instance_success(self, previous_state: Any, task_instance: Any) -> None:
-        self._end(task_instance, "success")
-
-    @hookimpl
-    def on_task_instance_skipped(self, previous_state: Any, task_instance: Any) -> None:
-        self._end(task_instance, "skipped")
-
-    @hookimpl
-    def on_task_instance_failed(self, previous_state: Any, task_instance: Any, error: Any) -> None:
-        # Both a failure that is tried again and the last one come here, with the same state.
-        again = task_instance.try_number <= task_instance.max_tries
-        again = again and not isinstance(error, AirflowFailException)
-        self._end(task_instance, "up_for_retry" if again else "failed", _in_short(error))
-
-    def _end(self, task: Any, state: str, error: str = "") -> None:
-        index = -1 if task.map_index is None else task.map_index
-        seconds = time.perf_counter() - self._started
-        self._say(TaskEnd(task.dag_id, task.task_id, index, state, seconds, error))
-
-
-def _in_short(error: BaseException | str | None) -> str:
-    """An error as its kind, its text and the line of this project where it came up."""
-    if not isinstance(error, BaseException):
-        return str(error or "no reason given")
-    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    frames = traceback.extract_tb(error.__traceback__)
-    ours = [frame for frame in frames if Path(frame.filename).is_relative_to(Path.cwd() / "dags")]
-    for last in ours[-1:]:
-        file = Path(last.filename).relative_to(Path.cwd())
-        text += f"\nin {file}, line {last.lineno}, {last.name}"
-    return text[:4000]
 
 
 def _print_to(log: Path) -> None:

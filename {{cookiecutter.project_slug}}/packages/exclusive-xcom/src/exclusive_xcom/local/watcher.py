@@ -1,0 +1,91 @@
+"""Listens to Airflow while it runs pipelines in this process, and says what happens.
+
+Imports Airflow, so `environment.activate()` comes first.
+"""
+
+from __future__ import annotations
+
+import bdb
+import logging
+import pdb
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from airflow.listeners import hookimpl
+from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.listener import get_listener_manager
+
+from .runner import Event, TaskEnd
+from .traces import in_short, printed
+
+Say = Callable[[Event], None]
+
+
+class Watcher(logging.Handler):
+    """From now on says every Transfer that the engine logs, and how the tries of tasks come to their ends."""
+
+    def __init__(self, say: Say) -> None:
+        super().__init__()
+        self._say = say
+        self._started = time.perf_counter()
+        get_listener_manager().pm.register(self)
+        engine = logging.getLogger(__package__.partition(".")[0])
+        engine.addHandler(self)
+        engine.setLevel(logging.INFO)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if transfer := getattr(record, "xcom", None):
+            self._say(transfer)
+
+    @hookimpl
+    def on_task_instance_running(self, previous_state: Any, task_instance: Any) -> None:
+        self._started = time.perf_counter()
+
+    @hookimpl
+    def on_task_instance_success(self, previous_state: Any, task_instance: Any) -> None:
+        self._end(task_instance, "success")
+
+    @hookimpl
+    def on_task_instance_skipped(self, previous_state: Any, task_instance: Any) -> None:
+        self._end(task_instance, "skipped")
+
+    @hookimpl
+    def on_task_instance_failed(self, previous_state: Any, task_instance: Any, error: Any) -> None:
+        # Both a failure that is tried again and the last one come here, with the same state.
+        again = task_instance.try_number <= task_instance.max_tries
+        again = again and not isinstance(error, AirflowFailException)
+        self._end(task_instance, "up_for_retry" if again else "failed", in_short(error))
+
+    def _end(self, task: Any, state: str, error: str = "") -> None:
+        index = -1 if task.map_index is None else task.map_index
+        seconds = time.perf_counter() - self._started
+        self._say(TaskEnd(task.dag_id, task.task_id, index, state, seconds, error))
+
+
+class Failures:
+    """From now on shows why tasks fail, and lets who asked for it look around there."""
+
+    def __init__(self, post_mortem: bool) -> None:
+        self._post_mortem = post_mortem
+        get_listener_manager().pm.register(self)
+        structlog.get_config()["processors"].insert(0, _told_already)
+
+    @hookimpl
+    def on_task_instance_failed(self, previous_state: Any, task_instance: Any, error: Any) -> None:
+        if isinstance(error, bdb.BdbQuit | KeyboardInterrupt):
+            raise KeyboardInterrupt  # Airflow takes it for a failure like any other, and would go on
+        if not isinstance(error, BaseException):
+            return
+        print(printed(error), flush=True)
+        if self._post_mortem and sys.stdin.isatty():
+            pdb.post_mortem(error.__traceback__)
+
+
+def _told_already(_: Any, __: str, event: Any) -> Any:
+    """Drop Airflow's own report of a failure, whose traceback is long."""
+    if event.get("event") == "Task failed with exception":
+        raise structlog.DropEvent
+    return event
