@@ -37,7 +37,11 @@ if __name__ == "__main__":
     print("it works in", os.getcwd(), "with", os.environ["AIRFLOW_HOME"])
     made.test()
 '''
-SHOWS = "import os, airflow; print(os.environ.get('AIRFLOW_HOME'), 'AIRFLOW_CONN_XCOM_S3' in os.environ, sep='\\n')"
+SHOWS = """
+import os, airflow
+print(os.environ.get('AIRFLOW_HOME'))
+print('AIRFLOW_CONN_XCOM_S3' in os.environ)
+"""
 AIRFLOW = str(Path(sysconfig.get_path("scripts")) / "airflow")
 
 
