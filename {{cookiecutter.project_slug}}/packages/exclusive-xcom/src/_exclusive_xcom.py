@@ -12,15 +12,15 @@ class _AtAirflow:
     """Looked at for each import, it finds nothing; before that of Airflow it goes, and sets the environment."""
 
     @classmethod
-    def find_spec(cls, name, path=None, target=None):  # type: ignore[no-untyped-def]
+    def find_spec(cls, name: str, path: object = None, target: object = None) -> None:
         if name == "airflow":
             sys.meta_path.remove(cls)
-            home = os.environ.get("AIRFLOW_HOME")
+            home = os.environ.get("AIRFLOW_HOME", "").rstrip("/")
             if not home or os.path.basename(home) == ".airflow":
                 _set_up()
 
 
-def _set_up():  # type: ignore[no-untyped-def]
+def _set_up() -> None:
     try:
         from exclusive_xcom.local import plain
     except ImportError:  # without the extra `local` this is no machine for development
@@ -28,4 +28,4 @@ def _set_up():  # type: ignore[no-untyped-def]
     plain.set_up()
 
 
-sys.meta_path.insert(0, _AtAirflow)  # type: ignore[arg-type]
+sys.meta_path.insert(0, _AtAirflow)
