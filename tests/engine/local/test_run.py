@@ -164,7 +164,7 @@ class TestRun:
     def test_refuses_while_airflow_is_up(self, project: Project) -> None:
         with (project.home / "up.lock").open("ab") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            state = {"pid": 1, "port": 8080, "variables": {}, "ready": True}
+            state = {"pid": 1, "port": 8080, "ready": True}
             (project.home / "up.json").write_text(json.dumps(state))
             done = project.xcom("run")
         (project.home / "up.json").unlink()

@@ -17,7 +17,7 @@ REDIS = {"AIRFLOW__XCOM__CONN_ID": "xcom_redis"}
     ("environ", "server"),
     [
         ({}, None),
-        (S3, "moto"),
+        (S3, "seaweedfs"),
         (REDIS, "valkey"),
         (S3 | {"AIRFLOW_CONN_XCOM_S3": "aws://"}, None),
         (REDIS | {"AIRFLOW_CONN_XCOM_REDIS": "redis://example.com"}, None),

@@ -137,7 +137,7 @@ class TestDownAfterTheKeeperWasKilled:
                 assert eventually(lambda: not lives(psutil.Process(leader.pid)))
                 if waited_for:
                     leader.wait()
-                state = {"pid": leader.pid, "port": 8080, "variables": {}, "ready": True}
+                state = {"pid": leader.pid, "port": 8080, "ready": True}
                 (project.home / "up.json").write_text(json.dumps(state))
                 return process
 
@@ -173,7 +173,7 @@ class TestDownAfterTheKeeperWasKilled:
     def test_a_process_that_got_its_number_is_left_alone(self, project: Project) -> None:
         project.home.mkdir(exist_ok=True)
         with subprocess.Popen(["sleep", "600"], start_new_session=True, cwd=project.folder) as other:
-            state = {"pid": other.pid, "port": 8080, "variables": {}, "ready": True}
+            state = {"pid": other.pid, "port": 8080, "ready": True}
             (project.home / "up.json").write_text(json.dumps(state))
             ended = project.xcom("down")
             assert other.poll() is None

@@ -11,6 +11,7 @@ import json
 import os
 import socket
 import subprocess
+import sys
 import sysconfig
 import time
 import uuid
@@ -21,7 +22,6 @@ from typing import Any
 import boto3
 import obstore
 
-from exclusive_xcom.local import services
 from exclusive_xcom.reference import Reference
 from exclusive_xcom.s3 import S3Store
 from exclusive_xcom.s3.location import Location
@@ -35,11 +35,22 @@ _numbers = itertools.count(1)
 
 
 @contextlib.contextmanager
-def moto(folder: Path) -> Iterator[str]:
-    """moto's server with the bucket in it; its address."""
-    wanted = {"AIRFLOW__XCOM__URL": f"s3://{BUCKET}/xcom", "AIRFLOW__XCOM__CONN_ID": "xcom_s3"}
-    with services.running(wanted, folder) as variables:
-        yield json.loads(variables["AIRFLOW_CONN_XCOM_S3"])["extra"]["endpoint_url"]
+def moto() -> Iterator[str]:
+    """moto's server with the bucket in it; its address. In a process of its own: some tests fork."""
+    server = "import sys; from moto.server import ThreadedMotoServer as Server; server = Server(port=0); "
+    server += "server.start(); print(server.get_host_and_port()[1], flush=True); sys.stdin.read()"
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        [sys.executable, "-c", server], stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL
+    ) as process:
+        assert process.stdout is not None
+        try:
+            endpoint = f"http://127.0.0.1:{int(process.stdout.readline())}"
+            with contextlib.closing(boto(endpoint)) as client:
+                client.create_bucket(Bucket=BUCKET)
+            yield endpoint
+        finally:
+            process.kill()
 
 
 @contextlib.contextmanager

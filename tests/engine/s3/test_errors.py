@@ -242,11 +242,11 @@ def test_a_probe_says_what_is_not_allowed(moto: str, method: str, name: str) -> 
 
 
 @pytest.fixture(scope="module")
-def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def guarded() -> Iterator[str]:
     """A moto that can check signatures and rights, like AWS; its address."""
     os.environ["INITIAL_NO_AUTH_ACTION_COUNT"] = "10000"
     try:
-        with s3_servers.moto(tmp_path_factory.mktemp("guarded")) as endpoint:
+        with s3_servers.moto() as endpoint:
             yield endpoint
     finally:
         del os.environ["INITIAL_NO_AUTH_ACTION_COUNT"]

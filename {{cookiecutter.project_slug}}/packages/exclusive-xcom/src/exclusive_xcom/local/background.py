@@ -15,7 +15,7 @@ import signal
 import socket
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -31,12 +31,11 @@ ALONE = "Another `xcom run` is at work in this project. Wait until it is done."
 
 @dataclass(frozen=True)
 class State:
-    """What the keeper tells about itself: its pid, which is its session's, too; the UI's port; what leads
-    Airflow to the servers for development; and whether all components have been started."""
+    """What the keeper tells about itself: its pid, which is its session's, too; the UI's port; and whether all
+    components have been started."""
 
     pid: int
     port: int
-    variables: dict[str, str] = field(default_factory=dict)
     ready: bool = False
 
     @property

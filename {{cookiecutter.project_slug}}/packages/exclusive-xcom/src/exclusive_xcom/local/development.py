@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -91,15 +92,9 @@ def _refuse_while_up(home: Path) -> None:
 
 @contextlib.contextmanager
 def _stores() -> Iterator[None]:
-    """What the backend needs: that of the background Airflow while it runs, otherwise a server of our own."""
-    home = _home()
-    if up := Background(home).find():
-        os.environ.update(up.variables)
-        yield
-        return
-    if service := services.needed(os.environ):
-        print(f"Starting {service.server}, a server for development", flush=True)
-    with services.running(os.environ, home / "services") as variables:
+    """What the backend needs: found if it runs, or started."""
+    say = partial(print, flush=True)
+    with services.running(os.environ, _home() / "services", wait=False, say=say) as variables:
         os.environ.update(variables)
         yield
 
@@ -133,10 +128,7 @@ def start_clean() -> None:
 
 def airflow(context: typer.Context) -> None:
     """Run Airflow's own command in this project's environment."""
-    with contextlib.suppress(environment.NotInProject):
-        if state := Background(_home()).find():
-            os.environ.update(state.variables)
-    sys.stdout.flush()
+    sys.stdout.flush()  # the rest is done by plain.py, as for `airflow` itself
     os.execv(sys.executable, [sys.executable, "-m", "airflow", *context.args])
 
 

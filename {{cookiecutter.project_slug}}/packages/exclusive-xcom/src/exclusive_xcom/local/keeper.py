@@ -2,8 +2,8 @@
 
     python -m exclusive_xcom.local.keeper AIRFLOW_HOME PORT
 
-It leads a session of its own, in which it runs what the backend needs (services.py) and Airflow's four
-components. These are those of `airflow standalone`, which offers the logs of all tasks to the whole network
+It leads a session of its own, in which it runs Airflow's four components, and sees to it that they have the
+store that the backend needs (services.py). The components are those of `airflow standalone`, which offers the logs of all tasks to the whole network
 (ports 8793 and 8794) and leaves processes behind when it is told to end.
 """
 
@@ -31,18 +31,17 @@ def keep(background: Background, port: int) -> None:
     background.note(State(this, port))
     try:
         with services.running(os.environ, background.home / "services") as variables:
-            servers = processes.session(this)
             try:
                 components = _start(background.logs, port, variables)
-                background.note(State(this, port, variables, ready=True))
+                background.note(State(this, port, ready=True))
                 while not told_to_end.wait(0.2):
                     for name, process in components.items():
                         if process.poll() is not None:
                             log = background.logs / f"{name}.log"
                             how, said = processes.how(process.returncode), processes.last_words(log)
                             raise Failed(f"Airflow's {name} ended {how}: {said}. Its log is {log}.")
-            finally:  # the servers go last: a task may be writing its XCom
-                processes.end([each for each in processes.session(this) if each not in servers], END_TIMEOUT)
+            finally:  # before the store: a task may be writing its XCom
+                processes.end(processes.session(this), END_TIMEOUT)
     finally:
         processes.end(processes.session(this), END_TIMEOUT)
 

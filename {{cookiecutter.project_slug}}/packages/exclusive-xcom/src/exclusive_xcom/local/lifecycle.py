@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from ..console import Failed
-from . import environment, metadata, processes, secret_files
+from . import environment, metadata, processes, secret_files, services
 from .background import ALONE, PARTS, Background, State, free_port
 
 READY_TIMEOUT = 300  # seconds; two idle processors take twenty, busy ones many times that
@@ -41,8 +41,11 @@ def restart(port: Port = PORT) -> None:
 
 def down() -> None:
     """End what `up` started."""
-    ended = Background(environment.home()).stop()
+    home = environment.home()
+    ended = Background(home).stop()
     print("Airflow has ended." if ended else "Airflow was not running.")
+    for server in services.settle(home / "services"):
+        print(f"{server} goes on as long as another process of this project uses it.")
 
 
 def _start(background: Background, port: int) -> None:

@@ -90,7 +90,7 @@ def lock(path: Path, refusal: str) -> Iterator[None]:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with path.open("ab") as file:
         deadline = time.monotonic() + 1  # who only looks whether a lock is held has it for a moment, too
-        while not _locks(file.fileno(), fcntl.LOCK_EX):
+        while not locks(file.fileno(), fcntl.LOCK_EX):
             if time.monotonic() > deadline:
                 raise Refused(refusal)
             time.sleep(0.02)
@@ -101,12 +101,13 @@ def is_locked(path: Path) -> bool:
     """Whether a process holds the lock."""
     try:
         with path.open("rb") as file:
-            return not _locks(file.fileno(), fcntl.LOCK_SH)
+            return not locks(file.fileno(), fcntl.LOCK_SH)
     except FileNotFoundError:
         return False
 
 
-def _locks(file: int, kind: int) -> bool:
+def locks(file: int, kind: int) -> bool:
+    """Take a lock of that kind (`fcntl.LOCK_…`) on an open file. Returns whether it could be had."""
     try:
         fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:
