@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
+import sqlite3
 from collections import defaultdict
+from contextlib import closing
 from pathlib import Path
 
+import pandas as pd
 from exclusive_xcom.testing.fixtures import Runner
 
 DATA = Path(__file__).resolve().parents[1] / "data"
@@ -52,3 +55,16 @@ def test_parameters_are_variables_rendered_when_the_task_runs(run: Runner) -> No
     expected = revenue("2024-10-01", {"paid", "open"})
     assert dict(zip(frame["name"], frame["revenue"], strict=True)) == expected
     assert expected != revenue("2024-10-01", {"paid"})
+
+
+def test_the_tables_are_where_the_connection_leads(run: Runner, tmp_path: Path) -> None:
+    file = tmp_path / "shop.db"
+    run("orders", connections={"project_sqlite": {"conn_type": "sqlite", "host": str(file)}})
+    with closing(sqlite3.connect(file)) as database:
+        assert database.execute("SELECT count(*) FROM orders").fetchone() == (600,)
+
+
+def test_main_customers_bring_eighty_percent(run: Runner) -> None:
+    function = run.function("orders", "main_customers")  # the function below the task, called by itself
+    frame = pd.DataFrame({"name": ["a", "b", "c"], "revenue": [70.0, 20.0, 10.0]})
+    assert function(frame)["name"].to_list() == ["a", "b"]
