@@ -11,6 +11,7 @@ import pdb
 import sys
 import time
 from collections.abc import Callable
+from traceback import extract_tb
 from typing import Any
 
 import structlog
@@ -75,13 +76,21 @@ class Failures:
 
     @hookimpl
     def on_task_instance_failed(self, previous_state: Any, task_instance: Any, error: Any) -> None:
-        if isinstance(error, bdb.BdbQuit | KeyboardInterrupt):
+        if _has_enough(error):
             raise KeyboardInterrupt  # Airflow takes it for a failure like any other, and would go on
         if not isinstance(error, BaseException):
             return
         print(printed(error), flush=True)
         if self._post_mortem and sys.stdin.isatty():
             pdb.post_mortem(error.__traceback__)
+
+
+def _has_enough(error: Any) -> bool:
+    """Whether it is no failure, but somebody who has pressed Ctrl-C or left the debugger. Of Python 3.14 on,
+    that one ends the process as `sys.exit()` does."""
+    if not isinstance(error, SystemExit):
+        return isinstance(error, bdb.BdbQuit | KeyboardInterrupt)
+    return any(frame.filename == pdb.__file__ for frame in extract_tb(error.__traceback__)[-1:])
 
 
 def _told_already(_: Any, __: str, event: Any) -> Any:
