@@ -199,16 +199,17 @@ class TestRun:
         assert "Airflow is up" in done.stdout and "http://127.0.0.1:8080" in done.stdout
 
 
-class TestNames:
+@pytest.fixture(scope="module")
+def tagged(self, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project with two DAGs in one file, which is in a folder, with tags, and a file that is broken."""
+    made = Project(tmp_path_factory.mktemp("names") / "my project")
+    (made.folder / "pyproject.toml").write_text('[tool.exclusive-xcom]\nrun-tags = ["smoke", "quick"]\n')
+    made.pipelines(good=GOOD, broken=BROKEN, **{"finance/factory": TENANTS})
+    return made
 
-    @pytest.fixture(scope="class")
-    def tagged(self, tmp_path_factory: pytest.TempPathFactory) -> Project:
-        """The project."""
-        made = Project(tmp_path_factory.mktemp("names") / "my project")
-        (made.folder / "pyproject.toml").write_text('[tool.exclusive-xcom]\nrun-tags = ["smoke", "quick"]\n')
-        made.pipelines(good=GOOD, broken=BROKEN, **{"finance/factory": TENANTS})
-        return made
+
+class TestNames:
+    """What is run by which name, and without one."""
 
     def test_no_name_means_the_tagged_ones_and_what_is_left_out_is_said(self, tagged: Project) -> None:
         done = tagged.xcom("run")
