@@ -22,6 +22,7 @@ from airflow.sdk.listener import get_listener_manager
 from .runner import Event, TaskEnd
 from .traces import in_short, printed
 
+BRIEF = 300  # characters of a returned value in the log
 Say = Callable[[Event], None]
 
 
@@ -73,6 +74,8 @@ class Failures:
         self._post_mortem = post_mortem
         get_listener_manager().pm.register(self)
         structlog.get_config()["processors"].insert(0, _told_already)
+        for handler in logging.getLogger().handlers:
+            handler.addFilter(_briefly)
 
     @hookimpl
     def on_task_instance_failed(self, previous_state: Any, task_instance: Any, error: Any) -> None:
@@ -91,6 +94,14 @@ def _has_enough(error: Any) -> bool:
     if not isinstance(error, SystemExit):
         return isinstance(error, bdb.BdbQuit | KeyboardInterrupt)
     return any(frame.filename == pdb.__file__ for frame in extract_tb(error.__traceback__)[-1:])
+
+
+def _briefly(record: logging.LogRecord) -> bool:
+    """Shorten what Airflow says of a returned value: all of it, and it may have millions of lines."""
+    if str(record.msg).startswith("Done. Returned value was"):
+        text = record.getMessage()
+        record.msg, record.args = text if len(text) <= BRIEF else f"{text[:BRIEF]}…", ()
+    return True
 
 
 def _told_already(_: Any, __: str, event: Any) -> Any:
