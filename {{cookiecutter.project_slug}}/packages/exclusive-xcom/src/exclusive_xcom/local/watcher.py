@@ -73,9 +73,7 @@ class Failures:
     def __init__(self, post_mortem: bool) -> None:
         self._post_mortem = post_mortem
         get_listener_manager().pm.register(self)
-        structlog.get_config()["processors"].insert(0, _told_already)
-        for handler in logging.getLogger().handlers:
-            handler.addFilter(_briefly)
+        structlog.get_config()["processors"].insert(0, _briefly)
 
     @hookimpl
     def on_task_instance_failed(self, previous_state: Any, task_instance: Any, error: Any) -> None:
@@ -96,16 +94,12 @@ def _has_enough(error: Any) -> bool:
     return any(frame.filename == pdb.__file__ for frame in extract_tb(error.__traceback__)[-1:])
 
 
-def _briefly(record: logging.LogRecord) -> bool:
-    """Shorten what Airflow says of a returned value: all of it, and it may have millions of lines."""
-    if str(record.msg).startswith("Done. Returned value was"):
-        text = record.getMessage()
-        record.msg, record.args = text if len(text) <= BRIEF else f"{text[:BRIEF]}…", ()
-    return True
-
-
-def _told_already(_: Any, __: str, event: Any) -> Any:
-    """Drop Airflow's own report of a failure, whose traceback is long."""
-    if event.get("event") == "Task failed with exception":
+def _briefly(_: Any, __: str, said: Any) -> Any:
+    """Drop Airflow's own report of a failure, whose traceback is long, and shorten its report of a returned
+    value, which is all of it: it may have millions of lines."""
+    text = str(said.get("event"))
+    if text == "Task failed with exception":
         raise structlog.DropEvent
-    return event
+    if text.startswith("Done. Returned value was") and len(text) > BRIEF:
+        said["event"] = f"{text[:BRIEF]}…"
+    return said
