@@ -200,7 +200,7 @@ class TestRun:
 
 
 @pytest.fixture(scope="module")
-def tagged(self, tmp_path_factory: pytest.TempPathFactory) -> Project:
+def tagged(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project with two DAGs in one file, which is in a folder, with tags, and a file that is broken."""
     made = Project(tmp_path_factory.mktemp("names") / "my project")
     (made.folder / "pyproject.toml").write_text('[tool.exclusive-xcom]\nrun-tags = ["smoke", "quick"]\n')
