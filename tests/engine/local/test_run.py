@@ -68,6 +68,20 @@ for name in "ab":
     make(name)
 """
 
+STOPS = """
+from airflow.sdk import dag, task
+
+@dag(schedule=None)
+def stops():
+    @task
+    def look():
+        breakpoint()
+
+    look()
+
+stops()
+"""
+
 BROKEN = """
 from airflow.sdk import dag
 
@@ -98,7 +112,13 @@ dies()
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project for tests that only run pipelines."""
     made = Project(tmp_path_factory.mktemp("run") / "my project")
-    made.pipelines(good=GOOD, bad=BAD, dies=DIES, broken="from airflow.sdk import dag, nothing_of_the_kind\n")
+    made.pipelines(
+        good=GOOD,
+        bad=BAD,
+        dies=DIES,
+        stops=STOPS,
+        broken="from airflow.sdk import dag, nothing_of_the_kind\n",
+    )
     return made
 
 
@@ -118,13 +138,18 @@ class TestRun:
 
     def test_shows_why_something_failed_and_goes_on(self, done: subprocess.CompletedProcess[str]) -> None:
         assert done.returncode == 1
-        assert "1 of 3 pipelines succeeded" in done.stdout
+        assert "1 of 4 pipelines succeeded" in done.stdout
         # Both map indexes failed twice in the same way: that is one error.
         assert done.stdout.count("ValueError: [no] luck with 1") == 1
         assert "bad.fails[0, 1]" in done.stdout and "in dags/bad.py, line 9, fails" in done.stdout
         assert "bad did not come to: after" in done.stdout
         assert "ended by SIGKILL while it ran dies" in done.stdout and "my last words" in done.stdout
         assert "broken.py can't be imported" in done.stdout and "nothing_of_the_kind" in done.stdout
+
+    def test_a_breakpoint_is_an_error_and_nobody_is_waited_for(
+        self, done: subprocess.CompletedProcess[str]
+    ) -> None:
+        assert "breakpoint() needs a terminal: `make debug DAG=…` gives it one." in done.stdout
 
     def test_shows_errors_and_not_logs(
         self, project: Project, done: subprocess.CompletedProcess[str]
@@ -151,7 +176,9 @@ class TestRun:
     def test_refuses_an_unknown_name(self, project: Project) -> None:
         done = project.xcom("run", "god")
         assert done.returncode == 1, "it may be in the file that is broken"
-        said = "no pipeline 'god' in dags/. Did you mean good? There are: bad, dies, good. It may be in"
+        said = (
+            "no pipeline 'god' in dags/. Did you mean good? There are: bad, dies, good, stops. It may be in"
+        )
         assert said in done.stdout and "dags/broken.py, line 1: from airflow.sdk import dag" in done.stdout
 
     def test_refuses_to_run_twice_at_once(self, project: Project) -> None:
@@ -172,16 +199,17 @@ class TestRun:
         assert "Airflow is up" in done.stdout and "http://127.0.0.1:8080" in done.stdout
 
 
-class TestNames:
-    """A project with several DAGs in a file, which is in a folder, with tags, and with a file that is broken."""
+@pytest.fixture(scope="module")
+def tagged(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project with two DAGs in one file, which is in a folder, with tags, and a file that is broken."""
+    made = Project(tmp_path_factory.mktemp("names") / "my project")
+    (made.folder / "pyproject.toml").write_text('[tool.exclusive-xcom]\nrun-tags = ["smoke", "quick"]\n')
+    made.pipelines(good=GOOD, broken=BROKEN, **{"finance/factory": TENANTS})
+    return made
 
-    @pytest.fixture(scope="class")
-    def tagged(self, tmp_path_factory: pytest.TempPathFactory) -> Project:
-        """The project."""
-        made = Project(tmp_path_factory.mktemp("names") / "my project")
-        (made.folder / "pyproject.toml").write_text('[tool.exclusive-xcom]\nrun-tags = ["smoke", "quick"]\n')
-        made.pipelines(good=GOOD, broken=BROKEN, **{"finance/factory": TENANTS})
-        return made
+
+class TestNames:
+    """What is run by which name, and without one."""
 
     def test_no_name_means_the_tagged_ones_and_what_is_left_out_is_said(self, tagged: Project) -> None:
         done = tagged.xcom("run")

@@ -99,7 +99,7 @@ def summary(
     failures(out, [event for event in events if isinstance(event, TaskEnd)], failed)
     broken(out, chosen.broken)
     if chosen.beside:
-        out.print("These files are broken, too, beside what was run:")
+        out.print(("\n" if failed else "") + "These files are broken, too, beside what was run:")
         broken(out, chosen.beside)
     if failed or chosen.broken or chosen.beside:
         out.print()

@@ -11,6 +11,7 @@ import pdb
 import sys
 import time
 from collections.abc import Callable
+from traceback import extract_tb
 from typing import Any
 
 import structlog
@@ -21,6 +22,7 @@ from airflow.sdk.listener import get_listener_manager
 from .runner import Event, TaskEnd
 from .traces import in_short, printed
 
+BRIEF = 300  # characters of a returned value in the log
 Say = Callable[[Event], None]
 
 
@@ -71,11 +73,11 @@ class Failures:
     def __init__(self, post_mortem: bool) -> None:
         self._post_mortem = post_mortem
         get_listener_manager().pm.register(self)
-        structlog.get_config()["processors"].insert(0, _told_already)
+        structlog.get_config()["processors"].insert(0, _briefly)
 
     @hookimpl
     def on_task_instance_failed(self, previous_state: Any, task_instance: Any, error: Any) -> None:
-        if isinstance(error, bdb.BdbQuit | KeyboardInterrupt):
+        if _has_enough(error):
             raise KeyboardInterrupt  # Airflow takes it for a failure like any other, and would go on
         if not isinstance(error, BaseException):
             return
@@ -84,8 +86,20 @@ class Failures:
             pdb.post_mortem(error.__traceback__)
 
 
-def _told_already(_: Any, __: str, event: Any) -> Any:
-    """Drop Airflow's own report of a failure, whose traceback is long."""
-    if event.get("event") == "Task failed with exception":
+def _has_enough(error: Any) -> bool:
+    """Whether it is no failure, but somebody who has pressed Ctrl-C or left the debugger. Of Python 3.14 on,
+    that one ends the process as `sys.exit()` does."""
+    if not isinstance(error, SystemExit):
+        return isinstance(error, bdb.BdbQuit | KeyboardInterrupt)
+    return any(frame.filename == pdb.__file__ for frame in extract_tb(error.__traceback__)[-1:])
+
+
+def _briefly(_: Any, __: str, said: Any) -> Any:
+    """Drop Airflow's own report of a failure, whose traceback is long, and shorten its report of a returned
+    value, which is all of it: it may have millions of lines."""
+    text = str(said.get("event"))
+    if text == "Task failed with exception":
         raise structlog.DropEvent
-    return event
+    if text.startswith("Done. Returned value was") and len(text) > BRIEF:
+        said["event"] = f"{text[:BRIEF]}…"
+    return said

@@ -17,7 +17,7 @@ import time
 import traceback
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import msgspec
 
@@ -28,7 +28,7 @@ from .traces import in_short
 
 def _main(writing: int, logs: Path) -> None:
     pipelines: queue.SimpleQueue[str] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(pipelines,), daemon=True).start()
+    threading.Thread(target=_listen, args=(_take_stdin(), pipelines), daemon=True).start()
     with os.fdopen(writing, "wb") as out:
 
         def say(event: Event) -> None:
@@ -46,10 +46,25 @@ def _main(writing: int, logs: Path) -> None:
             say(_run(dags[dag_id], logs / log_name(dag_id)))
 
 
-def _listen(pipelines: queue.SimpleQueue[str]) -> None:
+def _take_stdin() -> TextIO:
+    """Standard input, which a task must neither read nor hand on: it gets an empty one. A debugger without a
+    terminal would wait for ever."""
+    orders = os.fdopen(os.dup(0), encoding="utf-8")
+    with open(os.devnull) as nothing:
+        os.dup2(nothing.fileno(), 0)
+    if "PYTHONBREAKPOINT" not in os.environ:
+        sys.breakpointhook = _refuse_to_stop
+    return orders
+
+
+def _refuse_to_stop(*_: object, **__: object) -> None:
+    raise RuntimeError("breakpoint() needs a terminal: `make debug DAG=…` gives it one.")
+
+
+def _listen(orders: TextIO, pipelines: queue.SimpleQueue[str]) -> None:
     """Take in what is to be run. If that ends without an empty line, who started us is dead: then all of our
     session ends, in the middle of a task, too."""
-    for line in sys.stdin:
+    for line in orders:
         pipelines.put(line.strip())
         if not line.strip():
             return
