@@ -191,6 +191,9 @@ class ServerContract:
         with services.running(self.wanted, tmp_path) as variables:
             self.write(variables, "name", b"value")
             left = at_work(tmp_path)
+            (lock,) = tmp_path.glob("*.lock")
+            scratch = Path(lock.read_text().partition(" ")[2])
+            assert scratch.is_dir()
             for process in left:
                 if process.cwd() == str(tmp_path):
                     process.kill()
@@ -198,6 +201,7 @@ class ServerContract:
         with services.running(self.wanted, tmp_path) as variables:
             assert self.read(variables, "name") == b"value"
             assert not any(process.is_running() for process in left)
+            assert not scratch.exists()
         assert at_work(tmp_path) == []
 
     def test_it_does_not_hold_up_who_removes_its_folder(self, tmp_path: Path) -> None:

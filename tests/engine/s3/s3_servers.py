@@ -31,18 +31,23 @@ from exclusive_xcom.testing.store_contract import StoreContract
 
 BUCKET = "engine"
 KEY, SECRET = "AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
+MOTO = """
+import sys
+from moto.server import ThreadedMotoServer
+server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+server.start()
+print(server.get_host_and_port()[1], flush=True)
+sys.stdin.read()
+"""
 _numbers = itertools.count(1)
 
 
 @contextlib.contextmanager
 def moto() -> Iterator[str]:
     """moto's server with the bucket in it; its address. In a process of its own: some tests fork."""
-    server = "import sys; from moto.server import ThreadedMotoServer as Server; server = Server(port=0); "
-    server += "server.start(); print(server.get_host_and_port()[1], flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", MOTO]
     pipe = subprocess.PIPE
-    with subprocess.Popen(
-        [sys.executable, "-c", server], stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL
-    ) as process:
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL) as process:
         assert process.stdout is not None
         try:
             endpoint = f"http://127.0.0.1:{int(process.stdout.readline())}"

@@ -5,7 +5,8 @@
 It goes into a session of its own, so that it outlives who started it, and is there for all who need it. In the
 folder it has a file with each of these endings:
 
-    .lock   it holds its lock, so there is one keeper; its pid is in it, for who finds what a killed one left
+    .lock   it holds its lock, so there is one keeper; in it are its pid and its temporary folder, for the one
+            that finds what a killed one left
     .users  every user holds a shared lock: once the keeper gets it for itself alone, there is none
     .json   how the server is reached; its writer holds its lock, so it says whether it still holds true
     .log    what was said
@@ -20,6 +21,7 @@ import fcntl
 import json
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -39,21 +41,19 @@ from .servers import SERVERS, Server
 ANOTHER = 3  # exit code
 START_TIMEOUT = 60  # seconds; on a busy machine a program is slow to come up
 END_TIMEOUT = 5  # seconds that a server has to end by itself; none of its data depends on it
+SCRATCH = "store-"  # how the name of its temporary folder begins
 TRIES = 5  # a port may be taken by another program just before the server gets to it
 
 
-def keep(name: str, folder: Path, bucket: str) -> None:
+def keep(name: str, folder: Path, bucket: str, scratch: Path) -> None:
     """Run the server until it has no user, its folder was removed, or SIGTERM. Raises `Failed`."""
     told = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: told.set())
     data = folder / name
     data.mkdir(mode=0o700, exist_ok=True)
     state = folder / f"{name}.json"
-    with (
-        tempfile.TemporaryDirectory(prefix="store-") as scratch,
-        (folder / f"{name}.users").open("ab") as users,
-    ):
-        with _running(name, data, bucket, Path(scratch)) as (server, process), _noted(state, server):
+    with (folder / f"{name}.users").open("ab") as users:
+        with _running(name, data, bucket, scratch) as (server, process), _noted(state, server):
             while not told.wait(0.2) and not processes.locks(users.fileno(), fcntl.LOCK_EX):
                 if not state.exists():  # `make clean` does not ask
                     return
@@ -130,11 +130,13 @@ def _free_ports(number: int) -> tuple[int, ...]:
 
 def sweep(lock: Path) -> None:
     """End what a keeper that was killed left behind. For who holds the lock."""
-    text = lock.read_text() if lock.is_file() else ""
-    if not text.isdigit() or processes.lives(int(text)):
-        return  # a number that lives is another program's by now, and the session has ended before
-    left = processes.session(int(text))
-    processes.end([each for each in left if processes.folder(each) == lock.with_suffix("")], END_TIMEOUT)
+    pid, _, scratch = (lock.read_text() if lock.is_file() else "").partition(" ")
+    if not pid.isdigit() or not Path(scratch).name.startswith(SCRATCH):
+        return
+    if not processes.lives(int(pid)):  # else it is another program's by now: the session has ended before
+        left = processes.session(int(pid))
+        processes.end([each for each in left if processes.folder(each) == lock.with_suffix("")], END_TIMEOUT)
+    shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _main(name: str, folder: Path, bucket: str) -> int:
@@ -150,16 +152,20 @@ def _main(name: str, folder: Path, bucket: str) -> int:
         os.setsid()
         os.chdir(folder)
         sweep(Path(lock.name))
+        scratch = tempfile.mkdtemp(prefix=SCRATCH)
         lock.truncate(0)
-        lock.write(str(os.getpid()))
+        lock.write(f"{os.getpid()} {scratch}")
         lock.flush()
         os.environ |= {"no_proxy": "*", "NO_PROXY": "*"}
-        os._exit(_kept(name, folder, bucket))  # only now is the lock free
+        code = _kept(name, folder, bucket, Path(scratch))
+        shutil.rmtree(scratch, ignore_errors=True)
+        lock.truncate(0)
+        os._exit(code)  # only now is the lock free
 
 
-def _kept(name: str, folder: Path, bucket: str) -> int:
+def _kept(name: str, folder: Path, bucket: str, scratch: Path) -> int:
     try:
-        keep(name, folder, bucket)
+        keep(name, folder, bucket, scratch)
     except ImportError as problem:
         return _said(f"{problem}: run `uv sync`")
     except FileNotFoundError as problem:
