@@ -120,7 +120,7 @@ def test_its_data_is_copied_byte_for_byte(project: BakedProject, template_reposi
 def test_what_is_the_owner_s_is_little(project: BakedProject) -> None:
     """The rooms of a project: nothing of the engine is outside of packages/, and no tool of the template."""
     rooms = {name.partition("/")[0] for name in project.files() if "/" in name} - {".github"}
-    assert rooms == {"config", "dags", "data", "packages", "src", "tests"}
+    assert rooms == {"config", "dags", "data", "include", "packages", "plugins", "src", "tests"}
     assert {path.name for path in (project.path / "src" / project.package).iterdir()} == {
         "__init__.py",
         "models.py",

@@ -48,7 +48,7 @@ class TestHelp:
     def test_names_every_command(self, project: Project) -> None:
         said = project.xcom("--help", COLUMNS="80")
         assert said.returncode == 0
-        for command in ("probe", "show", "run", "up", "down", "secrets", "start-clean", "airflow"):
+        for command in ("probe", "show", "run", "up", "down", "restart", "secrets", "start-clean", "airflow"):
             assert f"│ {command} " in said.stdout
         assert max(map(len, said.stdout.splitlines())) <= 80
 
