@@ -28,13 +28,15 @@ AIRFLOW_VAR_LINES='one
 two \\\\ it\\'s'
 """
 # A DAG of the owner's: the connection and a module of include/, both of which it hands on.
+# It tries again: on a busy machine the api-server may be too slow to start a task at once.
 MINE = """
+from datetime import timedelta
 from airflow.sdk import BaseHook, dag, task
 from include.words import WORD
 
 @dag(schedule=None, tags=["{tag}"])
 def mine():
-    @task(pool="default_pool")
+    @task(pool="default_pool", retries=3, retry_delay=timedelta(seconds=1))
     def look():
         return [BaseHook.get_connection("hard").password, WORD]
 
