@@ -121,7 +121,7 @@ def test_what_is_the_owner_s_is_little(project: BakedProject) -> None:
     """The rooms of a project: nothing of the engine is outside of packages/, and no tool of the template."""
     rooms = {name.partition("/")[0] for name in project.files() if "/" in name} - {".github"}
     editors = {".devcontainer", ".vscode"}
-    assert rooms - editors == {"config", "dags", "data", "packages", "src", "tests"}
+    assert rooms - editors == {"config", "dags", "data", "include", "packages", "plugins", "src", "tests"}
     assert {path.name for path in (project.path / "src" / project.package).iterdir()} == {
         "__init__.py",
         "alerts.py",

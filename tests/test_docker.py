@@ -28,13 +28,15 @@ AIRFLOW_VAR_LINES='one
 two \\\\ it\\'s'
 """
 # A DAG of the owner's: the connection and a module of include/, both of which it hands on.
+# It tries again: on a busy machine the api-server may be too slow to start a task at once.
 MINE = """
+from datetime import timedelta
 from airflow.sdk import BaseHook, dag, task
 from include.words import WORD
 
 @dag(schedule=None, tags=["{tag}"])
 def mine():
-    @task(pool="default_pool")
+    @task(pool="default_pool", retries=3, retry_delay=timedelta(seconds=1))
     def look():
         return [BaseHook.get_connection("hard").password, WORD]
 
@@ -194,31 +196,38 @@ def test_with_the_override_an_edit_is_seen_without_a_build(compose: Compose, pro
     assert compose("exec", "-T", "scheduler", *where).stdout.startswith("/opt/airflow/src/")
 
 
+@pytest.fixture(scope="module")
+def to_deploy(bake_into: Bake, tmp_path_factory: pytest.TempPathFactory) -> BakedProject:
+    """A project whose image is built."""
+    made = bake_into(tmp_path_factory.mktemp("deploy"), project_slug="to-deploy", xcom_backend="db")
+    made.make("install")
+    return made
+
+
 def test_an_image_for_deployment_has_a_name_of_its_own_and_what_packages_txt_lists(
-    compose: Compose, project: BakedProject
+    to_deploy: BakedProject,
 ) -> None:
-    commit = project.commit("Before the build")
-    with (project.path / "packages.txt").open("a", encoding="utf-8") as packages:
+    commit = to_deploy.commit("Before the build")
+    with (to_deploy.path / "packages.txt").open("a", encoding="utf-8") as packages:
         packages.write("tree  # to look at folders\n")
-    made = project.make("deploy-image", check=False)
+    made = to_deploy.make("deploy-image", check=False)
     name = made.stdout.splitlines()[-1]
-    slug = project.path.name
     try:
-        assert re.fullmatch(rf"{slug}:0\.1\.0-{commit[:12]}-dirty-\d{{8}}T\d{{6}}", name), made.stderr
+        assert re.fullmatch(rf"to-deploy:0\.1\.0-{commit[:12]}-dirty-\d{{8}}T\d{{6}}", name), made.stderr
         label = '{{index .Config.Labels "org.opencontainers.image.revision"}}'
-        assert project.run("docker", "inspect", name, f"--format={label}").stdout.strip() == commit
+        assert to_deploy.run("docker", "inspect", name, f"--format={label}").stdout.strip() == commit
         command = "tree --version && ls -a && ls config && id -un"
-        inside = project.run("docker", "run", "--rm", name, "bash", "-c", command).stdout.split()
+        inside = to_deploy.run("docker", "run", "--rm", name, "bash", "-c", command).stdout.split()
         assert inside[-1] == "airflow" and {"include", "plugins", "deployment.env"} <= set(inside)
         assert not {"local.env", "connections.env", ".env"} & set(inside)
     finally:
-        project.run("docker", "image", "rm", "--force", name, check=False)
+        to_deploy.run("docker", "image", "rm", "--force", name, check=False)
 
 
-def test_a_push_that_fails_is_told(compose: Compose, project: BakedProject) -> None:
-    failed = project.make("deploy-image", "PUSH=127.0.0.1:1/team/name", check=False)
+def test_a_push_that_fails_is_told(to_deploy: BakedProject) -> None:
+    failed = to_deploy.make("deploy-image", "PUSH=127.0.0.1:1/team/name", check=False)
     try:
         assert failed.returncode and "`docker push` failed" in failed.stderr
     finally:
-        listed = project.run("docker", "images", "--quiet", "127.0.0.1:1/team/name").stdout.split()
-        project.run("docker", "image", "rm", "--force", *listed, check=False)
+        listed = to_deploy.run("docker", "images", "--quiet", "127.0.0.1:1/team/name").stdout.split()
+        to_deploy.run("docker", "image", "rm", "--force", *listed, check=False)

@@ -48,7 +48,8 @@ class TestHelp:
     def test_names_every_command(self, project: Project) -> None:
         said = project.xcom("--help", COLUMNS="80")
         assert said.returncode == 0
-        for command in ("probe", "show", "run", "debug", "up", "down", "secrets", "start-clean", "airflow"):
+        names = ["probe", "show", "get", "run", "debug", "up", "down", "restart", "new", "variables"]
+        for command in [*names, "secrets", "start-clean", "airflow"]:
             assert f"│ {command} " in said.stdout
         assert max(map(len, said.stdout.splitlines())) <= 80
 
