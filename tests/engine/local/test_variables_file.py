@@ -165,7 +165,7 @@ class TestAProjectSOwnTest:
         ("old", "new", "said"),
         [
             ("Field(5, ge=1", "Field(0, ge=1", "Shop.rows: the default 0 is not allowed"),
-            ('SecretStr("hidden")', "5", "Shop.password: the default is not allowed"),
+            ('SecretStr("hidden")', "5", "Shop.password: the default is not allowed: it must be a text"),
             (
                 'prefix="shop_"):',
                 'prefix=""):\n    output_folder: str = "x"',
