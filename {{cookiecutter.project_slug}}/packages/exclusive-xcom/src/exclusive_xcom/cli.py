@@ -8,6 +8,7 @@ context, `probe` and `get` run inside of that.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -133,6 +134,8 @@ def get(
     with redirect_stdout(sys.stderr), _in_words(), (context.obj or nullcontext)():
         from . import export, inspection
 
+        # The value was asked for, not how it came.
+        logging.getLogger(f"{__package__}.transfer").setLevel(logging.WARNING)
         found = inspection.find(pipeline, task, key, run_id=run, map_index=map_index)
         value = found.load()
         if output == "-":

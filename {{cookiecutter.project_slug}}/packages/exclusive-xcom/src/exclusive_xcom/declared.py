@@ -98,7 +98,8 @@ def _of_group(group: type[Settings]) -> Iterator[str]:
         for each in broken:
             wrong = [item for item in items if item.field in each["loc"][:1]]
             for item in wrong:
-                yield _wrong(name, item, f"it must be {item.rule}" if item.rule else str(each["msg"]))
+                reason = each["type"] if item.is_secret else each["msg"]  # a message may hold the value
+                yield _wrong(name, item, f"it must be {item.rule}" if item.rule else reason)
             if not wrong:
                 yield f"{name}: its defaults do not go together: {each['msg']}."
         if broken:
@@ -122,4 +123,4 @@ def _of_group(group: type[Settings]) -> Iterator[str]:
 
 def _wrong(name: str, item: Setting, reason: str) -> str:
     shown = "" if item.is_secret else f" {short(repr(item.default))}"
-    return f"{name}.{item.field}: the default{shown} is not allowed: {'…' if item.is_secret else reason}."
+    return f"{name}.{item.field}: the default{shown} is not allowed: {reason}."
