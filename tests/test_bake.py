@@ -165,10 +165,8 @@ def test_its_ci_file_is_one(bake: Bake, ci: str, machine: Machine, tmp_path: Pat
 
 def test_an_editor_finds_the_interpreter_the_tests_and_the_debugger(bake: Bake) -> None:
     project = bake()
-    settings, extensions, launch, container = (
-        json.loads(project.read(f".vscode/{name}.json")) if name[0] != "." else json.loads(project.read(name))
-        for name in ("settings", "extensions", "launch", ".devcontainer/devcontainer.json")
-    )
+    names = (".vscode/settings", ".vscode/extensions", ".vscode/launch", ".devcontainer/devcontainer")
+    settings, extensions, launch, container = (json.loads(project.read(f"{name}.json")) for name in names)
     assert settings["python.defaultInterpreterPath"] == "${workspaceFolder}/.venv/bin/python"
     assert settings["python.testing.pytestEnabled"]
     # .env leads to what is real; tests leave it out, and an editor must not put it back.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from projects import TEMPLATE, BakedProject, Machine, released_files
+from projects import QUESTIONS, TEMPLATE, BakedProject, Machine, released_files
 from updates import Render, direct, tree
 
 pytestmark = [pytest.mark.update, pytest.mark.slow]
@@ -70,6 +70,12 @@ class History:
             return self.render(commit, self.template)
         except pytest.fail.Exception:
             return None
+
+    def now(self, project: BakedProject) -> BakedProject:
+        """What the working tree makes of a project's answers, which are those of its time."""
+        given = json.loads(project.read(".cruft.json"))["context"]["cookiecutter"]
+        answers = {name: value for name, value in given.items() if name in QUESTIONS and name[0] != "_"}
+        return self.render(self.head, self.template, **answers)
 
     def first_that_bakes(self) -> BakedProject:
         """A project of the oldest commit that can be baked."""
@@ -163,14 +169,16 @@ def check(project: BakedProject, fresh: BakedProject, expected: dict[str, str], 
 
 
 def test_a_project_of_the_first_commit(history: History) -> None:
-    project, fresh = history.first_that_bakes(), history.render(history.head, history.template)
+    project = history.first_that_bakes()
+    fresh = history.now(project)
     expected = work_in(project, fresh)
     direct(project, history.template, "update")  # such a project may be older than its own `make update`
     check(project, fresh, expected, history.head)
 
 
 def test_a_project_from_before_the_engine_was_a_package(history: History) -> None:
-    project, fresh = history.last_without("packages"), history.render(history.head, history.template)
+    project = history.last_without("packages")
+    fresh = history.now(project)
     expected = work_in(project, fresh)
     assert len(expected) > 10, "hardly anything generated was edited, so the test would show little"
     direct(project, history.template, "update")
@@ -184,7 +192,7 @@ def test_a_project_of_the_last_release(history: History) -> None:
         pytest.skip("nothing was released yet")
     project = history.bake(tags[-1])
     assert project is not None, f"{tags[-1]} cannot be baked"
-    fresh = history.render(history.head, history.template)
+    fresh = history.now(project)
     expected = work_in(project, fresh)
     project.make("update", f"VERSION={history.head}")
     check(project, fresh, expected, history.head)
