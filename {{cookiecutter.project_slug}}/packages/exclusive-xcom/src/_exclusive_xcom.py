@@ -9,7 +9,7 @@ import sys
 
 
 class _AtAirflow:
-    """Looked at for each import, it finds nothing; before that of Airflow it goes, and sets the environment."""
+    """Looked at for each import, it finds nothing; before Airflow's it goes, and sets the environment."""
 
     @classmethod
     def find_spec(cls, name: str, path: object = None, target: object = None) -> None:

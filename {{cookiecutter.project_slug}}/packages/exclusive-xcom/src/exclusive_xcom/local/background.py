@@ -31,8 +31,8 @@ ALONE = "Another `xcom run` is at work in this project. Wait until it is done."
 
 @dataclass(frozen=True)
 class State:
-    """What the keeper tells about itself: its pid, which is its session's, too; the UI's port; and whether all
-    components have been started."""
+    """What the keeper tells about itself: its pid, which is its session's, too; the UI's port; and whether
+    all components have been started."""
 
     pid: int
     port: int

@@ -1,7 +1,7 @@
 """What plain `airflow`, a script or a notebook gets in a project's folder, just before it imports Airflow.
 
-All of them get the project's environment, and the store for development if it runs. Who will run tasks gets
-it in any case, and a database where there is none yet: a script, a notebook, `airflow dags test` and the like.
+All of them get the project's environment, and the store for development if it runs. Who will run tasks
+gets it in any case, and a database where there is none yet: a script, a notebook, `airflow dags test`.
 Nothing is imported here that imports Airflow.
 """
 

@@ -2,8 +2,8 @@
 
     python -m exclusive_xcom.local.service_keeper SERVER FOLDER BUCKET
 
-It goes into a session of its own, so that it outlives who started it, and is there for all who need it. In the
-folder it has a file with each of these endings:
+It goes into a session of its own, so that it outlives who started it, and is there for all who need it. In
+the folder it has a file with each of these endings:
 
     .lock   it holds its lock, so there is one keeper; in it are its pid and its temporary folder, for the one
             that finds what a killed one left
@@ -52,15 +52,18 @@ def keep(name: str, folder: Path, bucket: str, scratch: Path) -> None:
     data = folder / name
     data.mkdir(mode=0o700, exist_ok=True)
     state = folder / f"{name}.json"
-    with (folder / f"{name}.users").open("ab") as users:
-        with _running(name, data, bucket, scratch) as (server, process), _noted(state, server):
-            while not told.wait(0.2) and not processes.locks(users.fileno(), fcntl.LOCK_EX):
-                if not state.exists():  # `make clean` does not ask
-                    return
-                if process.poll() is not None:
-                    print(f"It ended {processes.how(process.returncode)}, and is started again.", flush=True)
-                    process = _start(server)
-                    _await(server, process, bucket)
+    with (
+        (folder / f"{name}.users").open("ab") as users,
+        _running(name, data, bucket, scratch) as (server, process),
+        _noted(state, server),
+    ):
+        while not told.wait(0.2) and not processes.locks(users.fileno(), fcntl.LOCK_EX):
+            if not state.exists():  # `make clean` does not ask
+                return
+            if process.poll() is not None:
+                print(f"It ended {processes.how(process.returncode)}, and is started again.", flush=True)
+                process = _start(server)
+                _await(server, process, bucket)
 
 
 @contextlib.contextmanager

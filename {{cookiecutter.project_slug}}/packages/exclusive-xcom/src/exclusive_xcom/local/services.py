@@ -110,8 +110,8 @@ def joined(environ: Mapping[str, str], folder: Path) -> Iterator[dict[str, str]]
 
 
 def settle(folder: Path) -> list[str]:
-    """Wait until servers that nobody uses have ended, and end what was left by a keeper that was killed. Returns
-    the names of those that somebody uses."""
+    """Wait until servers that nobody uses have ended, and end what was left by a keeper that was killed.
+    Returns the names of those that somebody uses."""
     return [name for name in SERVERS if not _await_end(folder, name)]
 
 
