@@ -3,8 +3,8 @@
     python -m exclusive_xcom.local.keeper AIRFLOW_HOME PORT
 
 It leads a session of its own, in which it runs Airflow's four components, and sees to it that they have the
-store that the backend needs (services.py). The components are those of `airflow standalone`, which itself offers
-the logs of all tasks to the whole network (ports 8793 and 8794) and leaves processes behind when it ends.
+store that the backend needs (services.py). The components are those of `airflow standalone`, which itself
+offers the logs of all tasks to the whole network (ports 8793 and 8794) and leaves processes behind.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The programs that serve as stores for development: how each is started, and how it is seen to be ready.
 
 All come from PyPI, none needs Docker, and each listens on 127.0.0.1 alone: SeaweedFS for S3, Valkey for
-Redis, and moto for S3 where SeaweedFS has no wheel. What they hold is shut off from other users of this machine by a
-secret that is made anew at each start.
+Redis, and moto for S3 where SeaweedFS has no wheel. What they hold is shut off from other users of this
+machine by a secret that is made anew at each start.
 """
 
 from __future__ import annotations
