@@ -173,7 +173,7 @@ def test_a_store_that_does_not_start_is_one_sentence(person: Person) -> None:
     (person.project.home / "airflow.db").touch()
     done = person.calls(sys.executable, str(script))
     assert done.stdout == "on it goes\n"
-    assert "did not start" in done.stderr and "AIRFLOW_CONN_XCOM_S3 in .env" in done.stderr
+    assert "did not start" in done.stderr and "AIRFLOW_CONN_XCOM_S3 in connections.env" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -1,9 +1,9 @@
 """The store for development that a project's backend needs: found if it runs, otherwise started.
 
-It is used only for the connections `xcom_s3` and `xcom_redis`, and only while nothing else defines them: with
-AIRFLOW_CONN_XCOM_S3 in the environment or in .env, that store is used. What it holds stays from one start to
-the next. It belongs to a folder: all processes that name the same one share it, and it ends when the last of
-them has, however that one ended (service_keeper.py).
+It is used only for the connections `xcom_s3` and `xcom_redis`, and only while nothing else defines them:
+with AIRFLOW_CONN_XCOM_S3 in the environment or in connections.env, that store is used. What it holds stays
+from one start to the next. It belongs to a folder: all processes that name the same one share it, and it
+ends when the last of them has, however that one ended (service_keeper.py).
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ def _started(folder: Path, service: Service, say: Callable[[str], None]) -> str:
     log = folder / f"{name}.log"
     raise Failed(
         f"{name}, the store for development, did not start: {processes.last_words(log)}. "
-        f"All that it said is in {log}. To use a store of your own, set {service.variable} in .env."
+        f"All that it said is in {log}. To use a store of your own, set {service.variable} in connections.env."
     )
 
 
