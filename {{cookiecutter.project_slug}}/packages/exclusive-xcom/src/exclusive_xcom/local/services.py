@@ -154,7 +154,8 @@ def _started(folder: Path, service: Service, say: Callable[[str], None]) -> str:
     log = folder / f"{name}.log"
     raise Failed(
         f"{name}, the store for development, did not start: {processes.last_words(log)}. "
-        f"All that it said is in {log}. To use a store of your own, set {service.variable} in connections.env."
+        f"All that it said is in {log}. To use a store of your own, set {service.variable} in "
+        "connections.env."
     )
 
 
