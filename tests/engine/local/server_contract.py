@@ -198,6 +198,9 @@ class ServerContract:
                 if process.cwd() == str(tmp_path):
                     process.kill()
                     assert eventually(lambda: len(at_work(tmp_path)) == 1)
+            with services.running(self.wanted, tmp_path) as again:
+                assert again == variables, "the first user goes on with it"
+                assert self.read(variables, "name") == b"value"
         with services.running(self.wanted, tmp_path) as variables:
             assert self.read(variables, "name") == b"value"
             assert not any(process.is_running() for process in left)

@@ -44,6 +44,7 @@ def test_values_are_those_that_compose_reads(tmp_path: Path, line: str, value: s
 
 def test_an_empty_value_and_a_missing_file_count_as_nothing(tmp_path: Path) -> None:
     assert read(tmp_path, "A=\nB=''\n") == {}
+    assert read(tmp_path, "A=before\nA=\n") == {}, "as in docker compose"
     assert envfile.read(tmp_path / "none", KNOWN, SHOWN) == {}
 
 
@@ -61,6 +62,7 @@ def test_names_that_begin_otherwise_are_not_looked_at(tmp_path: Path) -> None:
         ("A=s3cret$word\n", 1, "single quotes"),
         ('A="s3cret$"\n', 1, "single quotes"),
         ("A=s3cret${NOBODY}\n", 1, "no variable NOBODY"),
+        ("AIRFLOW_CONN_Db=x://s3cret@host\n", 1, "connection 'db' is looked for as AIRFLOW_CONN_DB: "),
         ("B=1\nAIRFLOW_CONN_DB=s3cret\n", 2, "connection 'db' is neither JSON nor a URI"),
         ("AIRFLOW_CONN_DB={'password': 's3cret'}\n", 1, "connection 'db' is no valid JSON"),
         ('AIRFLOW_CONN_DB={"password": "s3cret", "pasword": ""}\n', 1, "unknown field `pasword`"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
 import sysconfig
@@ -74,6 +75,12 @@ class Person:
         assert not [path for path in self.home.iterdir() if "airflow" in path.name.lower()]
         return done
 
+    def has_a_database(self) -> None:
+        """Let it look as if the database were made."""
+        with sqlite3.connect(self.project.home / "airflow.db") as database:
+            database.executescript("CREATE TABLE alembic_version (n); INSERT INTO alembic_version VALUES (1)")
+        database.close()
+
 
 @pytest.fixture
 def person(tmp_path: Path) -> Person:
@@ -97,6 +104,20 @@ def test_a_dag_file_runs_on_a_fresh_project(person: Person) -> None:
     listed = person.calls(AIRFLOW, "variables", "list", "-o", "plain")
     assert "greeting" in listed.stdout and "Starting" not in listed.stderr
     assert eventually(lambda: at_work(person.project.folder) == [])
+
+
+def test_a_database_that_was_not_finished_is_made_again(person: Person) -> None:
+    """Who made it was ended in the middle, or is still at it and is waited for."""
+    person.project.home.mkdir()
+    (person.project.home / "airflow.db").touch()
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+    environment["HOME"] = str(person.home)
+    command = [AIRFLOW, "variables", "list", "-o", "plain"]
+    folder = person.project.folder
+    first = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True)
+    second = person.calls(*command)
+    assert "greeting" in second.stdout, second.stderr
+    assert "greeting" in first.communicate()[0]
 
 
 def test_who_runs_no_task_gets_the_settings_alone(person: Person) -> None:
@@ -170,7 +191,7 @@ def test_a_store_that_does_not_start_is_one_sentence(person: Person) -> None:
     script.write_text("import airflow; print('on it goes')")
     (person.project.home / "services").mkdir(parents=True)
     (person.project.home / "services/seaweedfs").write_text("where the folder would be")
-    (person.project.home / "airflow.db").touch()
+    person.has_a_database()
     done = person.calls(sys.executable, str(script))
     assert done.stdout == "on it goes\n"
     assert "did not start" in done.stderr and "AIRFLOW_CONN_XCOM_S3 in connections.env" in done.stderr
@@ -180,7 +201,7 @@ def test_a_store_that_does_not_start_is_one_sentence(person: Person) -> None:
 def test_children_of_a_script_have_what_it_has(person: Person) -> None:
     """Started by multiprocessing, too."""
     (person.project.home).mkdir()
-    (person.project.home / "airflow.db").touch()
+    person.has_a_database()
     script = person.project.folder / "script.py"
     script.write_text(
         "import multiprocessing, os\n"

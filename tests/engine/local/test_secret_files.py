@@ -52,6 +52,16 @@ def test_what_the_owner_began_is_filled_in_and_nothing_in_it_changes(folder: Pat
     assert lines[2].startswith("FERNET_KEY=") and lines[5].startswith("JWT_SECRET=") and len(lines) == 6
 
 
+def test_what_looks_like_its_line_in_another_value_is_left(folder: Path) -> None:
+    began = "NOTE='\nPASSWORD=\n'\nJWT_SECRET=mine\nJWT_SECRET=\nexport PASSWORD=\n"
+    (folder / ".env").write_text(began)
+    assert secret_files.fill_in(folder) == ["FERNET_KEY", "JWT_SECRET", "PASSWORD"]
+    lines = (folder / ".env").read_text().splitlines()
+    assert lines[:4] == ["NOTE='", "PASSWORD=", "'", "JWT_SECRET=mine"]
+    assert [line.partition("=")[0] for line in lines[4:]] == ["JWT_SECRET", "export PASSWORD", "FERNET_KEY"]
+    assert secret_files.fill_in(folder) == [], "of two lines the last one counts, and it is filled in"
+
+
 def test_a_name_that_the_example_gained_is_added(folder: Path) -> None:
     secret_files.fill_in(folder)
     with (folder / ".env.example").open("a") as example:

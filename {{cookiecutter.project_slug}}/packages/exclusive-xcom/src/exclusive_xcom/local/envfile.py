@@ -49,9 +49,13 @@ def read(path: Path, known: Mapping[str, str], shown: Path, *, begins: str = "")
     """
     found: dict[str, str] = {}
     for name, binding, where in _lines(path, shown):
-        if name.startswith(begins) and (value := _value(binding, {**known, **found}, where)):
+        if not name.startswith(begins):
+            continue
+        value = _value(binding, {**known, **found}, where)
+        found.pop(name, None)  # of two lines the later one counts, also if it is empty
+        if value:
             if name.startswith(CONNECTION):
-                _check(name.removeprefix(CONNECTION).lower(), value, where)
+                _check(name.removeprefix(CONNECTION), value, where)
             found[name] = value
     return found
 
@@ -97,9 +101,11 @@ def _value(binding: Binding, known: Mapping[str, str], where: str) -> str:
     return _REFERENCE.sub(filled_in, binding.value or "")
 
 
-def _check(connection: str, value: str, where: str) -> None:
-    """Raises `Refused` if Airflow could not make a connection of it."""
-    which = f"{where}: the connection {connection!r}"
+def _check(name: str, value: str, where: str) -> None:
+    """Raises `Refused` if Airflow would not find it, or could not make a connection of it."""
+    which = f"{where}: the connection {name.lower()!r}"
+    if name != name.upper():
+        raise Refused(f"{which} is looked for as {CONNECTION}{name.upper()}: write it in capitals.")
     try:
         if value.lstrip().startswith("{"):
             int(msgspec.json.decode(value, type=_Connection).port or 0)

@@ -11,17 +11,20 @@ import atexit
 import contextlib
 import os
 import re
+import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 
-from ..console import Failed
+from ..console import Failed, Refused
 from . import environment, processes, services
 
 RUN_TASKS = {("dags", "test"), ("tasks", "test"), ("tasks", "run")}
 RUN_ALL = {"standalone", "scheduler", "triggerer"}
 NEED_NO_DATABASE = {"cheat-sheet", "config", "db", "info", "plugins", "providers", "standalone", "version"}
 MAKE_DATABASE = "from exclusive_xcom.local import metadata; metadata.prepare()"
+MAKING_TIMEOUT = 120  # seconds to wait for another command that makes it
 _held = contextlib.ExitStack()  # as long as this process
 
 
@@ -88,17 +91,35 @@ def _needs_database(arguments: list[str]) -> bool:
 
 
 def _make_database(project: Path, home: Path) -> None:
-    """Make the project's SQLite database with its Variables, if there is no such file. Raises `Failed`."""
+    """Make the project's SQLite database with its Variables if there is none, or wait for who is making it.
+    Raises `Failed`."""
     url = os.environ.get("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "")
     file = re.fullmatch(r"sqlite:///([^?]+)(\?.*)?", url)
-    if not file or Path(file[1]).exists():
+    if not file or _is_made(Path(file[1])):
         return
     _say("Making Airflow's database, this once")
-    with processes.lock(home / "run.lock", "Another command is about to make Airflow's database."):
-        command = [sys.executable, "-P", "-c", MAKE_DATABASE]
-        made = subprocess.run(command, cwd=project, check=False, capture_output=True, text=True)
-    if made.returncode:
-        raise Failed(f"Airflow's database could not be made: {(made.stderr.strip() or '?').splitlines()[-1]}")
+    deadline = time.monotonic() + MAKING_TIMEOUT
+    while not _is_made(Path(file[1])):
+        with contextlib.suppress(Refused), processes.lock(home / "run.lock", ""):
+            command = [sys.executable, "-P", "-c", MAKE_DATABASE]
+            made = subprocess.run(command, cwd=project, check=False, capture_output=True, text=True)
+            if made.returncode:
+                said = (made.stderr.strip() or "?").splitlines()[-1]
+                raise Failed(f"Airflow's database could not be made: {said}")
+            return
+        if time.monotonic() > deadline:
+            raise Failed("Another command is about to make Airflow's database.")
+
+
+def _is_made(file: Path) -> bool:
+    """Whether the database has all its tables: Airflow notes their version when it has made them."""
+    address = f"{file.absolute().as_uri()}?mode=ro"
+    with (
+        contextlib.suppress(sqlite3.Error),
+        contextlib.closing(sqlite3.connect(address, uri=True)) as database,
+    ):
+        return bool(database.execute("SELECT count(*) FROM alembic_version").fetchone()[0])
+    return False
 
 
 def _say(text: str) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import base64
+import io
 import re
 import stat
 from pathlib import Path
 from secrets import token_bytes, token_hex
+
+from dotenv.parser import parse_stream
 
 from . import envfile
 from .environment import CONNECTIONS, SECRETS
@@ -26,13 +29,7 @@ def fill_in(folder: Path) -> list[str]:
     if not missing:
         return []
     text = path.read_text(encoding="utf-8") if path.exists() else f"# Secrets, explained in {EXAMPLE}.\n"
-    for name in missing:
-        line = f"{name}={_random(name)}"
-        text, done = re.subn(
-            rf"^[ \t]*(?:export[ \t]+)?{re.escape(name)}[ \t]*=.*$", line, text, count=1, flags=re.M
-        )
-        if not done:
-            text += ("" if text.endswith("\n") or not text else "\n") + line + "\n"
+    text = _filled_in(text, {name: _random(name) for name in missing})
     unfinished = path.with_name(f"{path.name}.new")
     try:
         unfinished.unlink(missing_ok=True)
@@ -42,6 +39,19 @@ def fill_in(folder: Path) -> list[str]:
     finally:
         unfinished.unlink(missing_ok=True)
     return missing
+
+
+def _filled_in(text: str, values: dict[str, str]) -> str:
+    """The text with these values: each in the last line of its name, which counts, or at the end."""
+    lines = [(each.key, each.original.string) for each in parse_stream(io.StringIO(text))]
+    for name, value in values.items():
+        if places := [place for place, (key, _) in enumerate(lines) if key == name]:
+            line = lines[places[-1]][1]
+            lines[places[-1]] = (name, re.sub("=.*", f"={value}", line, count=1))
+        else:
+            ended = not lines or lines[-1][1].endswith("\n")
+            lines.append((name, f"{'' if ended else chr(10)}{name}={value}\n"))
+    return "".join(line for _, line in lines)
 
 
 def _random(name: str) -> str:

@@ -29,7 +29,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psutil
@@ -71,8 +71,10 @@ def _running(
     name: str, data: Path, bucket: str, scratch: Path
 ) -> Iterator[tuple[Server, subprocess.Popen[bytes]]]:
     """The server, ready."""
+    kind, former = SERVERS[name], _former(data.with_suffix(".json"))
     for tries_left in reversed(range(TRIES)):
-        server = SERVERS[name](data, _free_ports(SERVERS[name].PORTS), secrets.token_hex(20), scratch)
+        ports, secret = former or (_free((0,) * kind.PORTS), secrets.token_hex(20))
+        server, former = kind(data, ports, secret, scratch), None
         process = _start(server)
         try:
             _await(server, process, bucket)
@@ -116,18 +118,29 @@ def _noted(path: Path, server: Server) -> Iterator[None]:
     unfinished = path.with_suffix(".new")
     with unfinished.open("w", encoding="utf-8") as file:
         processes.locks(file.fileno(), fcntl.LOCK_EX)
-        json.dump({"connection": server.connection()}, file)
+        said = {"connection": server.connection(), "ports": server.ports, "secret": server.secret}
+        json.dump(said, file)
         file.flush()
         unfinished.replace(path)
         yield
         path.unlink(missing_ok=True)
 
 
-def _free_ports(number: int) -> tuple[int, ...]:
+def _former(state: Path) -> tuple[tuple[int, ...], str] | None:
+    """Ports and secret of a server whose keeper was killed: by them it is known to those who use it."""
+    with contextlib.suppress(OSError, ValueError):  # there is none, or another program has a port by now
+        said = json.loads(state.read_bytes())
+        return _free(said["ports"]), said["secret"]
+    return None
+
+
+def _free(ports: Sequence[int]) -> tuple[int, ...]:
+    """These ports, and any free one for 0. Raises `OSError` if one is taken."""
     with contextlib.ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(number)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
+        probes = [stack.enter_context(socket.socket()) for _ in ports]
+        for probe, port in zip(probes, ports, strict=True):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
         return tuple(probe.getsockname()[1] for probe in probes)
 
 
