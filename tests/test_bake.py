@@ -186,6 +186,35 @@ def test_its_compose_files_are_ones(bake: Bake, backend: str) -> None:
     project.machine.tool("check-jsonschema", *schema, *files, cwd=project.path)
 
 
+# What make and a shell would each act on, and what programs would take for options of theirs.
+TYPED = "x;touch pwned it's $(shell touch pwned) `touch pwned` --help *"
+
+
+@pytest.mark.parametrize(
+    ("target", "name", "said"),
+    [
+        ("run", "ONLY", ["run", "xcom", "run", "--", *TYPED.split(" ")]),
+        ("test", "ONLY", ["run", "pytest", f"--only={TYPED}"]),
+        ("debug", "DAG", ["run", "xcom", "debug", "--", TYPED]),
+        ("debug", "TASK", ["run", "xcom", "debug", f"--task={TYPED}", "--"]),
+        ("new", "DAG", ["run", "xcom", "new", "--", TYPED]),
+        ("add", "PACKAGES", ["add", *TYPED.split(" ")]),
+        ("deploy-image", "PUSH", ["run", "python", "-m", "exclusive_xcom.local.image", TYPED]),
+    ],
+)
+def test_what_is_typed_after_make_reaches_the_command_as_it_is(
+    bake_into: Bake, tmp_path: Path, target: str, name: str, said: list[str]
+) -> None:
+    folder = bake_into(tmp_path, xcom_backend="db", examples="none")
+    uv = tmp_path / "uv"
+    uv.write_text("#!/bin/sh\nprintf '%s\\n' \"$@\"\n", encoding="utf-8")
+    uv.chmod(0o755)
+    (folder.path / "uv.lock").touch()
+    done = folder.make(target, f"UV={uv}", f"{name}={TYPED}")
+    assert done.stdout.splitlines() == said
+    assert not list(folder.path.rglob("pwned"))
+
+
 def test_only_the_edges_know_the_answers(bake: Bake) -> None:
     """The backend shows in settings and papers, never in Python: every project carries the whole engine."""
     first, *others = (bake(xcom_backend=backend).files() for backend in BACKENDS)

@@ -92,7 +92,8 @@ def test_what_it_writes_is_said_and_runs_at_once(project: Project) -> None:
 
 @pytest.mark.parametrize("given", ["dags/finance/x1.py", "./dags/finance/x1.py", "finance/x1"])
 def test_a_file_s_path_names_it_as_well(project: Project, given: str) -> None:
-    assert "  dags/finance/x1.py\n" in project.xcom("new", given).stdout
+    said = project.xcom("new", given).stdout
+    assert "  dags/finance/x1.py\n" in said and said.endswith("make run ONLY=x1\n")
 
 
 def test_a_module_without_classes_gets_the_imports_that_it_needs(tmp_path: Path) -> None:
@@ -105,6 +106,13 @@ def test_a_module_without_classes_gets_the_imports_that_it_needs(tmp_path: Path)
         "from pydantic import Field",
     ]
     assert "config/variables.json" not in project.files()  # who keeps none gets none
+
+
+def test_the_module_keeps_its_line_ends(project: Project) -> None:
+    path = project.folder / "src" / "shop" / "settings.py"
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    assert project.xcom("new", "shipments").returncode == 0
+    assert b"\n" not in path.read_bytes().replace(b"\r\n", b"")
 
 
 def test_all_else_in_the_file_of_variables_stays(project: Project) -> None:
@@ -154,6 +162,14 @@ class TestTaken:
     def test_a_file_of_that_name_in_any_folder(self, project: Project) -> None:
         project.pipelines(shipments="mine = 1\n")
         refused(project, "finance/shipments", "dags/shipments.py is there already")
+
+    @pytest.mark.parametrize("place", ["dags/shared", "include", "plugins/ops", "plugins/macro.py"])
+    def test_modules_that_a_file_above_them_would_hide(self, project: Project, place: str) -> None:
+        path = project.folder / place
+        path.parent.mkdir(exist_ok=True)
+        path.touch() if path.suffix else path.mkdir()
+        refused(project, path.stem, f"dags/{path.stem}.py would hide {place} from `import {path.stem}`")
+        assert project.xcom("new", f"finance/{path.stem}").returncode == 0
 
     def test_a_test_of_that_name_in_any_folder(self, project: Project) -> None:
         (project.folder / "tests").mkdir()

@@ -78,3 +78,10 @@ def test_failures_that_are_alike_are_told_once() -> None:
     text = out.getvalue()
     assert text.count("ValueError: [no] money") == 1 and "sales.load[0, 2]" in text
     assert "report" in text and "/logs/sales.log" in text
+
+
+def test_what_would_steer_the_terminal_is_shown_as_it_is_written() -> None:
+    assert "f \\x1b[31m.txt" in printed(160, transfer(summary="f \x1b[31m.txt"))
+    out = io.StringIO()
+    report.broken(Console(file=out, width=160), {"dags/a.py": "ValueError: \x1b[2J[bold]no[/]"})
+    assert "ValueError: \\x1b[2J[bold]no[/]" in out.getvalue()

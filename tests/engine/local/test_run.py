@@ -235,6 +235,12 @@ class TestNames:
         done = tagged.xcom("run", "tenant.b")
         assert "1 of 1 pipelines succeeded" in done.stdout and "tenant.a" not in done.stdout
 
+    def test_an_id_has_letters_of_any_script(self, tagged: Project) -> None:
+        tagged.pipelines(umlaut=TENANTS.replace("tenant.", "Größe_").replace('"ab"', '["日本"]'))
+        done = tagged.xcom("run", "Größe_日本")
+        (tagged.folder / "dags" / "umlaut.py").unlink()
+        assert "1 of 1 pipelines succeeded" in done.stdout, done.stdout
+
     def test_a_broken_file_fails_by_its_name(self, tagged: Project) -> None:
         done = tagged.xcom("run", "broken")
         assert done.returncode == 1

@@ -61,6 +61,22 @@ def test_it_has_defaults_and_descriptions_and_no_secret(project: Project) -> Non
     assert project.xcom("variables").stdout == "Nothing changed.\n"
 
 
+@pytest.mark.parametrize("end", ["import sys\nsys.exit()\n", "import os\nos._exit(0)\n"])
+def test_settings_that_end_python_are_named(project: Project, end: str) -> None:
+    settings(project, ("class Shop", f"{end}class Shop"))
+    done = project.xcom("variables")
+    assert done.returncode == 2
+    assert done.stdout == "src/shop/settings.py can't be imported: it ended Python\n"
+
+
+def test_a_secret_that_was_written_by_hand_is_not_shown(project: Project) -> None:
+    settings(project, ("    day:", '    api_key: str = Field("", description="Key.")\n    day:'))
+    entries = json.loads(file(project).read_text()) | {"shop_api_key": {"value": "s3cret"}}
+    file(project).write_text(json.dumps(entries))
+    said = project.xcom("variables").stdout
+    assert 'changed  shop_api_key: a value that is not shown → ""\n' in said and "s3cret" not in said
+
+
 def test_it_says_what_was_added_changed_and_removed(project: Project) -> None:
     settings(project, ("Field(5,", "Field(7,"), ('"Which."', '"Whose."'))
     entries = json.loads(file(project).read_text()) | {"by_hand": "mine", "api_token": "s3cret"}

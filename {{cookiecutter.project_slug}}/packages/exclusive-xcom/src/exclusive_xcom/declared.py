@@ -66,7 +66,8 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any], secret: Collect
     for name in (name for name in after if name in before):
         (old, was), (new, about) = _parts(before[name]), _parts(after[name])
         if old != new:
-            lines.append(f"changed  {name}: {_shown(old)} → {_shown(new)}")
+            was_shown = "a value that is not shown" if _SENSITIVE.search(name) else _shown(old)
+            lines.append(f"changed  {name}: {was_shown} → {_shown(new)}")
         if was != about:
             lines.append(f"changed  {name}: {about}")
     for name in (name for name in before if name not in after):

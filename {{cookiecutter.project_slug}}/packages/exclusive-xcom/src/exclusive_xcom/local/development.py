@@ -104,9 +104,8 @@ def new(
 ) -> None:
     """Begin a pipeline: its file, a class of Variables, a test."""
     environment.project()
-    for name in new_pipeline(pipeline):
-        print(f"  {name}")
-    print(f"\nNext: make run ONLY={Path(pipeline).name}")
+    dag_id, written = new_pipeline(pipeline)
+    print(*(f"  {name}" for name in written), f"\nNext: make run ONLY={dag_id}", sep="\n")
 
 
 def variables() -> None:

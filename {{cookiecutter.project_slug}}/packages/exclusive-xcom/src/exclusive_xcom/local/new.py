@@ -32,14 +32,14 @@ _USED = {"dag", "task", "timedelta"}  # by the pattern itself, beside modules
 _NEEDED = {"Settings": "exclusive_xcom.variables", "Field": "pydantic"}
 
 
-def new_pipeline(given: str) -> list[str]:
+def new_pipeline(given: str) -> tuple[str, list[str]]:
     """Write the files of a pipeline in the current folder's project.
 
     Args:
         given: its name, with folders below dags/ before it: "finance/shipments".
 
     Returns:
-        What was written or changed.
+        Its id, and what was written or changed.
 
     Raises:
         Refused: that name can't be used or is taken, or the project's settings can't be understood. As below,
@@ -71,7 +71,7 @@ def new_pipeline(given: str) -> list[str]:
         raise Refused(str(error)) from None
     except OSError as error:
         raise Failed(f"{error}. Nothing was changed.") from error
-    return [path.as_posix() for path in texts]
+    return name, [path.as_posix() for path in texts]
 
 
 def pattern(part: str, words: dict[str, str]) -> str:
@@ -106,6 +106,10 @@ def _check_free(name: str, module: str, dag: Path, test: Path) -> None:
         raise Refused(
             f"{name!r} is the name of a Python module, or of what a DAG file needs: choose another."
         )
+    # These folders come after dags/ where Airflow looks for modules: a file there would hide what they have.
+    hidden = [Path("dags", name), Path(name), Path("plugins", name), Path("plugins", f"{name}.py")]
+    if dag.parent == Path("dags") and (found := [path for path in hidden if path.exists()]):
+        raise Refused(f"{dag} would hide {found[0]} from `import {name}`. Choose another name, or a folder.")
     for path in sorted(Path("dags").rglob("*.py")):
         if path.stem == name:
             raise Refused(f"{path} is there already.")
@@ -173,7 +177,8 @@ def _with_class(path: Path, words: dict[str, str]) -> str:
             raise Refused(f"{path}: `{needed}` is not that of {source} there. Import that one by this name.")
         if needed not in bound:
             missing.append(f"from {source} import {needed}\n")
-    body = text.rstrip("\r\n") + "\n\n\n" + ruff.formatted(path, pattern("settings", words))
+    added = "\n\n\n" + ruff.formatted(path, pattern("settings", words))
+    body = text.rstrip("\r\n") + (added.replace("\n", "\r\n") if "\r\n" in text else added)
     return ruff.fixed(path, _imported(body, tree, missing), "I") if missing else body
 
 

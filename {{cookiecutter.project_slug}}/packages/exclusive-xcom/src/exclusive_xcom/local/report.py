@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ..console import SIGNS
+from ..console import SIGNS, clean
 from ..handle import human_size
 from ..transfer import Transfer
 from .pipelines import Chosen, listed
@@ -60,8 +60,8 @@ def handed_over(out: Console, xcoms: Sequence[Xcom]) -> None:
         out.print("No task pushed an XCom through this project's backend.")
     elif out.width < WIDE_ENOUGH:
         for entry in xcoms:
-            task, key, kind, size, where, push, pull = map(escape, entry.cells())
-            out.print(f"[bold]{escape(entry.dag_id)}[/] {task} [cyan]{key}[/]")
+            task, key, kind, size, where, push, pull = map(_plain, entry.cells())
+            out.print(f"[bold]{_plain(entry.dag_id)}[/] {task} [cyan]{key}[/]")
             out.print(f"  {kind}, {size}, {where}", style="dim")
             out.print(f"  push {push}, pull {pull}", style="dim")
     else:
@@ -74,7 +74,7 @@ def handed_over(out: Console, xcoms: Sequence[Xcom]) -> None:
             table.add_column(title, justify="right", no_wrap=True)
         for before, entry in zip([None, *xcoms], xcoms, strict=False):
             first = "" if before and before.dag_id == entry.dag_id else entry.dag_id
-            table.add_row(*map(escape, (first, *entry.cells())))
+            table.add_row(*map(_plain, (first, *entry.cells())))
         out.print(table)
 
 
@@ -82,7 +82,7 @@ def task_end(out: Console, event: TaskEnd) -> None:
     """Print that a try of a task came to its end."""
     index = "" if event.map_index < 0 else f"[{event.map_index}]"
     note = {"up_for_retry": ", is tried again", "skipped": ", skipped"}.get(event.state, "")
-    name = escape(f"{event.dag_id}.{event.task_id}{index}")
+    name = _plain(f"{event.dag_id}.{event.task_id}{index}")
     out.print(f"  {SIGNS.get(event.state, '?')} {name} [dim]{event.seconds:.1f} s{note}[/]")
 
 
@@ -122,8 +122,8 @@ def failures(out: Console, tasks: Sequence[TaskEnd], pipelines: Sequence[Pipelin
         if pipeline.error:
             _crossed(out, pipeline.dag_id, pipeline.error)
         if pipeline.not_run:
-            out.print(f"  {escape(pipeline.dag_id)} did not come to: {escape(', '.join(pipeline.not_run))}")
-        out.print(f"  log: {escape(pipeline.log)}", soft_wrap=True)
+            out.print(f"  {_plain(pipeline.dag_id)} did not come to: {_plain(', '.join(pipeline.not_run))}")
+        out.print(f"  log: {_plain(pipeline.log)}", soft_wrap=True)
 
 
 def broken(out: Console, errors: Mapping[str, str]) -> None:
@@ -138,13 +138,13 @@ def left_out(out: Console, chosen: Chosen, tags: Sequence[str]) -> None:
         return
     names, tag = listed(chosen.left_out), f"tag{'s' if len(tags) > 1 else ''} {', '.join(tags)}"
     how = f"`make run ONLY={chosen.left_out[0]}` runs one, `make run ALL=1` all."
-    out.print(escape(f"Left out, for they have none of the {tag}: {names}. {how}"), soft_wrap=True)
+    out.print(_plain(f"Left out, for they have none of the {tag}: {names}. {how}"), soft_wrap=True)
 
 
 def _crossed(out: Console, what: str, why: str) -> None:
-    out.print(f"[red]✗ {escape(what)}[/]")
+    out.print(f"[red]✗ {_plain(what)}[/]")
     for line in why.splitlines():
-        out.print(f"  {escape(line)}", soft_wrap=True)
+        out.print(f"  {_plain(line)}", soft_wrap=True)
 
 
 def _time(transfers: Iterable[Transfer]) -> str:
@@ -155,3 +155,8 @@ def _time(transfers: Iterable[Transfer]) -> str:
     middle = median(seconds)
     text = f"{middle * 1000:.1f} ms" if middle < 1 else f"{middle:.2f} s"
     return f"{len(seconds)} × {text}" if len(seconds) > 1 else text
+
+
+def _plain(text: str) -> str:
+    """A text of tasks and of their libraries, which neither rich nor the terminal acts on."""
+    return escape(clean(text))

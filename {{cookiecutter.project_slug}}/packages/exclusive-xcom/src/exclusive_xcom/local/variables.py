@@ -69,8 +69,8 @@ def ask(texts: Mapping[Path, str] | None = None) -> Declared:
         environ = os.environ | {"PYTHONPATH": places, "PYTHONUTF8": "1", "PYTHONDONTWRITEBYTECODE": "1"}
         command = [sys.executable, "-m", f"{__package__}.variables", module, str(root)]
         done = subprocess.run(command, capture_output=True, env=environ, check=False)
-    if done.returncode:
-        said = done.stderr.decode(errors="replace").strip().splitlines()
+    if done.returncode or not done.stdout:  # a module can end Python, and call that a success
+        said = done.stderr.decode(errors="replace").strip().splitlines() if done.returncode else []
         raise Refused(f"{path} can't be imported: {said[-1] if said else 'it ended Python'}")
     found = Declared(**json.loads(done.stdout))
     if found.problems:
