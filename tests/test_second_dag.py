@@ -268,7 +268,7 @@ def test_a_fault_is_shown_with_its_line(person: Person) -> None:
 
 
 def test_it_runs_under_the_scheduler(person: Person, warehouse: dict[str, Any]) -> None:
-    assert "Airflow: http://127.0.0.1:" in person.shell("make up PORT=0")
+    assert "Airflow:  http://127.0.0.1:" in person.shell("make up PORT=0")
     try:
         text = person.project.read(SHIPMENTS)
         person.save(

@@ -59,7 +59,7 @@ def price_list():
     The archive is a folder of this machine, `output/price_list`, until `price_list_archive` names one that
     all workers reach, such as `s3://our-archive/prices`, and `price_list_archive_connection` an Airflow
     connection to it. The provider brings the way there:
-    `uv add "apache-airflow-providers-amazon[s3fs]>=9.15"`. What tasks hand to each other is an address with
+    `make add PACKAGES="apache-airflow-providers-amazon[s3fs]>=9.15"`. What tasks hand to each other is an address with
     its connection, which means the same on every machine; a local path does not.
 
     **Variables:** `price_list_vat_percent`, `price_list_archive`, `price_list_archive_connection`,

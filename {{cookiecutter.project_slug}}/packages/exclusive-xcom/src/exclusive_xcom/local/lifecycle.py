@@ -79,9 +79,9 @@ def _await(background: Background, state: State) -> None:
 
 
 def _tell(background: Background, state: State) -> None:
-    print(f"\nAirflow: {state.url}  (from this machine only)")
+    print(f"\nAirflow:  {state.url}  (from this machine only)")
     if login := background.login():
-        print(f"User:    {login[0]}\nPassword: {login[1]}")
+        print(f"User:     {login[0]}\nPassword: {login[1]}")
     print(
         "\nPipelines are switched on: they run when you trigger them, and by their schedules."
         "\nWhat you save in dags/ is there within 10 s."
