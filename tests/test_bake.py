@@ -226,3 +226,14 @@ def test_only_the_edges_know_the_answers(bake: Bake) -> None:
 
 def test_baking_again_gives_the_same_bytes(bake: Bake, bake_into: Bake, tmp_path: Path) -> None:
     assert bake_into(tmp_path).files() == bake().files()
+
+
+@pytest.mark.parametrize(("target", "said"), [("add", "make add PACKAGES="), ("debug", "make debug DAG=")])
+def test_a_command_without_its_object_says_how(
+    bake_into: Bake, tmp_path: Path, target: str, said: str
+) -> None:
+    project = bake_into(tmp_path)
+    (project.path / ".tools").mkdir()
+    (project.path / ".tools" / "uv").touch(mode=0o755)  # not what is asked about here
+    done = project.make(target, check=False)
+    assert done.returncode and said in done.stderr

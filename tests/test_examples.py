@@ -106,7 +106,9 @@ def test_start_clean_leaves_one_small_pipeline_with_its_test_and_all_is_green(pr
 
 def test_start_clean_leaves_what_is_no_example_any_more(project: BakedProject) -> None:
     orders = project.path / "dags" / "orders.py"
-    orders.write_text(orders.read_text(encoding="utf-8").replace('"example", ', ""), encoding="utf-8")
+    orders.write_text(
+        orders.read_text(encoding="utf-8").replace('"template-example", ', ""), encoding="utf-8"
+    )
     project.commit("Ours now")
     project.make("start-clean")
     assert names(project, "dags") == {"first_pipeline.py", "orders.py"}

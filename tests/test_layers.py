@@ -162,7 +162,7 @@ def test_without_docker_one_sentence_says_so(bake_into: Bake, tmp_path: Path) ->
     for name in ("make", "sh", "grep"):
         (tools / name).symlink_to(_where(name))
     done = project.make("compose", check=False, PATH=str(tools))
-    assert done.returncode and "docker is not on this machine" in done.stderr
+    assert done.returncode and "docker compose is not on this machine" in done.stderr
 
 
 def _where(name: str) -> str:

@@ -16,7 +16,7 @@ from project import LINK, answers_of, pyproject
 from repository import HERE, Git, Refused, listed
 from template import Target, named
 
-EXAMPLE = re.compile(r'tags=\[[^\]]*"example"')
+EXAMPLE = re.compile(r'tags=\[[^\]]*"(?:template-)?example"')
 DATE = re.compile(r'^exclude-newer = "([^"\n]*)"', re.MULTILINE)
 
 

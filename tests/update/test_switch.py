@@ -59,7 +59,7 @@ def test_examples_that_have_left_do_not_collide_nor_come_with_another_backend(
     """What `make start-clean` takes away stands next to nothing that a switch changes."""
     project = copy_of(fresh[before], tmp_path / "my-pipelines")
     for path in sorted(project.path.glob("dags/*.py")):
-        if 'tags=["example"' in path.read_text(encoding="utf-8"):
+        if 'tags=["template-example"' in path.read_text(encoding="utf-8"):
             path.unlink()
             (project.path / "tests" / f"test_{path.name}").unlink()
     for name in ("config/local.env", "config/deployment.env"):

@@ -27,7 +27,7 @@ def as_frame(cursor: Any):
     schedule=None,
     catchup=False,
     max_active_runs=1,
-    tags=["example", "sql"],
+    tags=["template-example", "sql"],
     default_args={"owner": "data-team", "retries": 1, "retry_delay": timedelta(seconds=10)},
     user_defined_macros={"settings": settings.Orders.read},
 )

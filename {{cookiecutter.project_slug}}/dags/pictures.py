@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     schedule=None,
     catchup=False,
     max_active_runs=1,
-    tags=["example", "images", "task mapping"],
+    tags=["template-example", "images", "task mapping"],
     default_args={"owner": "data-team", "retries": 1, "retry_delay": timedelta(seconds=10)},
 )
 def pictures():

@@ -33,7 +33,7 @@ def gross(path: ObjectStoragePath) -> dict[str, float]:
     start_date=datetime(2025, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
-    tags=["example", "lifetimes"],
+    tags=["template-example", "lifetimes"],
     default_args={"owner": "data-team", "retries": 1, "retry_delay": timedelta(seconds=10)},
 )
 def price_list():

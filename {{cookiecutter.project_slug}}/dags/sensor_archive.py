@@ -18,7 +18,7 @@ from {{ cookiecutter.__package }} import settings
     schedule=None,
     catchup=False,
     max_active_runs=1,
-    tags=["example", "files"],
+    tags=["template-example", "files"],
     default_args={"owner": "data-team", "retries": 1, "retry_delay": timedelta(seconds=10)},
 )
 def sensor_archive():

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     schedule=None,
     catchup=False,
     max_active_runs=1,
-    tags=["example", "data frames"],
+    tags=["template-example", "data frames"],
     default_args={"owner": "data-team", "retries": 1, "retry_delay": timedelta(seconds=10)},
 )
 def time_zones():

@@ -20,7 +20,7 @@ from {{ cookiecutter.__package }} import settings
     schedule=None,
     catchup=False,
     max_active_runs=1,
-    tags=["example", "json"],
+    tags=["template-example", "json"],
     default_args={"owner": "data-team", "retries": 1, "retry_delay": timedelta(seconds=10)},
 )
 def web_logs():

@@ -525,3 +525,17 @@ class TestPlain:
     def test_nothing_that_fits_is_turned_away(self, value: Any, limit: int) -> None:
         fits = len(json.dumps(value, separators=(",", ":"), ensure_ascii=False)) <= limit
         assert plain(value, limit) or not plain(value) or not fits
+
+
+def test_a_process_that_froze_its_objects_counts_them_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To count them takes 0.2 s in a worker of Airflow: not for each value."""
+    asked: list[int] = []
+    monkeypatch.setattr(gc, "get_freeze_count", lambda: asked.append(1) or 1)
+    _json._has_frozen.cache_clear()
+    try:
+        for _ in range(3):
+            with _json.paused_gc():
+                pass
+        assert len(asked) == 1
+    finally:
+        _json._has_frozen.cache_clear()

@@ -173,3 +173,14 @@ class TestProject:
         monkeypatch.chdir(folder)
         with pytest.raises(Refused, match=r"AIRFLOW_HOME is missing in config/local\.env"):
             environment.activate()
+
+
+def test_a_folder_that_airflow_would_read_otherwise_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "$HOME"
+    (folder / "config").mkdir(parents=True)
+    (folder / "config/airflow.env").write_text("")
+    monkeypatch.chdir(folder)
+    with pytest.raises(Refused, match="move the project"):
+        environment.activate()

@@ -13,7 +13,7 @@ from small_project import Project
 EXAMPLE = """
 from airflow.sdk import dag
 
-@dag(schedule=None, tags=["example", "files"])
+@dag(schedule=None, tags=["template-example", "files"])
 def orders():
     "Reads data/orders.csv, data/pictures."
 
@@ -179,12 +179,12 @@ class TestGitMustBeAbleToUndoIt:
 @pytest.mark.parametrize(
     "text",
     [
-        'from airflow.sdk import DAG\nEC2(tags={"purpose": "example"})\nwith DAG("x", tags=["mine"]): ...\n',
-        'from airflow.sdk import DAG\nwith DAG("x", tags={"purpose": "example"}): ...\n',
-        'from airflow.sdk import DAG\nwith DAG("x", tags=["an " "example"]): ...\n',
-        'from airflow.sdk import DAG\nwith DAG("x", tags=[*mine, "example"]): ...\n',
-        'from airflow.sdk import DAG as D\nD("x", tags=["example"])\nD("y", tags=["mine"])\n',
-        'from airflow import sdk\nsdk.DAG("x", tags=["example"])\n@sdk.dag\ndef y(): ...\n',
+        'import airflow.sdk as a\nEC2(tags={"for": "template-example"})\nwith a.DAG("x"): ...\n',
+        'from airflow.sdk import DAG\nwith DAG("x", tags={"purpose": "template-example"}): ...\n',
+        'from airflow.sdk import DAG\nwith DAG("x", tags=["an " "template-example"]): ...\n',
+        'from airflow.sdk import DAG\nwith DAG("x", tags=[*mine, "template-example"]): ...\n',
+        'from airflow.sdk import DAG as D\nD("x", tags=["template-example"])\nD("y", tags=["mine"])\n',
+        'from airflow import sdk\nsdk.DAG("x", tags=["template-example"])\n@sdk.dag\ndef y(): ...\n',
     ],
 )
 def test_an_owner_s_pipeline_is_no_example(project: Project, text: str) -> None:
@@ -207,7 +207,9 @@ def test_an_example_in_a_folder_goes_with_all_that_is_its_own(project: Project) 
     assert left["config/local.env"] == b"KEPT=1\n" and left["config/deployment.env"] == b"KEPT=2\n"
 
 
-@pytest.mark.parametrize("tags", ['("example",)', '{"a", "example"}', '["example"]'])
+@pytest.mark.parametrize(
+    "tags", ['("template-example",)', '{"a", "template-example"}', '["template-example"]']
+)
 def test_every_literal_of_tags_counts(project: Project, tags: str) -> None:
     write(project, "dags/more.py", f'import airflow.sdk as a\nwith a.DAG("more", tags={tags}): ...\n')
     commit(project)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
+import os
 from collections.abc import Iterator
 from itertools import chain, filterfalse, repeat
 from math import copysign, isfinite
@@ -127,13 +129,20 @@ def paused_gc() -> Iterator[None]:
     Afterwards they count as old, so that the next collection doesn't walk over them either. Measured with
     300,000 records: 1.4 s with the collector on, 0.4 s with it paused, and 0.2 s saved in what follows.
     """
-    running, frozen = gc.isenabled(), gc.get_freeze_count()
+    running = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        if not frozen:  # otherwise unfreeze() would undo what a parent process did for its forks
+        if not _has_frozen(os.getpid()):  # unfreeze() would undo what a process did for itself or its forks
             gc.freeze()
             gc.unfreeze()
         if running:
             gc.enable()
+
+
+@functools.cache
+def _has_frozen(process: int) -> bool:
+    """Whether the process holds objects that the collector leaves alone. To count them takes a walk over all:
+    0.2 s in a worker of Airflow, which freezes 800,000 of them. So each process asks once."""
+    return gc.get_freeze_count() > 0

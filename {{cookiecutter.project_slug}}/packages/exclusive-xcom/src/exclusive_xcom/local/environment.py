@@ -103,6 +103,8 @@ def activate() -> Path | None:
         folder = project()
     except NotInProject:
         return None
+    if "$" in str(folder):
+        raise Refused(f"Airflow takes the $ in {folder} for a variable: move the project to another folder.")
     found = read(folder, os.environ)
     if "AIRFLOW_HOME" not in found:
         raise Refused(f"AIRFLOW_HOME is missing in {LOCAL}: it keeps this project's Airflow in its folder.")

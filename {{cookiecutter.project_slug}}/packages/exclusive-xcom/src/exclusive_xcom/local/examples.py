@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..console import Refused
 
-TAG = "example"
+TAG = "template-example"  # not "example": Airflow's own tutorials have that, and who copies one keeps it
 DAG_NAMES = {"dag", "DAG"}
 
 

@@ -2,7 +2,7 @@
 
 [tool.exclusive-xcom]
 settings = "my_pipelines.settings"
-run-tags = ["example", "smoke"]
+run-tags = ["template-example", "smoke"]
 rules = ["owner"]
 """
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -24,6 +25,7 @@ def no_collection() -> Iterator[None]:
         gc.enable()
 
 
+@functools.cache
 def make_api() -> None:
     """Make the API that the tasks of `dag.test()` speak with, which takes seconds; else their first request
     does it. What goes wrong here goes wrong there again, and is told there.

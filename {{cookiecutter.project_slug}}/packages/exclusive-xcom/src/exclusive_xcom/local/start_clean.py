@@ -1,7 +1,7 @@
 """Removes the example pipelines of the project in the current folder, and all that is theirs.
 
-A pipeline is an example as long as its DAG has the tag "example"; who makes one their own takes the tag away.
-With dags/x.py goes what belongs to it by its name:
+A pipeline is an example as long as its DAG has the tag "template-example"; who makes one their own takes the
+tag away. With dags/x.py goes what belongs to it by its name:
 
     tests/test_x.py (of dags/finance/x.py: tests/finance/test_x.py)
     classes in src/ whose docstring begins with "For dags/x.py"

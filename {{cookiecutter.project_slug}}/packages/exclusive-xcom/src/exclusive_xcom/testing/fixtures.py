@@ -85,11 +85,12 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 @pytest.fixture(scope="session")
 def airflow(pytestconfig: pytest.Config) -> Iterator[None]:
     """Airflow with a fresh database, and the server that its XCom backend needs."""
-    from ..local import metadata
+    from ..local import metadata, quick
 
     with services.running(os.environ, pytestconfig.stash[_HOME] / "services") as variables:
         os.environ.update(variables)
         metadata.migrate()
+        quick.make_api()
         yield
 
 
