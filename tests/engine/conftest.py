@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 BACKENDS = {"db": "db.DbXComBackend", "s3": "s3.S3XComBackend", "redis": "redis.RedisXComBackend"}
@@ -37,6 +38,9 @@ if "XCOM_TEST_BACKEND" in os.environ:
     os.environ["AIRFLOW__XCOM__CONN_ID"] = "" if BACKEND == "db" else f"xcom_{BACKEND}"
     if BACKEND == "s3":
         os.environ["AIRFLOW__XCOM__URL"] = "s3://engine-tests/xcom"
+# How long an example takes says more of the machine than of the code.
+hypothesis.settings.register_profile("engine", deadline=None)
+hypothesis.settings.load_profile("engine")
 
 
 @pytest.fixture(autouse=True)

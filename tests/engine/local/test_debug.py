@@ -56,7 +56,7 @@ def test_one_task_stops_at_its_breakpoint_and_goes_on(project: Project) -> None:
     answers = [(PROMPT, "p 'twice is', twice"), (PROMPT, "c")]
     done = project.xcom_in_terminal(answers, "debug", "looks", "--task", "inner.double", **BACKENDS["redis"])
     assert done.returncode == 0, done.stdout
-    assert "a server for development" in done.stdout, "the store that the backend needs"
+    assert "the store for development" in done.stdout, "the store that the backend needs"
     assert "I load" in done.stdout and "('twice is', 4)" in done.stdout
     assert "looks: success" in done.stdout
     assert "looks.total" not in done.stdout and "looks.aside" not in done.stdout

@@ -358,7 +358,8 @@ def configuration(name: str) -> str:
     """A file of a project's config/, as it is in a project whose bucket is the tests'."""
     (folder,) = Path(__file__).parents[3].glob("*cookiecutter.project_slug*/config")
     (path,) = folder.glob(f"*{name}*")
-    return re.sub(r"{{ cookiecutter\.project_slug [^}]*}}", "engine-tests", path.read_text(encoding="utf-8"))
+    text = path.read_text(encoding="utf-8")
+    return re.sub(r"{{ cookiecutter\.(__bucket|project_slug [^}]*) }}", "engine-tests", text)
 
 
 def test_the_minimal_policy_is_enough(guarded: str, identities: Identities) -> None:

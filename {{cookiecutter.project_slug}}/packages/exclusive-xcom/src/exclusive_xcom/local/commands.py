@@ -21,7 +21,7 @@ def add(app: typer.Typer) -> None:
     try:
         from . import development
     except ModuleNotFoundError as missing:
-        _add_stand_ins(app, missing.name or str(missing))
+        _add_stand_ins(app, (missing.name or str(missing)).partition(".")[0])
         return
     app.callback()(development.activate)
     for name in NAMES:
