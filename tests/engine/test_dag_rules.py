@@ -86,6 +86,7 @@ def test_textbook_files_pass_and_what_airflow_ignores_is_not_looked_at(tmp_path:
     assert " 4 passed" in done.stdout
 
 
+@pytest.mark.slow
 def test_what_is_wrong_for_sure_is_found_with_its_line(tmp_path: Path) -> None:
     files = {name: text for name, (text, _) in WRONG.items()}
     files |= {"helpers/rates.py": RATES, "one.py": outdented(TEXTBOOK)}
@@ -121,6 +122,7 @@ def test_every_rule_that_is_named_finds_what_it_is_for(tmp_path: Path) -> None:
         assert re.search(rf"- {re.escape(said)}.*\(rule '{name}'\)", done.stdout), (name, done.stdout)
 
 
+@pytest.mark.slow
 def test_a_rule_that_there_is_not_is_refused_with_those_that_there_are(tmp_path: Path) -> None:
     done = pytest_in(project_with(tmp_path, {"report.py": outdented(TEXTBOOK)}, '"owners"'))
     assert done.returncode != 0
@@ -138,6 +140,7 @@ def test_a_rule_that_there_is_not_is_refused_with_those_that_there_are(tmp_path:
         ("tests/more", {"more/test_sums.py"}),
     ],
 )
+@pytest.mark.slow
 def test_only_what_belongs_to_a_name_runs(tmp_path: Path, only: str, ran: set[str]) -> None:
     files = {"finance/report.py": outdented(TEXTBOOK), "other.py": "from airflow.sdk import DAG\nDAG('x')\n"}
     project = project_with(tmp_path, files)

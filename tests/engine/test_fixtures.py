@@ -258,7 +258,7 @@ def pytest_in(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]
     )
 
 
-@pytest.mark.parametrize("backend", ["db", "redis"])
+@pytest.mark.parametrize("backend", ["db", pytest.param("redis", marks=pytest.mark.slow)])
 def test_a_project_s_tests_have_an_airflow_of_their_own(tmp_path: Path, backend: str) -> None:
     project = small_project(tmp_path / "a project", backend)
     done = pytest_in(project)

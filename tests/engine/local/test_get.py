@@ -87,6 +87,7 @@ def test_a_frame_is_shown_and_steers_no_terminal(project: Project) -> None:
     assert "-o FILE writes it: .csv, .parquet" in said
 
 
+@pytest.mark.slow
 def test_other_kinds_are_shown(project: Project) -> None:
     assert '"number": 7' in get(project, "gives", "parts")
     assert r"\x1b[31mred" in get(project, "gives", "parts", "text")
@@ -94,6 +95,7 @@ def test_other_kinds_are_shown(project: Project) -> None:
     assert "\n9\n" in get(project, "gives", "square", "--map-index", "2")
 
 
+@pytest.mark.slow
 def test_it_is_written_where_the_person_is_and_for_them_alone(project: Project) -> None:
     said = get(project, "gives", "frame", "-o", "frame.parquet")
     file = project.folder / "dags" / "frame.parquet"  # the folder in which the command is called
@@ -107,6 +109,7 @@ def test_it_is_written_where_the_person_is_and_for_them_alone(project: Project) 
     assert [path.name for path in file.parent.iterdir() if path.is_file()] == ["gives.py"]
 
 
+@pytest.mark.slow
 def test_a_pipe_gets_the_value_alone(project: Project) -> None:
     command = [XCOM, "get", "gives", "parts", "-o", "-"]
     done = subprocess.run(command, cwd=project.folder, capture_output=True)
@@ -122,6 +125,7 @@ def test_what_a_store_keeps_is_there_after_the_run(tmp_path: Path) -> None:
     assert (project.folder / "dags" / "copy.txt").read_text() == "all is well"
 
 
+@pytest.mark.slow
 def test_an_unknown_run_is_refused(project: Project) -> None:
     assert "'gives' has no run 'never'. The latest are: " in refused(project, "show", "gives", "never")
     assert "no run of 'never'" in refused(project, "show", "never")

@@ -106,6 +106,7 @@ def test_a_dag_file_runs_on_a_fresh_project(person: Person) -> None:
     assert eventually(lambda: at_work(person.project.folder) == [])
 
 
+@pytest.mark.slow
 def test_a_database_that_was_not_finished_is_made_again(person: Person) -> None:
     """Who made it was ended in the middle, or is still at it and is waited for."""
     person.project.home.mkdir()
@@ -132,6 +133,7 @@ def test_who_runs_no_task_gets_the_settings_alone(person: Person) -> None:
     assert person.calls(sys.executable, "-c", program).stdout == "set()\n"
 
 
+@pytest.mark.slow
 def test_a_store_that_runs_is_used_by_all(person: Person) -> None:
     with services.running(BACKENDS["s3"], person.project.home / "services"):
         done = person.calls(sys.executable, "-c", SHOWS)
@@ -150,6 +152,7 @@ def test_a_deployment_or_another_project_is_left_alone(
     assert done.stdout.splitlines() == [given["AIRFLOW_HOME"], "False"]
 
 
+@pytest.mark.slow
 def test_what_direnv_sets_is_the_project_s_own(person: Person) -> None:
     home = str(person.project.home)
     done = person.calls(AIRFLOW, "config", "get-value", "core", "dags_folder", AIRFLOW_HOME=home)
@@ -185,6 +188,7 @@ def test_settings_that_cannot_be_read_are_one_sentence(person: Person) -> None:
     assert person.calls(sys.executable, "-c", "print('well')").stdout == "well\n"
 
 
+@pytest.mark.slow
 def test_a_store_that_does_not_start_is_one_sentence(person: Person) -> None:
     """And the rest goes on: not every script needs it."""
     script = person.project.folder / "script.py"
@@ -198,6 +202,7 @@ def test_a_store_that_does_not_start_is_one_sentence(person: Person) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_children_of_a_script_have_what_it_has(person: Person) -> None:
     """Started by multiprocessing, too."""
     (person.project.home).mkdir()

@@ -44,6 +44,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.parametrize("wins", ["database", "environment", "backend"])
+@pytest.mark.slow
 def test_the_first_that_knows_it_wins(airflow: None, tmp_path: Path, wins: str) -> None:
     migrated = Path(os.environ["AIRFLOW_HOME"]) / "airflow.db"
     with contextlib.closing(sqlite3.connect(migrated)) as old:

@@ -220,10 +220,12 @@ class TestNames:
         assert "✗ dags/broken.py can't be imported\n  ZeroDivisionError: division by zero" in done.stdout
         assert "  in dags/broken.py, line 5, half: return number / 0" in done.stdout
 
+    @pytest.mark.slow
     def test_all_means_all(self, tagged: Project) -> None:
         done = tagged.xcom("run", "--all")
         assert "3 of 3 pipelines succeeded" in done.stdout and "Left out" not in done.stdout
 
+    @pytest.mark.slow
     def test_a_file_means_all_of_its_pipelines(self, tagged: Project) -> None:
         done = tagged.xcom("run", "finance/factory")
         assert done.returncode == 0, done.stdout
@@ -231,6 +233,7 @@ class TestNames:
         assert (tagged.home / "logs/run/tenant.a.log").is_file()
         assert "broken, too" in done.stdout and "dags/broken.py, line 5" in done.stdout
 
+    @pytest.mark.slow
     def test_an_id_means_one_of_them(self, tagged: Project) -> None:
         done = tagged.xcom("run", "tenant.b")
         assert "1 of 1 pipelines succeeded" in done.stdout and "tenant.a" not in done.stdout

@@ -40,7 +40,7 @@ def test_nothing_is_started_for_the_database(tmp_path: Path) -> None:
 def test_a_server_that_does_not_start_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(services, "needed", lambda environ: services.Service("none", "xcom_s3"))
     with (
-        pytest.raises(Failed, match=r"KeyError: 'none'.*AIRFLOW_CONN_XCOM_S3 in \.env"),
+        pytest.raises(Failed, match=r"KeyError: 'none'.*AIRFLOW_CONN_XCOM_S3 in connections\.env"),
         services.running({}, tmp_path),
     ):
         pass
