@@ -1,8 +1,8 @@
 """Gives plain `airflow`, scripts and notebooks in a project's folder that project's environment.
 
 Python imports this when it starts (_exclusive_xcom.pth), so it does next to nothing: it waits for the first
-import of Airflow. If a deployment or a test has set AIRFLOW_HOME by then, that is all there ever is. It leaves
-no bytecode: where the package is installed from its sources, every start would change these.
+import of Airflow. If a deployment or a test has set AIRFLOW_HOME by then, that is all there ever is. It
+leaves no bytecode: where the package is installed from its sources, every start would change these.
 """
 
 import os
