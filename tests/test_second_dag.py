@@ -101,6 +101,7 @@ def person(bake_into: Bake) -> Iterator[Person]:
     somebody = pwd.getpwnam("nobody") if os.geteuid() == 0 else pwd.getpwuid(os.getuid())
     try:
         (home / "tmp").mkdir()
+        (home / ".gitconfig").write_text("[user]\n\tname = Somebody\n\temail = somebody@example.org\n")
         baked = bake_into(home, xcom_backend="s3", ci="github")
         baked.commit("As baked")
         if os.geteuid() == 0:
