@@ -118,7 +118,8 @@ class Machine:
         self, name: str, *arguments: str | Path, cwd: Path, **options: Any
     ) -> subprocess.CompletedProcess[str]:
         """Run a command that is installed beside this pytest: cookiecutter, cruft, ruff, check-jsonschema."""
-        options = {"TMPDIR": str(self.temporary), **options}
+        # Its Python has the engine as it lies in the template, where no bytecode belongs.
+        options = {"TMPDIR": str(self.temporary), "PYTHONDONTWRITEBYTECODE": "1", **options}
         return self.run(Path(sys.executable).with_name(name), *arguments, cwd=cwd, **options)
 
 

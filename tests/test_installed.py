@@ -80,6 +80,7 @@ def test_make_run_runs_every_pipeline_and_shows_what_was_handed_over(installed: 
     assert {path.name for path in installed.machine.home.iterdir()} - home <= {".cache", ".config", ".local"}
 
 
+@pytest.mark.parametrize("installed", ["s3"], indirect=True)
 def test_plain_airflow_is_the_project_s(installed: BakedProject) -> None:
     """As in a shell where the virtual environment is active, and nothing else is set."""
     before = {path.name for path in installed.machine.home.iterdir()}

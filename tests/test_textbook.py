@@ -52,6 +52,7 @@ def test_what_is_wrong_in_a_dag_is_found(project: BakedProject) -> None:
     assert 'incompatible type "int"; expected "DataFrame | XComArg"' in done.stdout
 
 
+@pytest.mark.parametrize("installed", ["redis"], indirect=True)  # which has them all
 def test_the_examples_keep_every_rule(project: BakedProject) -> None:
     shutil.rmtree(project.path / "include")
     project.git("clean", "--quiet", "--force", "-dx", "dags")

@@ -18,6 +18,7 @@ def test_make_update(project: BakedProject) -> None:
     (project.path / ".venv/bin").mkdir(parents=True)
     (project.path / ".venv/bin/python").symlink_to("/nowhere/python")
     (project.path / ".venv/pyvenv.cfg").write_text("home = /nowhere\n", encoding="utf-8")
+    project.make(".tools/uv")
     before = tree(project.path)
     assert "+10. Do it now" in project.make("update", f"VERSION={SECOND}", "DRY_RUN=1").stdout
     assert tree(project.path) == before
@@ -30,6 +31,7 @@ def test_make_update(project: BakedProject) -> None:
 
 
 def test_make_switch(project: BakedProject) -> None:
+    project.make(".tools/uv")
     before = tree(project.path)
     for arguments in (["BACKEND=tape"], []):
         done = project.make("switch", *arguments, check=False)

