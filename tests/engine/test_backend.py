@@ -9,6 +9,7 @@ import logging
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -26,6 +27,7 @@ from hypothesis import strategies as st
 from exclusive_xcom import Handle, errors, lazy, scratch
 from exclusive_xcom.address import Address
 from exclusive_xcom.backend import XComBackend
+from exclusive_xcom.binding import Question, deleting
 from exclusive_xcom.codecs._json import plain
 from exclusive_xcom.db import DbXComBackend
 from exclusive_xcom.reference import is_reference, parse
@@ -494,7 +496,9 @@ def test_an_unknown_codec_is_named() -> None:
 def test_purge_never_raises(row: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__XCOM__URL", "file:///nonexistent")
     DbXComBackend.purge(SimpleNamespace(value=row))
-    DbXComBackend.purge(SimpleNamespace(value=row), None)
+    with deleting(Question(ADDRESS)):
+        DbXComBackend.purge(SimpleNamespace(value=row))
+        DbXComBackend.purge(SimpleNamespace(value=row), None)
 
 
 def test_purge_takes_anything() -> None:
@@ -575,11 +579,16 @@ def mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     ]
 
 
+def all_of(rows: list[Any]) -> list[Any]:
+    """What a consumer of all map indexes gets."""
+    return S3XComBackend._answer(Question(replace(ADDRESS, map_index=-1), any_index=True), rows)
+
+
 def test_its_values_come_in_their_order(mapped: list[Any], transfers: list[Transfer]) -> None:
-    number, half, frame, pair, file, handle = S3XComBackend._load_many(mapped)
+    number, half, frame, pair, file, handle = all_of(mapped)
     assert (number, half, pair, file.read_text(), handle.load()) == (0, 1.5, (1, 2), "content", [6])
     assert same(frame, OTHERS["frame"])
-    together = transfers[0]
+    together = transfers[1]  # after that of the plain one
     assert (together.direction, together.summary, together.address.map_index) == ("pull", "4 values", -1)
 
 
@@ -587,21 +596,21 @@ def test_one_that_is_altered_is_named(mapped: list[Any]) -> None:
     path = Path(urlsplit(mapped[3]["uri"]).path)
     path.write_bytes(path.read_bytes()[::-1])
     with pytest.raises(errors.PayloadAltered) as caught:
-        S3XComBackend._load_many(mapped)
+        all_of(mapped)
     assert caught.value.address.map_index == 3
 
 
 def test_one_that_is_gone_is_named(mapped: list[Any]) -> None:
     Path(urlsplit(mapped[3]["uri"]).path).unlink()
     with pytest.raises(errors.PayloadMissing, match="XCom 'value' of orders") as caught:
-        S3XComBackend._load_many(mapped)
+        all_of(mapped)
     assert caught.value.address.map_index == 3
 
 
 def test_one_that_is_nobodys_is_named(mapped: list[Any]) -> None:
     mapped[3]["uri"] = "http://example.org/payload"
     with pytest.raises(errors.BadReference) as caught:
-        S3XComBackend._load_many(mapped)
+        all_of(mapped)
     assert caught.value.address.map_index == 3
 
 
@@ -611,9 +620,8 @@ def test_one_that_is_nobodys_is_named(mapped: list[Any]) -> None:
 def test_nothing_of_airflows_is_replaced_by_accident() -> None:
     """A method of ours that bears the name of one of BaseXCom's replaces it, private or not."""
     pushing, pulling = {"serialize_value", "aset"}, {"deserialize_value", "get_one", "get_all"}
-    hooks = (
-        pushing | pulling | {"purge"} | {"store_value", "load_value", "_load_many"}
-    )  # the last: Airflow 3.4
+    pulling |= {"aget_one", "aget_all"}
+    hooks = pushing | pulling | {"purge", "delete"} | {"store_value", "load_value"}  # the last: Airflow 3.4
     for backend in (XComBackend, DbXComBackend):
         ours = {name for name in vars(backend) if not name.startswith("__")}
         assert ours & set(dir(BaseXCom)) <= hooks

@@ -18,6 +18,7 @@ from redis_servers import Airflow, any_server, committed, in_child, keys_like, r
 
 from exclusive_xcom import attempt as attempts
 from exclusive_xcom.address import NOBODY, Address, Attempt
+from exclusive_xcom.binding import Question, deleting
 from exclusive_xcom.codecs import Payload
 from exclusive_xcom.errors import LeaseLost, LeaseTimeout, PayloadMissing, StaleXCom, Superseded
 from exclusive_xcom.redis import RedisStore
@@ -238,7 +239,7 @@ class TestPurge:
         class Xcom:
             value = new.row()
 
-        with running(second):
+        with running(second), deleting(Question(ADDRESS)):
             RedisXComBackend.purge(Xcom)
         assert "left behind" in caplog.text
         assert bytes(store.fetch(new)) == b"3"

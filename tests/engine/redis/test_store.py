@@ -27,6 +27,7 @@ from redis_servers import (
 )
 
 from exclusive_xcom.address import NOBODY, Address
+from exclusive_xcom.binding import Question, deleting
 from exclusive_xcom.errors import (
     BadReference,
     ForeignReference,
@@ -474,7 +475,8 @@ class TestBackend:
         class Xcom:
             value = row
 
-        RedisXComBackend.purge(Xcom)
+        with deleting(Question(Address("d", "r", "t"))):
+            RedisXComBackend.purge(Xcom)
         with pytest.raises(PayloadMissing):
             self.pull(row)
 

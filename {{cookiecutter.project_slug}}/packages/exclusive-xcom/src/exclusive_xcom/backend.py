@@ -15,28 +15,30 @@ import itertools
 import json
 import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, BinaryIO, ClassVar, TypeGuard
+from typing import Any, BinaryIO, ClassVar, TypeGuard, TypeVar
 
 from airflow.sdk.bases.xcom import BaseXCom
 
 from . import attempt as attempts
-from . import config, reference
+from . import binding, config
 from .address import Address, Attempt
+from .binding import Question
 from .codecs import ColumnCodec, Options, codec_named, encoded, kind_word
 from .codecs._json import plain
 from .content import StoredContent, VerifyingStream
 from .errors import UnsupportedValue, ValueTooLarge, about
 from .handle import Handle, Lazy, human_size
-from .reference import Reference
+from .reference import Reference, is_reference
 from .store import Store, store_of
 from .transfer import Watch
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 # Airflow's scheduler reads this key straight from the row (branching, short circuits): it stays plain.
 SCHEDULER_KEYS = frozenset({"skipmixin_key"})
@@ -67,7 +69,7 @@ class XComBackend(BaseXCom):
     @classmethod
     def serialize_value(cls, value: Any, **coordinates: Any) -> Any:
         """Store a value and give back the JSON of its row. Raises `XComError`."""
-        return cls._put(_address(coordinates), attempts.current(), value)
+        return cls._put(Question.of(coordinates).address, attempts.current(), value)
 
     @classmethod
     async def aset(cls, key: str, value: Any, **coordinates: Any) -> None:
@@ -77,8 +79,7 @@ class XComBackend(BaseXCom):
         way. In the loop's pool we might take the last thread in which that request waits for its answer. And
         Airflow's own `aset`, when it is called off, can leave the way to the supervisor locked for good.
         """
-        push = functools.partial(contextvars.copy_context().run, cls.set, key, value, **coordinates)
-        await asyncio.get_running_loop().run_in_executor(_pushing_thread(os.getpid()), push)
+        await _in_our_thread(cls.set, key, value, **coordinates)
 
     @classmethod
     def deserialize_value(cls, result: Any) -> Any:
@@ -89,39 +90,48 @@ class XComBackend(BaseXCom):
     def get_one(cls, **query: Any) -> Any:
         """One XCom, or None if there is no such row."""
         row = _Rows.get_one(**query)
-        return None if row is None else cls._answer(query, [row])[0]
+        return None if row is None else cls._answer(Question.of(query), [row])[0]
+
+    @classmethod
+    async def aget_one(cls, **query: Any) -> Any:
+        """The same from a coroutine, in the thread in which it pushes."""
+        return await _in_our_thread(cls.get_one, **query)
 
     @classmethod
     def get_all(cls, **query: Any) -> list[Any] | None:
         """All values of a mapped task: their rows in one request, their payloads in as few as can be."""
         rows = _Rows.get_all(**query)
-        return None if rows is None else cls._answer(query, rows)
+        return None if rows is None else cls._answer(Question.of(query, several=True), rows)
 
     @classmethod
-    def _answer(cls, query: dict[str, Any], rows: list[Any]) -> list[Any]:
+    async def aget_all(cls, **query: Any) -> list[Any] | None:
+        """The same from a coroutine, in the thread in which it pushes."""
+        return await _in_our_thread(cls.get_all, **query)
+
+    @classmethod
+    def _answer(cls, question: Question, rows: list[Any]) -> list[Any]:
         """The values of rows that Airflow was asked for. A plain row does not say whose it is: the question
         does, so its pull is logged here."""
-        watch = Watch("pull")
-        if plain := [row for row in rows if not reference.is_reference(row)]:
+        watch, refs = Watch("pull"), question.references(rows)
+        if plain := [row for ref, row in zip(refs, rows, strict=True) if ref is None]:
             several = f"{len(plain):,} values" if len(plain) > 1 else ""
-            watch.log(_address(query), _kinds(map(kind_word, plain)), several, sum(map(_row_size, plain)))
-        return cls._load_many(rows)
+            watch.log(question.address, _kinds(map(kind_word, plain)), several, sum(map(_row_size, plain)))
+        return cls._values(refs, rows)
 
     @classmethod
-    def _load_many(cls, values: list[Any]) -> list[Any]:
-        """The values of several rows, in their order. Airflow 3.4 calls it by this name.
+    def _values(cls, refs: list[Reference | None], rows: list[Any]) -> list[Any]:
+        """The values of several rows, in their order, and of the references in them.
 
         What is small is fetched together; its pulls are one line in the log.
         """
         watch = Watch("pull")
-        refs = [reference.parse(row) if _is_small(row) else None for row in values]
-        small = [ref for ref in refs if ref is not None]
+        small = [ref for ref in refs if _is_small(ref)]
         if len(small) < 2:
-            return [cls.load_value(row) for row in values]
+            return list(map(_value, refs, rows))
         fetched = _fetched(small)
         found = [
-            cls.load_value(row) if ref is None else _decoded(ref, fetched)
-            for ref, row in zip(refs, values, strict=True)
+            _decoded(ref, fetched) if _is_small(ref) else _value(ref, row)
+            for ref, row in zip(refs, rows, strict=True)
         ]
         task, length = replace(small[0].address, map_index=-1), sum(ref.length for ref in small)
         watch.log(task, _kinds(ref.kind for ref in small), f"{len(small):,} values", length, small[0].where)
@@ -132,14 +142,21 @@ class XComBackend(BaseXCom):
         """Delete the payload that a row names which is about to go, so a newer value is safe. Never raises: a
         failure would fail the task."""
         row = getattr(xcom, "value", None)
-        if not reference.is_reference(row):
+        if not is_reference(row):
             return
         try:
-            ref = reference.parse(row)
-            with about(ref.address):
-                store_of(ref).delete(ref)
+            if ref := binding.deleted().reference(row):
+                with about(ref.address):
+                    store_of(ref).delete(ref)
         except Exception as error:
             log.warning("The payload of a deleted XCom was left behind: %s", error)
+
+    @classmethod
+    def delete(cls, key: str, task_id: str, dag_id: str, run_id: str, map_index: int | None = None) -> None:
+        """Delete a row and, by `purge`, its payload. Airflow does not tell `purge` whose row it is."""
+        whose: dict[str, Any] = {"key": key, "task_id": task_id, "dag_id": dag_id, "run_id": run_id}
+        with binding.deleting(Question.of({**whose, "map_index": map_index})):
+            super().delete(**whose, map_index=map_index)
 
     # -- Airflow 3.4: rows per task instance, over the same core ------------------------------------
 
@@ -157,10 +174,7 @@ class XComBackend(BaseXCom):
     @classmethod
     def load_value(cls, stored: Any) -> Any:
         """Airflow 3.4's form of `deserialize_value`."""
-        if not reference.is_reference(stored):
-            return BaseXCom.deserialize_value(SimpleNamespace(value=stored))
-        ref = reference.parse(stored)
-        return Handle(ref, _Source(ref)) if ref.lazy else _Source(ref).load()
+        return _value(binding.unasked(stored), stored)
 
     # -- the way there ------------------------------------------------------------------------------
 
@@ -270,6 +284,13 @@ class _Source:
         return io.BufferedReader(VerifyingStream(self.ref, pieces, closed))
 
 
+def _value(ref: Reference | None, row: Any) -> Any:
+    """The value of a row, and of the reference in it if there is one: what its consumer gets."""
+    if ref is None:
+        return BaseXCom.deserialize_value(SimpleNamespace(value=row))
+    return Handle(ref, _Source(ref)) if ref.lazy else _Source(ref).load()
+
+
 def _decoded(
     ref: Reference, fetched: Iterator[memoryview] | None = None, columns: Sequence[str] | None = None
 ) -> Any:
@@ -285,12 +306,9 @@ def _decoded(
         raise UnsupportedValue(f"A {ref.kind} has no columns to choose from", "Call load() without columns.")
 
 
-def _is_small(row: Any) -> TypeGuard[dict[str, Any]]:
-    """Whether a row refers to a payload that is small enough to be fetched together with others."""
-    if not reference.is_reference(row) or "uri" not in row or row.get("lazy"):
-        return False
-    length = row.get("length", 0)
-    return type(length) is int and length <= _SMALL
+def _is_small(ref: Reference | None) -> TypeGuard[Reference]:
+    """Whether a payload is small enough to be fetched together with others."""
+    return ref is not None and ref.uri is not None and not ref.lazy and ref.length <= _SMALL
 
 
 def _fetched(refs: list[Reference]) -> Iterator[memoryview]:
@@ -311,9 +329,15 @@ def _fetched(refs: list[Reference]) -> Iterator[memoryview]:
 
 
 @functools.cache
-def _pushing_thread(process: int) -> ThreadPoolExecutor:
-    """The thread in which coroutines push. A forked process has none of its parent's threads."""
-    return ThreadPoolExecutor(1, "xcom-push")
+def _our_thread(process: int) -> ThreadPoolExecutor:
+    """The thread in which coroutines push and pull. A forked process has none of its parent's threads."""
+    return ThreadPoolExecutor(1, "xcom")
+
+
+async def _in_our_thread(call: Callable[..., T], *args: Any, **options: Any) -> T:
+    """Await what a call gives that asks Airflow. See `XComBackend.aset` for why it is not made here."""
+    there = functools.partial(contextvars.copy_context().run, call, *args, **options)
+    return await asyncio.get_running_loop().run_in_executor(_our_thread(os.getpid()), there)
 
 
 class _Rows(BaseXCom):
@@ -322,10 +346,6 @@ class _Rows(BaseXCom):
     @staticmethod
     def deserialize_value(result: Any) -> Any:
         return result.value
-
-
-def _address(coordinates: dict[str, Any]) -> Address:
-    return Address.of(*map(coordinates.get, ("dag_id", "run_id", "task_id", "map_index", "key")))
 
 
 def _unwrap(value: Any) -> tuple[Any, bool]:

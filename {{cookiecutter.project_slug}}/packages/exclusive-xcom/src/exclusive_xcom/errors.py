@@ -75,7 +75,12 @@ class StaleXCom(XComError):
 
 
 class BadReference(XComError, ValueError):
-    """The row claims to be a reference, but is malformed, forged, or points outside the store."""
+    """The row claims to be a reference, but is malformed, forged, of a release that is not known here, or
+    points outside the store."""
+
+
+class MisplacedReference(BadReference):
+    """The row holds the reference of another XCom than the one that was asked for, or that goes."""
 
 
 class ForeignReference(XComError):
