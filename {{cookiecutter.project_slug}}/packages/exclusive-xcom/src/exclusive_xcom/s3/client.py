@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from ..address import Attempt
 from ..errors import XComError
 from .errors import NO_RANGE, explain, explain_boto
 from .location import Location
@@ -53,19 +52,19 @@ class Client:
             raise trouble or explain(error, self.location.url, doing, uri) from None
 
     def put(
-        self, name: str, pieces: Iterable[memoryview], media_type: str, attempt: Attempt, **parts: Any
+        self, name: str, pieces: Iterable[memoryview], media_type: str, told: dict[str, str], **parts: Any
     ) -> None:
         """Store an object. Raises obstore's own errors, so that the caller can tell what to repeat.
 
         Args:
+            told: metadata, by names that S3, Google Cloud and Azure all take: letters alone.
             parts: for an upload in parts, whose `pieces` may be a stream: `chunk_size`, bytes of each, and
                 `max_concurrency`, how many of them travel at once.
         """
         import obstore
 
-        # Names that S3, Google Cloud and Azure all take; Azure takes no empty value, and a file no names.
-        told = {"trynumber": str(attempt.try_number), "taskinstance": attempt.ti_id}
-        told["Content-Type"] = media_type
+        # Azure takes no empty value, and a file no metadata.
+        told = {"Content-Type": media_type, **told}
         attributes = {name: value for name, value in told.items() if value and self.location.scheme != "file"}
         obstore.put(self.store, name, pieces, attributes=attributes, use_multipart=bool(parts), **parts)
 

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
-from ..address import NOBODY
 from ..errors import PayloadAltered, StoreDenied, StoreError, StoreMisconfigured, StoreUnreachable, XComError
 from ..store import Check
 from .location import Location
@@ -19,6 +18,7 @@ from .login import ENCRYPTION, ENCRYPTION_KEY, open_location
 
 _CONTENT = bytes(range(256)) * 8
 _MEDIA_TYPE = "application/octet-stream"
+_METADATA = {"trynumber": "0"}
 _SMALLEST_PART = 5 * 2**20  # bytes that S3 takes for a part that is not the last
 
 
@@ -67,7 +67,7 @@ class Probe:
     def write(self) -> str:
         try:
             with self.client.explained("write to"):
-                self.client.put(self.small, [memoryview(_CONTENT)], _MEDIA_TYPE, NOBODY)
+                self.client.put(self.small, [memoryview(_CONTENT)], _MEDIA_TYPE, _METADATA)
             self.wrote = True
         except XComError as error:
             self.refusal = error
@@ -81,7 +81,7 @@ class Probe:
     def write_in_parts(self) -> str:
         pieces = [memoryview(bytes(_SMALLEST_PART)), memoryview(b"end")]
         with self.client.explained("write in parts to"):
-            self.client.put(self.large, pieces, _MEDIA_TYPE, NOBODY, chunk_size=_SMALLEST_PART)
+            self.client.put(self.large, pieces, _MEDIA_TYPE, _METADATA, chunk_size=_SMALLEST_PART)
         return "large payloads are uploaded in parts"
 
     def read(self) -> str:
