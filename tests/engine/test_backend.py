@@ -110,14 +110,14 @@ def test_json_comes_back_exactly(value: Any) -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        {"$xcom": "2"},
-        {"$xcom": "2", "uri": "s3://bucket/other"},
+        {"$xcom": "3"},
+        {"$xcom": "3", "uri": "s3://bucket/other"},
         {"$xcom": None},
         {"__classname__": "datetime.datetime", "__version__": 2, "__data__": 1},
         {"__type": "dict", "__var": {}},
         {"$t": "tuple", "v": []},
-        [{"$xcom": "2"}],
-        {"inner": {"$xcom": "2", "data": "x"}},
+        [{"$xcom": "3"}],
+        {"inner": {"$xcom": "3", "data": "x"}},
     ],
     ids=repr,
 )
@@ -125,7 +125,7 @@ def test_what_looks_like_a_reference_is_only_a_value(value: Any) -> None:
     row = push(value)
     assert same(pull(row), value)
     if isinstance(value, dict) and "$xcom" in value:
-        assert parse(row).codec == "structured"
+        assert parse(row).codec == "structured/1"
 
 
 def test_a_reference_pushed_as_a_value_is_not_followed() -> None:
@@ -462,7 +462,7 @@ def test_a_uri_of_nobodys_is_refused(uri: str, error: type[Exception]) -> None:
 
 
 def test_an_unknown_codec_is_named() -> None:
-    row = push(b"content") | {"codec": "pickle"}
+    row = push(b"content") | {"codec": "pickle/1"}
     with pytest.raises(errors.UnknownCodec, match="codec 'pickle', which this project does not have"):
         pull(row)
 
@@ -475,8 +475,8 @@ def test_an_unknown_codec_is_named() -> None:
     [
         None,
         "text",
-        {"$xcom": "2"},
-        {"$xcom": "2", "uri": "s3://bucket/x"},
+        {"$xcom": "3"},
+        {"$xcom": "3", "uri": "s3://bucket/x"},
         {"$xcom": []},
         push(b"content"),
         {**push(b"content"), "data": "no base64"},

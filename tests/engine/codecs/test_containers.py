@@ -95,7 +95,7 @@ class TestContainers(CodecContract):
     def test_arrays_are_used_in_place(self) -> None:
         payload = encode({"a": np.arange(1000), "b": "x", "c": np.arange(5, dtype="i1")})
         data = bytearray(data_of(payload))
-        found = codec_named("structured", OPTIONS).decode(Stored(data), payload.meta, OPTIONS)
+        found = codec_named("structured/1", OPTIONS).decode(Stored(data), payload.meta, OPTIONS)
         assert np.shares_memory(found["a"], np.frombuffer(data, np.uint8))
 
     def test_the_temporary_file_goes_with_the_payload(self) -> None:
@@ -189,7 +189,7 @@ def test_each_codec_is_called_as_its_module_is() -> None:
     modules = Path(codecs.__path__[0]).glob("[a-z]*.py")
     assert {path.stem for path in modules} == {*OURS, "common"}
     for name in OURS:
-        codec = codec_named(name, OPTIONS)
+        codec = codec_named(f"{name}/1", OPTIONS)
         assert codec.name == name == type(codec).__module__.rpartition(".")[2]
 
 
@@ -210,7 +210,7 @@ def test_tables_need_neither_numpy_nor_pandas() -> None:
         for form in ("arrow", "parquet"):
             options = Options(frame_format=form)
             payload = codec_for(table, options).encode(table, options)
-            codec, stored = codec_named("arrow", options), Stored(b"".join(payload.chunks()))
+            codec, stored = codec_named("arrow/1", options), Stored(b"".join(payload.chunks()))
             assert codec.decode(stored, payload.meta, options).equals(table)
             assert codec.select(stored, payload.meta, options, ["b"]).equals(table.select(["b"]))
         options = Options(frame_format="packed")
@@ -219,7 +219,7 @@ def test_tables_need_neither_numpy_nor_pandas() -> None:
         except errors.BadOption as error:
             print(error)
         try:
-            codec_named("frame_pandas", options).decode(stored, payload.meta, options)
+            codec_named("frame_pandas/1", options).decode(stored, payload.meta, options)
         except errors.UnknownCodec as error:
             print(error)
     """

@@ -178,7 +178,7 @@ METHODS = "accepts = encode = decode = print"
 def test_what_is_no_codec_is_a_bad_option(bad: Bad, own: Callable[[str], str]) -> None:
     module = own(bad.text)
     options = replace(OPTIONS, codecs=(__name__, module))
-    for look in (lambda: codec_for(1, options), lambda: codec_named("track", options)):
+    for look in (lambda: codec_for(1, options), lambda: codec_named("track/1", options)):
         with pytest.raises(BadOption) as caught:
             look()
         assert f"The module {module!r} in AIRFLOW__XCOM__CODECS {bad.trouble}" in str(caught.value).replace(

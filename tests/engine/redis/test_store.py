@@ -454,7 +454,7 @@ class TestBackend:
 
         return RedisXComBackend.deserialize_value(Result)
 
-    @pytest.mark.parametrize("value", ["text", 7, {"a": [1, None]}, [], {"$xcom": "2"}, "redis:xcom/{a}/b/c"])
+    @pytest.mark.parametrize("value", ["text", 7, {"a": [1, None]}, [], {"$xcom": "3"}, "redis:xcom/{a}/b/c"])
     def test_everything_is_stored_however_small(self, value: Any) -> None:
         row = self.push(value)
         assert row["uri"].startswith("redis:")

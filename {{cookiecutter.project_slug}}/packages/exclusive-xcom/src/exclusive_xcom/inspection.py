@@ -15,8 +15,9 @@ from airflow.sdk.execution_time.xcom import XCom
 from airflow.utils.session import create_session
 from sqlalchemy import select, text
 
-from . import reference
+from .address import Address
 from .backend import XComBackend
+from .binding import Question
 from .codecs import kind_word
 from .errors import XComError
 from .store import Check
@@ -53,7 +54,10 @@ def xcoms(dag_id: str, run_id: str) -> list[Row]:
     )
     with create_session() as session:
         found = session.execute(wanted)
-        return [Row(task, index, key, *_describe(value)) for task, index, key, value in found]
+        return [
+            Row(task, index, key, *_describe(Address.of(dag_id, run_id, task, index, key), value))
+            for task, index, key, value in found
+        ]
 
 
 def probe() -> list[Check]:
@@ -80,12 +84,12 @@ def _database() -> Check:
         return Check("metadata database", False, str(error).strip().splitlines()[0])
 
 
-def _describe(value: Any) -> tuple[str, str, int | None, str]:
-    """Kind, summary, length and whereabouts of what a row holds."""
-    if not reference.is_reference(value):
-        return kind_word(value), json.dumps(value, ensure_ascii=False)[:60], None, "row"
+def _describe(address: Address, value: Any) -> tuple[str, str, int | None, str]:
+    """Kind, summary, length and whereabouts of what the row of an XCom holds."""
     try:
-        found = reference.parse(value)
+        found = Question(address).reference(value)
     except XComError as error:
         return "unreadable reference", str(error), None, "row"
+    if found is None:
+        return kind_word(value), json.dumps(value, ensure_ascii=False)[:60], None, "row"
     return found.kind, found.summary, found.length, found.where

@@ -3,6 +3,10 @@
 A codec turns one kind of value into bytes (or a file) and back, exactly. It knows neither stores nor
 Airflow. It is an object called `CODEC` in a module: ours are the modules of this folder that `OURS` lists; a
 project's own are modules that AIRFLOW__XCOM__CODECS names, which import a heavy library inside functions.
+
+What is stored names the codec and the form of its bytes and notes: "structured/1". Whoever changes what a
+codec writes gives it a new `form`, and keeps in `former` what reads the forms before. Then an older release
+refuses in words what it does not know, and a newer one reads what is there.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast, runtime_checkable
 
@@ -60,7 +64,7 @@ class Payload:
     """An encoded value: what a store keeps, and what the reference says about it.
 
     Attributes:
-        codec: its name, as written into the reference.
+        codec: its name; `encoded` adds its form, as it is written into the reference.
         kind: what a person calls the value: "pandas DataFrame", "file", "list".
         media_type: IANA media type of the bytes.
         suffix: file name extension with its dot, of a format that other tools open.
@@ -119,7 +123,8 @@ class Content(Protocol):
 
 @runtime_checkable
 class Codec(Protocol):
-    """Carries one kind of value. Stateless; one instance per module, named `CODEC`."""
+    """Carries one kind of value. Stateless; one instance per module, named `CODEC`. It may have a `form`, the
+    name of what it writes ("1" without), and `former`: codecs that read what it wrote before, by form."""
 
     name: str
 
@@ -181,6 +186,8 @@ def own_codecs(modules: tuple[str, ...]) -> dict[str, Codec]:
         # Of a class the protocol can't tell that it is no object of it.
         if isinstance(codec, type) or not isinstance(codec, Codec) or type(codec.name) is not str:
             raise _no_codec(module, f"has a CODEC that is none: {codec!r}"[:300])
+        if "/" in codec.name:
+            raise _no_codec(module, f"has a name with a slash, {codec.name!r}")
         if codec.name in found or codec.name in OURS:
             raise _no_codec(module, f"has the name of another codec, {codec.name!r}")
         found[codec.name] = codec
@@ -207,7 +214,7 @@ def encoded(value: Any, options: Options) -> Payload:
     or makes what is no payload of its own, which no consumer could read."""
     codec = codec_for(value, options)
     if codec.name in OURS:
-        return codec.encode(value, options)
+        return _in_form(codec, codec.encode(value, options))
     advice = "Correct that codec; exclusive_xcom.testing.codec_contract has the tests that it must pass."
     try:
         made = codec.encode(value, options)
@@ -221,12 +228,30 @@ def encoded(value: Any, options: Options) -> Payload:
     )
     if not (named and isinstance(made.body, list | tuple | Path)):
         raise UnsupportedValue(f"The project's codec {codec.name!r} made no payload of its own", advice)
-    return made
+    return _in_form(codec, made)
 
 
-def codec_named(name: str, options: Options) -> Codec:
-    """The codec that wrote a payload. Raises `UnknownCodec` if this project does not have it, or not its
-    library, and what `own_codecs` does."""
+def _in_form(codec: Codec, made: Payload) -> Payload:
+    return replace(made, codec=f"{codec.name}/{getattr(codec, 'form', '1')}")
+
+
+def codec_named(stored: str, options: Options) -> Codec:
+    """What reads a payload that a codec wrote in a form, "structured/1". Raises `UnknownCodec` if this
+    project does not have the codec, or not its library, or does not know the form, and what `own_codecs` does.
+    """
+    name, _, form = stored.partition("/")
+    codec = _named(name, options)
+    readers: dict[str, Codec] = {**getattr(codec, "former", {}), getattr(codec, "form", "1"): codec}
+    if form not in readers:
+        raise UnknownCodec(
+            f"The payload was written by codec {name!r} in form {form!r}, which is not known here "
+            f"(known: {', '.join(readers)})",
+            "Another release wrote it. Bring this worker to that release, or run the task again.",
+        )
+    return readers[form]
+
+
+def _named(name: str, options: Options) -> Codec:
     own = own_codecs(options.codecs)
     if name in own:
         return own[name]
