@@ -79,7 +79,7 @@ class TestNumpy(CodecContract):
         payload = encode(np.arange(6))
         decode(payload)[0] = 7
         stored = bytearray(data_of(payload))
-        found = codec_named(self.codec, OPTIONS).decode(Stored(stored), {}, OPTIONS)
+        found = codec_named(f"{self.codec}/1", OPTIONS).decode(Stored(stored), {}, OPTIONS)
         found[0] = 7
         assert np.shares_memory(found, np.frombuffer(stored, np.uint8))
 
@@ -98,7 +98,7 @@ class TestNumpy(CodecContract):
         text = header.encode() + b"\n"
         data = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text + bytes(8)
         with pytest.raises(errors.PayloadUnreadable):
-            codec_named(self.codec, OPTIONS).decode(Stored(data), {}, OPTIONS)
+            codec_named(f"{self.codec}/1", OPTIONS).decode(Stored(data), {}, OPTIONS)
 
 
 class TestBinary(CodecContract):

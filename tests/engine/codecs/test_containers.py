@@ -140,7 +140,7 @@ class TestContainers(CodecContract):
 
     def test_a_part_can_not_name_a_container_as_its_codec(self) -> None:
         payload = encode({"a": np.zeros(3)}, replace(OPTIONS, compress=False))
-        data = data_of(payload).replace(b'"numpy_array",{}', b'"structured" ,{}')
+        data = data_of(payload).replace(b'"numpy_array/1",{}', b'"structured/1" ,{}')
         with pytest.raises(errors.XComError):
             decode(payload, data)
 
@@ -259,7 +259,7 @@ MEASURE = """
     size = {size}
     used, payload = above(lambda: codec_for(value, options).encode(value, options))
     encoded = payload.length
-    data, meta, codec = b"".join(payload.chunks()), payload.meta, codec_named(payload.codec, options)
+    data, meta, codec = b"".join(payload.chunks()), payload.meta, codec_named(payload.codec + "/1", options)
     del payload, value
     read, value = above(lambda: codec.decode(Stored(data), meta, options))
     print(used, read, size, encoded)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from exclusive_xcom.codecs import Content, Options, Payload, codec_for, codec_named, own_codecs
 from exclusive_xcom.codecs.common import check_decoded, check_encoded, count, readable
 from exclusive_xcom.errors import BadOption, PayloadUnreadable, UnknownCodec, UnsupportedValue
-from exclusive_xcom.testing.codec_contract import OPTIONS, CodecContract, data_of, decode, encode
+from exclusive_xcom.testing.codec_contract import OPTIONS, CodecContract, Stored, data_of, decode, encode
 
 
 class Track:
@@ -222,3 +223,40 @@ def test_what_no_consumer_could_read_is_refused(
         with pytest.raises(UnsupportedValue) as caught:
             encode(value, OWN)
         assert f"The project's codec 'track' {reason}" in str(caught.value)
+
+
+class Changed(TrackCodec):
+    """The same codec in a later release: it writes otherwise, and knows what reads the form before."""
+
+    form = "2"
+    former: ClassVar = {"1": TrackCodec()}
+
+    def encode(self, value: Any, options: Options) -> Payload:
+        """Backwards."""
+        made = super().encode(value, options)
+        return replace(made, body=[data_of(made)[::-1]])
+
+    def decode(self, content: Content, meta: dict[str, Any], options: Options) -> Any:
+        """Forwards again."""
+        return super().decode(Stored(bytes(content.buffer())[::-1]), meta, options)
+
+
+def test_a_changed_form_has_a_name_and_the_former_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also inside of a container, which notes its parts' forms. An older release refuses it in words."""
+    track, old = Track(["c", "d", "e"]), [encode(value, OWN) for value in (Track(["c"]), {"a": Track(["c"])})]
+    monkeypatch.setattr(sys.modules[__name__], "CODEC", Changed())
+    own_codecs.cache_clear()
+    new = [encode(value, OWN) for value in (track, {"a": track})]
+    assert (old[0].codec, new[0].codec) == ("track/1", "track/2")
+    for payloads, notes in ((new, ["c", "d", "e"]), (old, ["c"])):
+        one, container = (decode(payload, options=OWN) for payload in payloads)
+        assert one.notes == container["a"].notes == notes
+    monkeypatch.undo()
+    own_codecs.cache_clear()
+    for payload in new:
+        with pytest.raises(UnknownCodec) as caught:
+            decode(payload, options=OWN)
+        assert str(caught.value) == (
+            "The payload was written by codec 'track' in form '2', which is not known here (known: 1). "
+            "Another release wrote it. Bring this worker to that release, or run the task again."
+        )

@@ -16,7 +16,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast, runtime_checkable
 
@@ -223,22 +223,26 @@ def encoded(value: Any, options: Options) -> Payload:
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"[:200]
         raise UnsupportedValue(f"The project's codec {codec.name!r} failed ({reason})", advice) from error
-    named = (
-        isinstance(made, Payload) and made.codec == codec.name and isinstance(made.kind, str) and made.kind
-    )
+    named = isinstance(made, Payload) and made.codec in (codec.name, _stored(codec))
+    named = named and isinstance(made.kind, str) and bool(made.kind)
     if not (named and isinstance(made.body, list | tuple | Path)):
         raise UnsupportedValue(f"The project's codec {codec.name!r} made no payload of its own", advice)
     return _in_form(codec, made)
 
 
 def _in_form(codec: Codec, made: Payload) -> Payload:
-    return replace(made, codec=f"{codec.name}/{getattr(codec, 'form', '1')}")
+    """The payload itself, not a copy of it: a temporary file may go when it does."""
+    object.__setattr__(made, "codec", _stored(codec))
+    return made
+
+
+def _stored(codec: Codec) -> str:
+    return f"{codec.name}/{getattr(codec, 'form', '1')}"
 
 
 def codec_named(stored: str, options: Options) -> Codec:
     """What reads a payload that a codec wrote in a form, "structured/1". Raises `UnknownCodec` if this
-    project does not have the codec, or not its library, or does not know the form, and what `own_codecs` does.
-    """
+    project has not the codec, not its library, or does not know the form; and what `own_codecs` does."""
     name, _, form = stored.partition("/")
     codec = _named(name, options)
     readers: dict[str, Codec] = {**getattr(codec, "former", {}), getattr(codec, "form", "1"): codec}
