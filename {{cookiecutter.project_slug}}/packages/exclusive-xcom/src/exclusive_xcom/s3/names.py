@@ -14,6 +14,7 @@ import hashlib
 import json
 import re
 import secrets
+import zlib
 from dataclasses import astuple
 from pathlib import Path
 
@@ -57,13 +58,15 @@ def is_own(name: str, ref: Reference) -> bool:
 
 def metadata(name: str, address: Address) -> dict[str, str]:
     """What an object's metadata has to tell of its address: nothing, if its name tells it; otherwise dag,
-    run, task, map index and key as a JSON list, in base64. Raises `UnsupportedValue` if it is too long."""
+    run, task, map index and key as a JSON list, by zlib and base64. Raises `UnsupportedValue` if that is too
+    long."""
     if not name.startswith(f"{_cut(address)}/"):
         return {}
-    text = base64.b64encode(json.dumps(astuple(address), ensure_ascii=False).encode()).decode()
+    listed = json.dumps(astuple(address), ensure_ascii=False).encode("utf-8", "surrogatepass")
+    text = base64.b64encode(zlib.compress(listed)).decode()
     if len(text) > _METADATA_LIMIT:
         raise UnsupportedValue(
-            f"The names of this XCom take {len(text):,} bytes, more than an object store keeps of them",
+            f"The names of this XCom take {len(text):,} bytes, which an object store does not keep",
             "Give its DAG, run, task or key a shorter name.",
         )
     return {"address": text}
