@@ -10,6 +10,7 @@ cut, and followed by `@.` and a digest; then the object's metadata has it, which
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import json
 import re
@@ -28,7 +29,7 @@ KEY_LIMIT = 1024  # bytes of an object's name with its prefix, in S3, GCS and Az
 _PART_LIMIT = 200  # bytes of one part of it; file systems end at 255
 _CUT = 40  # bytes that are left of a part that is cut
 _METADATA_LIMIT = 1900  # bytes of the address in an object's metadata, which has 2,048 in S3
-_UNIQUE = r"-[0-9a-f]{16}[^/]*(?:/[^/]+)?"  # what follows the task instance
+_UNIQUE = re.compile(r"-[0-9a-f]{16}[^/]*(?:/[^/]+)?")  # what follows the task instance
 
 
 def object_name(location: Location, address: Address, attempt: Attempt, payload: Payload) -> str:
@@ -38,8 +39,8 @@ def object_name(location: Location, address: Address, attempt: Attempt, payload:
         last += f"/{quoted(payload.filename, _PART_LIMIT, Path(payload.filename).suffix)}"
     else:
         last += quoted(payload.suffix, 30)
-    for head in (_whole(address), _cut(address)):
-        name = f"{head}/{last}"
+    for head_of in (_whole, _cut):
+        name = f"{head_of(address)}/{last}"
         if len(f"{location.prefix}/{name}".encode()) <= KEY_LIMIT:
             return name
     raise BadOption(
@@ -50,9 +51,10 @@ def object_name(location: Location, address: Address, attempt: Attempt, payload:
 
 def is_own(name: str, ref: Reference) -> bool:
     """Whether a name is one that the reference's payload can have."""
-    for head in (_whole(ref.address), _cut(ref.address)):
-        if name.startswith(f"{head}/{_writer(ref.attempt)}"):
-            return re.fullmatch(_UNIQUE, name[len(f"{head}/{_writer(ref.attempt)}") :]) is not None
+    for head_of in (_whole, _cut):
+        start = f"{head_of(ref.address)}/{_writer(ref.attempt)}"
+        if name.startswith(start):
+            return _UNIQUE.fullmatch(name, len(start)) is not None
     return False
 
 
@@ -82,6 +84,7 @@ def quoted(text: str, limit: int, ending: str = "") -> str:
     return f"{plain[: limit - 18 - len(ending)]}@-{digest}{ending}"
 
 
+@functools.lru_cache(256)  # of a task's XComs most parts are the same
 def _quoted(text: str) -> str:
     plain = re.sub(
         rb"[^A-Za-z0-9._-]", lambda byte: b"@%02X" % byte[0][0], text.encode("utf-8", "surrogatepass")
