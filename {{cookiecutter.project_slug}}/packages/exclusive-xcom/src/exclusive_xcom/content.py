@@ -66,7 +66,7 @@ class StoredContent:
         path = scratch.new_file(name)
         measured = Measured(self._store.stream(self._ref) if self._data is None else [self._data])
         try:
-            with path.open("xb") as file:
+            with scratch.filling(), path.open("xb") as file:
                 for piece in measured:
                     file.write(piece)
             verify(self._ref, measured.length, measured.sha256)

@@ -6,6 +6,7 @@ error is put together when it is shown: what happened, to which XCom, what to do
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -56,6 +57,10 @@ class UnsupportedValue(XComError, TypeError):
 
 class ValueTooLarge(XComError, ValueError):
     """The value, encoded, is larger than the backend or the configuration allows."""
+
+
+class NoSpace(XComError, OSError):
+    """This machine has no space for a file."""
 
 
 class BadOption(XComError, ValueError):
@@ -133,6 +138,34 @@ class LeaseTimeout(StoreError):
 
 class LeaseLost(StoreError):
     """The lease expired or was taken over while we were working under it."""
+
+
+def is_control_flow(error: BaseException) -> bool:
+    """Whether an exception is no failure but an order to stop, as Airflow's time-outs are. A panic of a library's
+    Rust code is a failure, though it is no `Exception`."""
+    return not isinstance(error, Exception) and type(error).__name__ != "PanicException"
+
+
+def reason(error: BaseException) -> str:
+    """What an exception of a library says, in a few words."""
+    return f"{type(error).__name__}: {error}"[:300]
+
+
+def undecodable(what: str, error: BaseException) -> PayloadUnreadable:
+    """What to tell of an exception that decoding raised: a library's own, or one of the machine."""
+    if isinstance(error, MemoryError):
+        trouble = f"There is not enough memory to decode the payload as {what}"
+        advice = "Give the worker more. AIRFLOW__XCOM__MAX_DECODED_SIZE is the limit of what is decoded."
+    elif isinstance(error, ImportError):
+        trouble = f"The library that decodes the payload as {what} can't be loaded here ({reason(error)})"
+        advice = "Install it where this task runs, as it is where the value was pushed."
+    elif isinstance(error, OSError) and error.errno is not None:  # libraries raise it without for bad bytes
+        trouble = f"The payload could not be decoded as {what}: this machine refused ({reason(error)})"
+        advice = f"{errno.errorcode.get(error.errno, 'It')} is a trouble of the worker, not of the payload."
+    else:
+        trouble = f"The payload can't be decoded as {what} ({reason(error)})"
+        advice = "Perhaps another version of the library wrote it. Run the task that pushed it again."
+    return PayloadUnreadable(trouble, advice)
 
 
 #: A regular expression that is searched in what a store or its library said, the error that this means, and

@@ -27,7 +27,8 @@ def pack(entries: Mapping[str, Payload]) -> Path | list[bytes | memoryview]:
     """A zip of these entries: in memory, without copying their bytes; in a private file if one is a file."""
     in_file = any(isinstance(entry.body, Path) for entry in entries.values())
     path, pieces = scratch.new_file("container.zip") if in_file else None, _Pieces()
-    with path.open("wb") if path else pieces as target, zipfile.ZipFile(target, "w") as archive:
+    opened: Any = path.open("wb") if path else pieces
+    with scratch.filling(), opened as target, zipfile.ZipFile(target, "w") as archive:
         for name, entry in entries.items():
             info = zipfile.ZipInfo(name)  # dated 1980, so that the same value gives the same bytes
             info.file_size = entry.length  # tells zipfile whether it needs the 64-bit form
@@ -73,7 +74,8 @@ class Entry:
 
     def file(self, name: str) -> Path:
         path = scratch.new_file(name)
-        path.write_bytes(self._data)
+        with scratch.filling():
+            path.write_bytes(self._data)
         return path
 
     def reader(self) -> None:

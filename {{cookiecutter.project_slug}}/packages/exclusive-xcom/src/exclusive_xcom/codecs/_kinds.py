@@ -11,11 +11,14 @@ import datetime as dt
 import decimal
 import functools
 import importlib
+import struct
 import sys
 import uuid
 import zoneinfo
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import islice
+from operator import eq
 from typing import Any
 
 from ..errors import UnsupportedValue
@@ -23,6 +26,8 @@ from ..errors import UnsupportedValue
 FACTORIES = {kind.__name__: kind for kind in (list, dict, set, tuple, int, float, str, bool)}
 
 Turn = Callable[[Any], Any]
+_SAME_HASH = 64  # items of a set, or keys of a dict: each is compared with all that were there before
+_NAN = struct.pack(">d", float("nan"))
 _library = importlib.import_module
 
 
@@ -76,8 +81,34 @@ def _untext(text: str) -> str:
     return _unb64(text).decode("utf-8", "surrogatepass")
 
 
+def apart(keys: Iterable[Any]) -> Iterable[Any]:
+    """The items of a set or the keys of a dict themselves, unless so many have the same hash that to build it
+    takes forever. Raises `UnsupportedValue`."""
+    hashes = sorted(map(hash, keys))
+    if any(map(eq, hashes, islice(hashes, _SAME_HASH, None))):
+        what = f"More than {_SAME_HASH} items of a set, or keys of a dict, have the same hash"
+        raise UnsupportedValue(what, "Return them as a list.")
+    return keys
+
+
 def _pairs(found: list[list[Any]]) -> dict[Any, Any]:
-    return dict(zip(*found, strict=True))
+    return dict(zip(apart(found[0]), found[1], strict=True))
+
+
+def _unpairs(value: dict[Any, Any]) -> dict[Any, Any]:
+    apart(value)
+    return dict(value)
+
+
+def _float(value: float) -> str:
+    """Of a NaN that is not the usual one, its bits."""
+    bits = struct.pack(">d", value)
+    return repr(value) if value == value or bits == _NAN else bits.hex()
+
+
+def _unfloat(text: str) -> float:
+    (value,) = struct.unpack(">d", bytes.fromhex(text)) if len(text) == 16 and text[:1] in "7f" else (float(text),)
+    return value
 
 
 def _clock(value: dt.datetime | dt.time) -> list[Any]:
@@ -85,18 +116,28 @@ def _clock(value: dt.datetime | dt.time) -> list[Any]:
 
 
 def _unclock(cls: Any, found: list[Any]) -> Any:
+    # Not by its methods: pendulum's make another zone of the zone.
     text, tz, fold = found
-    return cls.fromisoformat(text).replace(tzinfo=tz, fold=fold)
+    of = dt.datetime if issubclass(cls, dt.datetime) else dt.time
+    clock = of.fromisoformat(text)
+    names = ("year", "month", "day", "hour", "minute", "second", "microsecond")
+    return cls(*(getattr(clock, name) for name in names if hasattr(clock, name)), tzinfo=tz, fold=fold)
 
 
 def _duration(v: Any) -> list[Any]:
     return [v.remaining_days, v.remaining_seconds, v.microseconds, 0, 0, 0, v.weeks, v.years, v.months]
 
 
+def _untimestamp(value: Any) -> list[Any]:
+    # With a zone, the fold says nothing that the moment doesn't.
+    return [int(value.asm8.view("i8")), value.unit, value.tz, *[1] * (value.fold and value.tz is None)]
+
+
 def _timestamp(found: list[Any]) -> Any:
-    number, unit, tz = found
+    number, unit, tz, *fold = found
     moment = _library("pandas").Timestamp(_library("numpy").datetime64(number, unit))
-    return moment if tz is None else moment.tz_localize("UTC").tz_convert(tz)
+    moment = moment if tz is None else moment.tz_localize("UTC").tz_convert(tz)
+    return moment.replace(fold=1) if fold else moment
 
 
 def _timedelta(found: list[Any]) -> Any:
@@ -122,24 +163,26 @@ def _make_numpy(found: list[str]) -> Any:
     if dtype in ("S", "U"):
         return np.bytes_(_unb64(data)) if dtype == "S" else np.str_(_untext(data))
     (scalar,) = np.frombuffer(_unb64(data), dtype)  # which refuses dtypes of objects
+    if scalar.dtype.kind not in "biufcMm":
+        raise ValueError(f"{dtype} is no number's")
     return scalar
 
 
 # Of a dict, `Tagger` takes a list of keys and one of values, and puts a defaultdict's factory behind them.
 _OWN: dict[type, tuple[Turn, Turn]] = {
     tuple: (list, tuple),
-    set: (list, set),
-    frozenset: (list, frozenset),
+    set: (lambda v: list(apart(v)), lambda v: set(apart(v))),
+    frozenset: (lambda v: list(apart(v)), lambda v: frozenset(apart(v))),
     deque: (lambda v: [list(v), v.maxlen], lambda v: deque(*v)),
-    dict: (dict, _pairs),
-    OrderedDict: (dict, lambda v: OrderedDict(_pairs(v))),
-    Counter: (dict, lambda v: Counter(_pairs(v))),
-    defaultdict: (dict, lambda v: defaultdict(v[2] and FACTORIES[v[2]], _pairs(v[:2]))),
+    dict: (_unpairs, _pairs),
+    OrderedDict: (_unpairs, lambda v: OrderedDict(_pairs(v))),
+    Counter: (_unpairs, lambda v: Counter(_pairs(v))),
+    defaultdict: (_unpairs, lambda v: defaultdict(v[2] and FACTORIES[v[2]], _pairs(v[:2]))),
     bytes: (_b64, _unb64),
     bytearray: (_b64, lambda v: bytearray(_unb64(v))),
     str: (_text, _untext),
     int: (hex, lambda v: int(v, 16)),
-    float: (repr, float),
+    float: (_float, _unfloat),
     complex: (lambda v: [v.real, v.imag], lambda v: complex(*v)),
     range: (lambda v: [v.start, v.stop, v.step], lambda v: range(*v)),
     decimal.Decimal: (str, decimal.Decimal),
@@ -163,7 +206,9 @@ _KINDS: dict[str, tuple[Turn, Turn]] = {cls.__name__: turns for cls, turns in _O
     "numpy.generic": (_take_numpy, _make_numpy),
     "pandas.NaTType": (lambda v: None, lambda v: _library("pandas").NaT),
     "pandas.NAType": (lambda v: None, lambda v: _library("pandas").NA),
-    "pandas.Timestamp": (lambda v: [int(v.asm8.view("i8")), v.unit, v.tz], _timestamp),
+    "pandas.Timestamp": (_untimestamp, _timestamp),
     "pandas.Timedelta": (lambda v: [int(v.asm8.view("i8")), v.unit], _timedelta),
+    "PIL.IFDRational": _same(lambda v: [v.numerator, v.denominator], _new("PIL.TiffImagePlugin", "IFDRational")),
+    "PIL.iTXt": (lambda v: [str.__str__(v), v.lang, v.tkey], _new("PIL.PngImagePlugin", "iTXt")),
     "airflow.ObjectStoragePath": (lambda v: [str(v), v.conn_id, dict(v.storage_options)], _storage_path),
 }

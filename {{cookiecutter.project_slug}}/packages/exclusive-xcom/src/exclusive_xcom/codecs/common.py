@@ -5,7 +5,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from ..errors import PayloadUnreadable, UnsupportedValue, ValueTooLarge, XComError
+from ..errors import (
+    PayloadUnreadable,
+    UnsupportedValue,
+    ValueTooLarge,
+    XComError,
+    is_control_flow,
+    undecodable,
+)
 from . import Options
 
 THREADS = 4  # that pack one value
@@ -19,33 +26,30 @@ def readable(what: str) -> Iterator[None]:
     except XComError:
         raise
     except BaseException as error:
-        # polars' Rust code gives up with an exception that is no Exception.
-        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+        if is_control_flow(error):
             raise
-        reason = f"{type(error).__name__}: {error}"[:300]
-        advice = "Perhaps another version of the library wrote it. Run the task that pushed it again."
-        if isinstance(error, ImportError):
-            advice = "Install it where this task runs, as it is where the value was pushed."
-        raise PayloadUnreadable(f"The payload can't be decoded as {what} ({reason})", advice) from error
+        raise undecodable(what, error) from error
 
 
 def check_decoded(size: int, options: Options) -> None:
     """Refuse a payload that takes more memory than allowed, before it does. Raises `PayloadUnreadable`."""
+    options.note(size)
     if not 0 <= size <= options.max_size:
         raise PayloadUnreadable(
             f"Decoded, the payload would take {size:,} bytes; the limit is {options.max_size:,}",
-            "If it is what your pipeline made, raise AIRFLOW__XCOM__MAX_DECODED_SIZE.",
+            f"If it is what your pipeline made, raise {options.limited_by}.",
         )
 
 
 def check_encoded(what: str, size: int, options: Options, *, first: str = "") -> None:
     """Refuse a value of at least `size` bytes that no consumer would be allowed to decode. Raises
     `ValueTooLarge`, which calls it `what` ("A numpy array"); `first` is better advice than a higher limit."""
+    options.note(size)
     if size > options.max_size:
         advice = f"{first} Otherwise raise" if first else "Raise"
         raise ValueTooLarge(
             f"{what} of {size:,} bytes is over the limit of {options.max_size:,} for a decoded value",
-            f"{advice} AIRFLOW__XCOM__MAX_DECODED_SIZE, or write a file and return its Path.",
+            f"{advice} {options.limited_by}, or write a file and return its Path.",
         )
 
 
