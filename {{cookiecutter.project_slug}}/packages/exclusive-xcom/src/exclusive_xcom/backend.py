@@ -296,7 +296,7 @@ def _decoded(
 ) -> Any:
     """The value of a reference, whose payload may be the next of those that are fetched together."""
     with about(ref.address):
-        codec_options = _codec_options()
+        codec_options = _codec_options() if ref.uri else config.in_row(_codec_options())
         codec = codec_named(ref.codec, codec_options)
         content = StoredContent(ref, store_of(ref), None if fetched is None else next(fetched))
         if columns is None:

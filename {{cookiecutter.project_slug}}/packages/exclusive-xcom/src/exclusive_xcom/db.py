@@ -80,4 +80,4 @@ class DbXComBackend(XComBackend):
     @classmethod
     def codec_options(cls) -> Options:
         """Text stays legible in the row, so it is not compressed."""
-        return replace(super().codec_options(), compress=False)
+        return config.in_row(replace(super().codec_options(), compress=False))

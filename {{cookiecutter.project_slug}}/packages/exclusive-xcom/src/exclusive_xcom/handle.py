@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
+from .errors import UnsupportedValue
 from .reference import Reference
 
 
@@ -94,6 +95,17 @@ class Handle:
     def open(self) -> BinaryIO:
         """Read the payload as a stream, in constant memory. The last read raises if it was altered."""
         return self._source.open()
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"A Handle has no {name!r}. Call load() for the value, if it is of that.")
+
+    def __getitem__(self, key: object) -> Any:
+        what = f"A Handle is not the value, which alone has {key!r}"
+        raise UnsupportedValue(what, "Call load() for it.", address=self._reference.address)
+
+    def __iter__(self) -> Any:
+        what = "A Handle is not the value, whose items alone can be had one after the other"
+        raise UnsupportedValue(what, "Call load() for it.", address=self._reference.address)
 
     def __str__(self) -> str:
         size = f", {self.summary}" if self.summary else ""

@@ -248,12 +248,12 @@ def carrying(value: Any) -> Iterator[None]:
     except BaseException as error:
         if is_control_flow(error):
             raise
-        what = f"A {kind_word(value)}"
+        what = f"A value of type {type(value).__name__}"
         if isinstance(error, RecursionError):
             raise UnsupportedValue(f"{what} is nested too deeply", "Flatten it, or write it to a file.") from error
         if isinstance(error, MemoryError):
             advice = "Give the worker more, push less, or write a file and return its Path."
-            raise UnsupportedValue(f"There is not enough memory to encode {what.lower()}", advice) from error
+            raise UnsupportedValue(f"There is not enough memory to encode a {kind_word(value)}", advice) from error
         advice = "Return it as plain values, or write it to a file and return its Path."
         raise UnsupportedValue(f"{what} can't be encoded ({reason(error)})", advice) from error
 

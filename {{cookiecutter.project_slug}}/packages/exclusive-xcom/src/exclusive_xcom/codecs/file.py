@@ -7,6 +7,7 @@ import stat
 from pathlib import Path, PurePath
 from typing import Any
 
+from .. import scratch
 from ..errors import UnsupportedValue
 from . import Content, Options, OurCodec, Payload
 from .common import readable
@@ -40,6 +41,9 @@ class FileCodec(OurCodec):
             advice = "Write its content to a file and return that."
             raise UnsupportedValue(f"{path} is not a regular file", advice)
         name = path.name
+        if scratch.safe_name(name) != name:
+            what = f"The file name {name!r} has a backslash, a control character, or what is no Unicode"
+            raise UnsupportedValue(what, "Rename the file, as by path.rename(...), and return its new Path.")
         media_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
         return Payload(self.name, "file", media_type, path.suffix, path, name, {"name": name}, filename=name)
 
