@@ -60,6 +60,7 @@ class Options:
         limited_by: what sets that limit, for people.
         class_allowed: tells whether a class, by qualified name, may be built when a payload is read.
         codecs: names of the modules of the project's own codecs, which are asked before ours.
+        beside: what takes a part of that limit already, for people.
         note: is told each size that is compared with `max_size`.
     """
 
@@ -69,6 +70,7 @@ class Options:
     limited_by: str = "AIRFLOW__XCOM__MAX_DECODED_SIZE"
     class_allowed: Callable[[str], bool] = lambda name: False
     codecs: tuple[str, ...] = ()
+    beside: str = ""
     note: Callable[[int], None] = lambda size: None
 
     def shares(self, used: int = 0) -> Iterator[Options]:
@@ -85,7 +87,8 @@ class Options:
                 largest = max(largest, size)
                 self.note(before + largest)
 
-            yield replace(self, max_size=max(self.max_size - used, 0), note=note)
+            left = max(self.max_size - used, 0)
+            yield replace(self, max_size=left, beside=" beside the rest of the value", note=note)
             used += largest
 
 
@@ -283,12 +286,12 @@ class _Own:
 
     def encode(self, value: Any, options: Options) -> Payload:
         with self._told(UnsupportedValue):
-            made = self._codec.encode(value, options)
+            made: Any = self._codec.encode(value, options)
         named = isinstance(made, Payload) and made.codec in (self.name, _stored(self))
         named = named and isinstance(made.kind, str) and bool(made.kind)
         if not (named and isinstance(made.body, list | tuple | Path)):
             raise UnsupportedValue(f"The project's codec {self.name!r} made no payload of its own", _CORRECT)
-        return made
+        return cast("Payload", made)
 
     def _reading(self, read: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(read)

@@ -125,26 +125,32 @@ def loads(text: bytes | memoryview) -> Any:
         return msgspec.json.decode(text)
 
 
-def decoded_size(text: bytes | memoryview, limit: int) -> int:
-    """Bytes that the objects of JSON text take, at most. What is inside of strings is looked at only where it
-    matters, that is where the rest would be over the limit."""
+def decoded_size(text: bytes | memoryview, limit: int, *, plain: bool) -> int:
+    """Bytes that the text and what is made of it take, at most. What is inside of strings is looked at only where
+    it matters, that is where the rest would be over the limit.
+
+    Args:
+        plain: whether nothing else is made of the objects in it, as a set of a list.
+    """
+    weights = _WEIGHTS if plain else _WEIGHTS | {b",": 120}  # a set takes three times what its list does
     width, objects = 1, 0
     for piece in _pieces(text):
-        objects += _weight(piece)
+        objects += _weight(piece, weights)
         # One character of four bytes, or one that is escaped, makes all characters of a string that wide.
         if not piece.isascii() or rb"\u" in piece:
             width = 4
-    if width * len(text) + objects > limit:
-        objects = sum(map(_weight, _outside_strings(_pieces(text))))
-    return width * len(text) + objects
+    length = (1 + width) * len(text)
+    if length + objects > limit:
+        objects = sum(_weight(piece, weights) for piece in _outside_strings(_pieces(text)))
+    return length + objects
 
 
 def _pieces(text: bytes | memoryview) -> Iterator[bytes]:
     return (bytes(text[start : start + _PIECE]) for start in range(0, len(text), _PIECE))
 
 
-def _weight(piece: bytes) -> int:
-    return sum(weight * piece.count(sign) for sign, weight in _WEIGHTS.items())
+def _weight(piece: bytes, weights: dict[bytes, int]) -> int:
+    return sum(weight * piece.count(sign) for sign, weight in weights.items())
 
 
 def _outside_strings(pieces: Iterable[bytes]) -> Iterator[bytes]:

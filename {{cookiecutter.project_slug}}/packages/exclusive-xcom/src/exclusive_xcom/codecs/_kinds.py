@@ -26,7 +26,7 @@ from ..errors import UnsupportedValue
 FACTORIES = {kind.__name__: kind for kind in (list, dict, set, tuple, int, float, str, bool)}
 
 Turn = Callable[[Any], Any]
-_SAME_HASH = 64  # items of a set, or keys of a dict: each is compared with all that were there before
+_SAME_HASH = 64
 _NAN = struct.pack(">d", float("nan"))
 _library = importlib.import_module
 
@@ -81,23 +81,25 @@ def _untext(text: str) -> str:
     return _unb64(text).decode("utf-8", "surrogatepass")
 
 
-def apart(keys: Iterable[Any]) -> Iterable[Any]:
+def _apart(keys: Iterable[Any], wrong: Callable[[str], Exception] = ValueError) -> Iterable[Any]:
     """The items of a set or the keys of a dict themselves, unless so many have the same hash that to build it
-    takes forever. Raises `UnsupportedValue`."""
+    would take forever: each is compared with all before it."""
     hashes = sorted(map(hash, keys))
     if any(map(eq, hashes, islice(hashes, _SAME_HASH, None))):
-        what = f"More than {_SAME_HASH} items of a set, or keys of a dict, have the same hash"
-        raise UnsupportedValue(what, "Return them as a list.")
+        raise wrong(f"More than {_SAME_HASH} items of a set, or keys of a dict, have the same hash")
     return keys
 
 
+def _listed(value: Any) -> list[Any]:
+    return list(_apart(value, functools.partial(UnsupportedValue, advice="Return them as a list.")))
+
+
 def _pairs(found: list[list[Any]]) -> dict[Any, Any]:
-    return dict(zip(apart(found[0]), found[1], strict=True))
+    return dict(zip(_apart(found[0]), found[1], strict=True))
 
 
 def _unpairs(value: dict[Any, Any]) -> dict[Any, Any]:
-    apart(value)
-    return dict(value)
+    return dict(zip(_listed(value), value.values(), strict=True))
 
 
 def _float(value: float) -> str:
@@ -107,8 +109,7 @@ def _float(value: float) -> str:
 
 
 def _unfloat(text: str) -> float:
-    (value,) = struct.unpack(">d", bytes.fromhex(text)) if len(text) == 16 and text[:1] in "7f" else (float(text),)
-    return value
+    return float(text) if len(text) != 16 else float(*struct.unpack(">d", bytes.fromhex(text)))
 
 
 def _clock(value: dt.datetime | dt.time) -> list[Any]:
@@ -171,8 +172,8 @@ def _make_numpy(found: list[str]) -> Any:
 # Of a dict, `Tagger` takes a list of keys and one of values, and puts a defaultdict's factory behind them.
 _OWN: dict[type, tuple[Turn, Turn]] = {
     tuple: (list, tuple),
-    set: (lambda v: list(apart(v)), lambda v: set(apart(v))),
-    frozenset: (lambda v: list(apart(v)), lambda v: frozenset(apart(v))),
+    set: (_listed, lambda v: set(_apart(v))),
+    frozenset: (_listed, lambda v: frozenset(_apart(v))),
     deque: (lambda v: [list(v), v.maxlen], lambda v: deque(*v)),
     dict: (_unpairs, _pairs),
     OrderedDict: (_unpairs, lambda v: OrderedDict(_pairs(v))),

@@ -36,7 +36,7 @@ def check_decoded(size: int, options: Options) -> None:
     options.note(size)
     if not 0 <= size <= options.max_size:
         raise PayloadUnreadable(
-            f"Decoded, the payload would take {size:,} bytes; the limit is {options.max_size:,}",
+            f"Decoded, the payload would take {size:,} bytes; the limit is {options.max_size:,}{options.beside}",
             f"If it is what your pipeline made, raise {options.limited_by}.",
         )
 
@@ -48,7 +48,7 @@ def check_encoded(what: str, size: int, options: Options, *, first: str = "") ->
     if size > options.max_size:
         advice = f"{first} Otherwise raise" if first else "Raise"
         raise ValueTooLarge(
-            f"{what} of {size:,} bytes is over the limit of {options.max_size:,} for a decoded value",
+            f"{what} of {size:,} bytes is over the limit of {options.max_size:,} for a decoded value{options.beside}",
             f"{advice} {options.limited_by}, or write a file and return its Path.",
         )
 

@@ -71,10 +71,10 @@ class ImageCodec(OurCodec):
 
         with readable("image"):
             mode, size = meta["mode"], tuple(meta["size"])
+            check_decoded(_taken(size), options)  # before anything is
             found: Any = Image.open(pa.BufferReader(content.buffer()), formats=["PNG", "TIFF"])
             if found.mode != mode or found.size != size or found.info.get("compression", "raw") != "raw":
                 raise PayloadUnreadable(f"A {mode} image of {size} was pushed; the payload is another one")
-            check_decoded(_taken(size), options)  # before a pixel is decoded
             found.load()
             image = Image.frombytes(mode, size, found.tobytes()) if "palette" in meta else found.copy()
             if meta.get("palette", ["", ""])[1]:

@@ -33,7 +33,7 @@ class StructuredCodec(OurCodec):
     def encode(self, value: Any, options: Options) -> Payload:
         form, text, parts = _write(value, options)
         kind, entries = kind_word(value), {}
-        size = _size(text, form, options)
+        size = decoded_size(text, options.max_size, plain=form == "plain")
         check_encoded(f"A {kind}", size, options)
         for number, ((name, inner), share) in enumerate(zip(parts, options.shares(size), strict=False)):
             with within(f"part {name!r}"):
@@ -117,12 +117,6 @@ def _parse(content: Content, meta: dict[str, Any], options: Options) -> tuple[An
         import pyarrow as pa
 
         data = memoryview(pa.decompress(data, decompressed_size=size, codec="zstd"))
-    size = _size(data, meta["form"], options)
+    size = decoded_size(data, options.max_size, plain=meta["form"] == "plain")
     check_decoded(size, options)
     return loads(data), size
-
-
-def _size(text: bytes | memoryview, form: str, options: Options) -> int:
-    """Bytes that the value of a text takes, at most, and the text beside it."""
-    times = 1 if form == "plain" else 3  # a set takes three times what its list does, and is made of that
-    return len(text) + times * decoded_size(text, (options.max_size - len(text)) // times)
