@@ -15,12 +15,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
-from PIL import Image
+from PIL import Image, PngImagePlugin
+from PIL.TiffImagePlugin import IFDRational
 
 from exclusive_xcom import errors
 from exclusive_xcom.codecs import codec_named
 from exclusive_xcom.testing.codec_contract import OPTIONS, CodecContract, Stored, data_of, decode, encode
 from exclusive_xcom.testing.identical import identical
+
+FIELDS = np.ones(3, [("a", "i4"), ("b", "f8"), ("c", "i2")])
 
 
 class TestNumpy(CodecContract):
@@ -50,6 +53,23 @@ class TestNumpy(CodecContract):
         "masked": (lambda: np.ma.array([1, 2], mask=[0, 1]), "filled"),
         "subclass": (lambda: np.rec.array([(1, 2)]), "asarray"),
         "endless dtype": (lambda: np.zeros(1, [("x" * 90 + str(i), "i1") for i in range(200)]), "fields"),
+        "fields out of order": (lambda: FIELDS[["c", "a"]], "repack_fields"),
+        "fields of which some were dropped": (lambda: FIELDS[["a", "c"]], "repack_fields"),
+        "aligned fields": (lambda: np.zeros(2, np.dtype("i1,f8", align=True)), "repack_fields"),
+        "aligned fields without a gap": (lambda: np.zeros(2, np.dtype("f8,f8", align=True)), "repack_fields"),
+        "fields that overlap": (
+            lambda: np.zeros(2, np.dtype({"names": ["a", "b"], "formats": ["i4", "i2"], "offsets": [0, 2]})),
+            "repack_fields",
+        ),
+        "a gap in a field of a field": (
+            lambda: np.zeros(2, [("a", np.dtype("i1,f8", align=True), (2,))]),
+            "repack_fields",
+        ),
+        "metadata": (lambda: np.zeros(2, np.dtype("i4", metadata={"a": 1})), "drop_metadata"),
+        "metadata of a field": (
+            lambda: np.zeros(2, [("a", np.dtype("i4", metadata={"a": 1}))]),
+            "drop_metadata",
+        ),
         "odd names": (lambda: np.zeros(1, [("数", "i1")]), "Rename"),
     }
 
@@ -159,6 +179,15 @@ class TestImage(CodecContract):
         "TIFF with all that is kept": noise("CMYK", **PICTURE),
         "exif without its prefix": noise("RGB", exif=EXIF.tobytes().removeprefix(b"Exif\0\0")),
         "large palette and transparency": noise("P", (1600, 1400), transparency=b"\0\1\2", **PICTURE),
+        "what the file said": noise(
+            "L", comment=b"x", loop=0, background=3, Title="a", dpi=(IFDRational(72, 7), 72.009), exif=b""
+        ),
+        "international text": noise("RGB", Title=PngImagePlugin.iTXt("größe", "de", "Titel")),
+        "transparency of other modes": noise("RGB", transparency=3),
+        "transparency of three": noise("L", transparency=(1, 2, 3)),
+        "transparency in bytes": noise("L", transparency=b"\1"),
+        "transparency of text": noise("P", transparency="x"),
+        "a profile of text": noise("L", icc_profile="x"),
         "large plot": lambda: Image.linear_gradient("L").resize((2000, 2000)),
         "one column": noise("LA", (1, 3_000_000)),
     }
@@ -167,6 +196,8 @@ class TestImage(CodecContract):
         "mode": (noise("HSV"), "RGBA"),
         "no pixels": (lambda: Image.new("RGB", (0, 5)), "None"),
         "frames": (animation, "frames"),
+        "huge entry": (noise("RGB", xmp=bytes(2**16), dpi=(1, 1)), "image.info.pop('xmp')"),
+        "an odd entry": (noise("RGB", a={"b": object()}), "value['a']['b']"),
         "huge profile": (noise("RGB", icc_profile=bytes(2**20 + 1)), "icc_profile"),
     }
 
@@ -272,6 +303,10 @@ class TestFile(CodecContract):
         "empty": lambda: written("empty", b""),
         "strange name": lambda: written("größe (1).tar.gz"),
         "link": linked,
+        "narrow blank": lambda: written("a\u202fb.txt"),
+        "blanks around": lambda: written(" a "),
+        "joined characters": lambda: written("👩\u200d💻.png"),
+        "long name": lambda: written("x" * 250 + ".csv"),
     }
     refused: ClassVar = {
         "folder": (lambda: FOLDER, "make_archive"),
@@ -279,6 +314,9 @@ class TestFile(CodecContract):
         "pure path": (lambda: PurePosixPath("/etc/hosts"), "pathlib.Path"),
         "fifo": (fifo, "regular file"),
         "device": (lambda: Path("/dev/null"), "regular file"),
+        "line break": (lambda: written("a\nb"), "Rename"),
+        "backslash": (lambda: written("a\\b"), "Rename"),
+        "name that is no Unicode": (lambda: written("a\udcff.txt"), "Rename"),
         "NUL": (lambda: Path("a\0b"), "can't be read"),
     }
 

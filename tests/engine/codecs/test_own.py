@@ -67,7 +67,7 @@ class TestTrack(CodecContract):
 
 
 def test_it_is_asked_before_ours() -> None:
-    assert codec_for(Track([]), OWN) is CODEC
+    assert codec_for(Track([]), OWN).name == "track"
     assert codec_for([Track([])], OWN).name == "structured"
     with pytest.raises(UnsupportedValue, match=r"AIRFLOW__XCOM__CODECS"):
         encode(Track([]))
@@ -194,7 +194,7 @@ def test_a_module_that_is_not_there_is_a_bad_option(module: str) -> None:
 
 
 def test_the_same_module_twice_is_one_codec() -> None:
-    assert own_codecs((__name__, __name__)) == {"track": CODEC}
+    assert list(own_codecs((__name__, __name__))) == ["track"]
 
 
 def test_damaged_text_is_an_error() -> None:
@@ -260,3 +260,32 @@ def test_a_changed_form_has_a_name_and_the_former_is_read(monkeypatch: pytest.Mo
             "The payload was written by codec 'track' in form '2', which is not known here (known: 1). "
             "Another release wrote it. Bring this worker to that release, or run the task again."
         )
+
+
+class Broken(TrackCodec):
+    """A codec with a mistake in each part."""
+
+    def accepts(self, value: Any) -> bool:
+        """Raises what has nothing to do with codecs."""
+        return bool(value.no_such_thing)
+
+    def decode(self, content: Content, meta: dict[str, Any], options: Options) -> Any:
+        """The same."""
+        return meta["no such note"]
+
+
+def test_what_fails_in_it_is_told_as_its_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also of a value that it has nothing to do with, and of a part of a container."""
+    payloads = [encode(value, OWN) for value in (Track(["c"]), {"a": Track(["c"])})]
+    monkeypatch.setattr(sys.modules[__name__], "CODEC", Broken())
+    own_codecs.cache_clear()
+    try:
+        for value in (5, {"a": (1, object())}, pd.DataFrame({"a": [1]})):
+            with pytest.raises(UnsupportedValue, match=r"codec 'track' failed \(AttributeError"):
+                encode(value, OWN)
+        for payload in payloads:
+            with pytest.raises(PayloadUnreadable, match=r"codec 'track' failed \(KeyError"):
+                decode(payload, options=OWN)
+    finally:
+        monkeypatch.undo()
+        own_codecs.cache_clear()
