@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import zipfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -23,6 +24,7 @@ from PIL import Image
 from exclusive_xcom import codecs, errors, scratch
 from exclusive_xcom.codecs import OURS, codec_named
 from exclusive_xcom.testing.codec_contract import OPTIONS, CodecContract, Stored, data_of, decode, encode
+from exclusive_xcom.testing.identical import identical
 
 
 def numbers() -> pd.DataFrame:
@@ -288,3 +290,22 @@ def test_the_peak_is_the_frame_and_its_encoded_bytes(name: str) -> None:
     some = (32 if form == "packed" else 16) * 2**20
     assert used <= 1.5 * encoded + some
     assert read <= size + 1.5 * encoded + some
+
+
+@pytest.mark.parametrize("inner", [lambda part: part, lambda part: (part,), lambda part: {"again": [part]}])
+def test_parts_share_the_limit(inner: Callable[[Any], Any]) -> None:
+    """When it is pushed and when it is pulled, however deep they are."""
+    value = [inner(np.zeros(100_000, np.int8)) for _ in range(3)]
+    few, enough = replace(OPTIONS, max_size=280_000), replace(OPTIONS, max_size=320_000)
+    with pytest.raises(errors.ValueTooLarge, match="beside the rest of the value"):
+        encode(value, few)
+    payload = encode(value, enough)
+    assert identical(decode(payload, options=enough), value)
+    with pytest.raises(errors.PayloadUnreadable, match="beside the rest of the value"):
+        decode(payload, options=few)
+
+
+def test_a_part_that_occurs_twice_counts_once() -> None:
+    part, options = np.zeros(100_000, np.int8), replace(OPTIONS, max_size=120_000)
+    found = decode(encode([part, part], options), options=options)
+    assert found[0] is found[1]

@@ -288,6 +288,7 @@ class TestStructured(CodecContract):
         "deep": (lambda: deep(10**5), "levels deep"),
         "deep tuples": (lambda: deep(300, (1,)), "levels deep"),
         "factory": (lambda: collections.defaultdict(lambda: 1), "dict(value)"),
+        "class without a name": (lambda: pydantic.RootModel[set[int]]({1}), "inherits from it"),
         "local class": (local_class, "models"),
         "class of a DAG file": (from_dag_file, "class InDag of the DAG file my_dag.py"),
         "odd attribute": (odd_order, "extra"),

@@ -45,6 +45,8 @@ def _named(cls: type, options: Options) -> str:
     module, name = cls.__module__, cls.__qualname__
     advice = "Move the class to models.py in your package (or another module that "
     advice += "AIRFLOW__CORE__ALLOWED_DESERIALIZATION_CLASSES lists), or return a dict."
+    if "[" in name:
+        advice = f"Give {name} a name: a class in models.py of your package that inherits from it."
     if not importable(cls):
         raise UnsupportedValue(f"The consumer could not import {class_name(cls)}", advice)
     if not options.class_allowed(f"{module}.{name}"):
