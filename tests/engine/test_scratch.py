@@ -92,6 +92,7 @@ def test_files_of_one_name_do_not_meet() -> None:
         ("x" * 251 + ".csv", "x" * 251 + ".csv"),
         ("数" * 100 + ".csv", "数" * 83 + ".csv"),
         ("\ud800.txt", "_.txt"),
+        ("\udcff.txt", "\udcff.txt"),
     ],
     ids=ascii,
 )

@@ -292,6 +292,14 @@ def test_the_peak_is_the_frame_and_its_encoded_bytes(name: str) -> None:
     assert read <= size + 1.5 * encoded + some
 
 
+@pytest.mark.skipif(sys.platform == "darwin", reason="its file systems know Unicode alone")
+def test_a_file_whose_name_is_no_unicode_travels_in_a_container(tmp_path: Path) -> None:
+    path = tmp_path / "a\udcff.t\udce9xt"
+    path.write_bytes(b"content")
+    found = decode(encode({"a": path}))["a"]
+    assert (found.name, found.read_bytes()) == (path.name, b"content")
+
+
 @pytest.mark.parametrize("inner", [lambda part: part, lambda part: (part,), lambda part: {"again": [part]}])
 def test_parts_share_the_limit(inner: Callable[[Any], Any]) -> None:
     """When it is pushed and when it is pulled, however deep they are."""

@@ -11,6 +11,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
 import shutil
 import tempfile
 import threading
@@ -98,9 +99,12 @@ def _sweep() -> None:
 
 
 def safe_name(name: str) -> str:
-    """The last component of a name, without characters that a file name can't or shouldn't have: what moves a
-    terminal's cursor, and what is no Unicode."""
+    """The last component of a name, without what a file name can't have, or what moves a terminal's cursor. Bytes
+    that are no Unicode stay, in the way in which Python's file names have them."""
     last = name.replace("\\", "/").rsplit("/", 1)[-1]
-    clean = "".join("_" if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") else c for c in last)
-    clean = clean.encode()[-_NAME_LIMIT:].decode("utf-8", "ignore")
+    clean = "".join("_" if unicodedata.category(c) in ("Cc", "Zl", "Zp") else c for c in last)
+    clean = re.sub("[\ud800-\udc7f\udd00-\udfff]", "_", clean)
+    data = clean.encode(errors="surrogateescape")
+    clean = clean if len(data) <= _NAME_LIMIT else data[-_NAME_LIMIT:].decode("utf-8", "ignore")
     return clean if clean.strip() not in ("", ".", "..") else "file"
+
