@@ -69,6 +69,21 @@ def container(parts: list[Bomb]) -> Bomb:
     )
 
 
+def entries(count: int) -> Bomb:
+    """A zip with a list of many."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("a", b"")
+    data = out.getvalue()
+    start = data.index(b"PK\1\2")
+    one, end = data[start:-22], struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 0xFFFF, 0xFFFF, 0, start, 0)
+    size, at = count * len(one), start + count * len(one)
+    large = struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, count, count, size, start)
+    large += struct.pack("<4sLQL", b"PK\6\7", 0, at, 1)
+    notes = {"form": "container", "size": 9, "zstd": False, "files": False}
+    return "structured/1", data[:start] + one * count + large + end, notes
+
+
 def noted(mode: str, size: tuple[int, int], **more: Any) -> dict[str, Any]:
     """The notes of an image."""
     return {"mode": mode, "size": list(size), "info": {}, "exif": [0, False], "icc": 0, **more}
@@ -179,6 +194,8 @@ BOMBS: dict[str, Callable[[], Bomb]] = {
     "container: containers near the limit": lambda: container(
         [container([text(b'"%b"' % (b"a" * (LIMIT // 3)))]) for _ in range(30)]
     ),
+    "container: a list of many": lambda: entries(MANY // 2),
+    "container: a comment behind it": lambda: ("structured/1", entries(9)[1] + b"x", entries(9)[2]),
     "PNG of 13,000²": lambda: ("image/1", png((13_000, 13_000), 8, 0), noted("L", (13_000, 13_000))),
     "PNG of one bit": lambda: ("image/1", png((13_000, 13_000), 1, 0), noted("1", (13_000, 13_000))),
     "PNG of colours": lambda: ("image/1", png((6_000, 6_000), 8, 6), noted("RGBA", (6_000, 6_000))),

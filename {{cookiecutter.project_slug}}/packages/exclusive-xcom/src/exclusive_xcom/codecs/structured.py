@@ -64,7 +64,7 @@ class StructuredCodec(OurCodec):
                 return _parse(content, meta, options)[0]
             if meta["form"] == "tagged":
                 return untag(_parse(content, meta, options)[0], options)
-            text, *entries = unpack(content, in_file=meta["files"]).items()
+            text, *entries = unpack(content, options, in_file=meta["files"]).items()
             found, size = _parse(text[1], meta, options)
             shares = options.shares(size)
             if [name for name, _ in entries] != [name for name, _, _ in found["parts"]]:
