@@ -19,7 +19,6 @@ from itertools import count
 from typing import Any
 
 from ..errors import PayloadUnreadable, UnsupportedValue
-from ..handle import Handle, Lazy
 from . import Options, _objects, carrying, codec_for, is_of, own_codecs
 from ._json import MAX_DEPTH, is_unicode, paused_gc
 from ._kinds import FACTORIES, kind_of, make
@@ -27,6 +26,7 @@ from ._objects import TAG, Json
 from .common import check_encoded
 
 _INLINE = 4096  # bytes that stay in the text, as base64; more become a part of a container
+_HANDLES = "exclusive_xcom.handle"  # which is of what stands above codecs
 _CONTAINERS = (list, tuple, set, frozenset, dict, collections.deque)
 
 
@@ -141,7 +141,7 @@ class Tagger:
         return {TAG: "part", "v": len(self.parts) - 1}
 
     def _object(self, value: Any) -> Json:
-        if isinstance(value, Lazy) or (made := _objects.take(value, self._fields, self._options)) is None:
+        if _is_lazy(value) or (made := _objects.take(value, self._fields, self._options)) is None:
             raise _unknown(value)
         return made
 
@@ -190,9 +190,9 @@ def _unknown(value: Any) -> UnsupportedValue:
 
 def _advice(value: Any, cls: Any) -> str:
     base = next((kind for kind in cls.__mro__[1:] if kind in _CONTAINERS or kind in (str, int, float)), None)
-    if isinstance(value, Lazy):
+    if _is_lazy(value):
         return "Return lazy(...) of the whole, or push it under a key of its own."
-    if isinstance(value, Handle):
+    if is_of(value, _HANDLES, "Handle"):
         return "Return value.load()."
     if hasattr(cls, "_asdict"):  # rows of databases, named tuples with more in them
         return "Return value._asdict()."
@@ -223,6 +223,10 @@ def _advice(value: Any, cls: Any) -> str:
     if isinstance(value, abc.Collection):
         return "Return list(value)."
     return _FOR_OTHERS
+
+
+def _is_lazy(value: Any) -> bool:
+    return is_of(value, _HANDLES, "Lazy")
 
 
 _FOR_OTHERS = (
