@@ -95,6 +95,8 @@ REFUSED: dict[str, Callable[[], Any]] = {
     "dict of a subclass": lambda: type("D", (dict,), {})(a=1),
     "text of a subclass": lambda: type("S", (str,), {})("x"),
     "factory": lambda: collections.defaultdict(lambda: 1, a=1),
+    "items of one hash": lambda: {n * (2**61 - 1) for n in range(100)},
+    "keys of one hash": lambda: dict.fromkeys(n * (2**61 - 1) for n in range(100)),
     "fields out of order": lambda: FIELDS[["c", "a"]],
     "aligned fields": lambda: np.zeros(2, np.dtype("i1,f8", align=True)),
     "metadata": lambda: np.zeros(2, np.dtype("i4", metadata={"a": 1})),
@@ -155,7 +157,7 @@ def test_an_open_file_is_to_be_read_or_named(tmp_path: Path) -> None:
 
 
 def test_lazy_inside_of_a_list_is_to_stand_outside() -> None:
-    with pytest.raises(errors.UnsupportedValue, match=r"Put there: lazy\(\.\.\.\) of the whole") as caught:
+    with pytest.raises(errors.UnsupportedValue, match=r"Put lazy\(\.\.\.\) around the whole") as caught:
         encode([lazy(1)])
     assert "models" not in str(caught.value)
 

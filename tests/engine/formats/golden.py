@@ -15,6 +15,7 @@ import io
 import json
 import re
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -33,6 +34,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
+from PIL.TiffImagePlugin import IFDRational
 
 from exclusive_xcom.address import Address, Attempt
 from exclusive_xcom.codecs import FRAME_FORMATS, Options, Payload, codec_named, encoded
@@ -126,20 +128,20 @@ def arrow_table() -> pa.Table:
     return pa.table(columns).replace_schema_metadata({"by": "exclusive-xcom"})
 
 
-def text_file() -> Path:
+def text_file(name: str = "Größe 1.csv") -> Path:
     """A file with a name of its own, which is removed when the process ends."""
-    path = Path(tempfile.mkdtemp(prefix="golden-", dir=_scratch())) / "Größe 1.csv"
+    path = Path(tempfile.mkdtemp(prefix="golden-", dir=_scratch())) / name
     path.write_text("a,b\n1,2\n", encoding="utf-8")
     return path
 
 
-def picture(mode: str, size: tuple[int, int] = (5, 3)) -> Image.Image:
+def picture(mode: str, size: tuple[int, int] = (5, 3), **info: Any) -> Image.Image:
     """A small picture, not of one colour."""
     depth = len(Image.new(mode, (1, 1)).getbands()) * (4 if mode in ("I", "F") else 1)
     image = Image.frombytes(mode, size, bytes(n * 7 % 251 for n in range(size[0] * size[1] * depth)))
     if mode == "P":
         image.putpalette([n for shade in range(256) for n in (shade, 255 - shade, 7)])
-    image.info["dpi"] = (72, 72)
+    image.info |= {"dpi": (72, 72), **info}
     return image
 
 
@@ -156,6 +158,8 @@ STRUCTURED: dict[str, Callable[[], Any]] = {
         "sets": [{1, 2}, frozenset({"a"})],
         "floats": [float("nan"), float("-inf"), -0.0, 1.0],
         "large": [10**30, 3 + 4j],
+        "bits": [struct.unpack(">d", bytes.fromhex("fff8000000000001"))[0]],
+        "moments": [pd.Timestamp("2026-10-25 02:30"), pd.Timestamp("2026-10-25 02:30").replace(fold=1)],
         "bytes": [b"\x00\xff", bytearray(b"x")],
         "keys": {1: "a", "1": "b", None: "c", (1, 2): "d", 2.5: "e"},
         "times": [
@@ -188,6 +192,8 @@ OTHERS: dict[str, Callable[[], Any]] = {
     "numpy_array, texts": lambda: np.array([["größe", "b"]]),
     "numpy_array, records": lambda: np.array([(1, 2.5)], dtype=[("a", "u1"), ("b", "<f4")]),
     **{f"image, {mode}": lambda mode=mode: picture(mode) for mode in ("1", "L", "P", "RGB", "RGBA", "F")},
+    "image, info": lambda: picture("RGB", dpi=(IFDRational(72, 7), 72), comment=b"x", exif=b"Exif\0\0x"),
+    "file, odd name": lambda: text_file("a\u202fb \U0001f469\u200d\U0001f4bb.csv"),
     "image, large": lambda: Image.frombytes("RGB", (120, 120), _noise(120 * 120 * 3)),
 }
 TABLES: dict[str, Callable[[], Any]] = {

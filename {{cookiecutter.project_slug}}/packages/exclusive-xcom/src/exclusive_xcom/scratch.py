@@ -107,4 +107,3 @@ def safe_name(name: str) -> str:
     data = clean.encode(errors="surrogateescape")
     clean = clean if len(data) <= _NAME_LIMIT else data[-_NAME_LIMIT:].decode("utf-8", "ignore")
     return clean if clean.strip() not in ("", ".", "..") else "file"
-

@@ -57,9 +57,9 @@ class Options:
             narrower types, which only we read as they were) or "parquet" (zstd, page checksums).
         compress: whether text is compressed; off for payloads that stay legible in a row.
         max_size: bytes that a decoded value may take; decoding stops beyond it (decompression bombs).
-        limited_by: what sets that limit, for people.
         class_allowed: tells whether a class, by qualified name, may be built when a payload is read.
         codecs: names of the modules of the project's own codecs, which are asked before ours.
+        limited_by: what sets `max_size`, for people.
         beside: what takes a part of that limit already, for people.
         note: is told each size that is compared with `max_size`.
     """
@@ -67,9 +67,9 @@ class Options:
     frame_format: str = "arrow"
     compress: bool = True
     max_size: int = 8 * 2**30
-    limited_by: str = "AIRFLOW__XCOM__MAX_DECODED_SIZE"
     class_allowed: Callable[[str], bool] = lambda name: False
     codecs: tuple[str, ...] = ()
+    limited_by: str = "AIRFLOW__XCOM__MAX_DECODED_SIZE"
     beside: str = ""
     note: Callable[[int], None] = lambda size: None
 
@@ -257,7 +257,7 @@ def carrying(value: Any) -> Iterator[None]:
         if isinstance(error, MemoryError):
             advice = "Give the worker more, push less, or write a file and return its Path."
             raise UnsupportedValue(f"There is not enough memory to encode a {kind_word(value)}", advice) from error
-        advice = "Return it as plain values, or write it to a file and return its Path."
+        advice = "Return plain values, or the Path of a file that holds it."
         raise UnsupportedValue(f"{what} can't be encoded ({reason(error)})", advice) from error
 
 

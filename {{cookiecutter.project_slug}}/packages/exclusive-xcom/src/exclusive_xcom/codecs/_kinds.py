@@ -1,7 +1,8 @@
 """Values of fixed kinds that JSON does not hold: for each what becomes of it, and back.
 
 In the text each is an object {"$t": tag, "v": ...}; "v" is text, a number, or a list of values that may be
-such objects again. The tag is the name of a class of Python's, or that of a library and its class.
+such objects again. The tag is the name of a class of Python's, or that of a library and its class. What a
+tag stands for never changes: another kind has another tag, which older releases refuse.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from itertools import islice
 from operator import eq
 from typing import Any
 
-from ..errors import UnsupportedValue
+from ..errors import PayloadUnreadable, UnsupportedValue
 
 FACTORIES = {kind.__name__: kind for kind in (list, dict, set, tuple, int, float, str, bool)}
 
@@ -44,7 +45,11 @@ def kind_of(cls: type) -> tuple[str, Turn] | None:
 
 
 def make(tag: str, found: Any) -> Any:
-    """The value of a tagged object whose "v" was found. Raises KeyError, or what the value's class does."""
+    """The value of a tagged object whose "v" was found. Raises `PayloadUnreadable` for a tag that is not known,
+    or what the value's class does."""
+    if tag not in _KINDS:
+        advice = "Another release wrote it. Bring this worker to that release, or run the task again."
+        raise PayloadUnreadable(f"It holds a value of kind {str(tag)[:100]!r}, which is not known here", advice)
     return _KINDS[tag][1](found)
 
 
@@ -90,8 +95,8 @@ def _apart(keys: Iterable[Any], wrong: Callable[[str], Exception] = ValueError) 
     return keys
 
 
-def _listed(value: Any) -> list[Any]:
-    return list(_apart(value, functools.partial(UnsupportedValue, advice="Return them as a list.")))
+def _listed(value: Any, advice: str = "Return list(value).") -> list[Any]:
+    return list(_apart(value, functools.partial(UnsupportedValue, advice=advice)))
 
 
 def _pairs(found: list[list[Any]]) -> dict[Any, Any]:
@@ -99,7 +104,7 @@ def _pairs(found: list[list[Any]]) -> dict[Any, Any]:
 
 
 def _unpairs(value: dict[Any, Any]) -> dict[Any, Any]:
-    return dict(zip(_listed(value), value.values(), strict=True))
+    return dict(zip(_listed(value, "Return list(value.items())."), value.values(), strict=True))
 
 
 def _float(value: float) -> str:

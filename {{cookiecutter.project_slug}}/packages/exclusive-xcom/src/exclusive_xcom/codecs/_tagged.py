@@ -191,7 +191,7 @@ def _unknown(value: Any) -> UnsupportedValue:
 def _advice(value: Any, cls: Any) -> str:
     base = next((kind for kind in cls.__mro__[1:] if kind in _CONTAINERS or kind in (str, int, float)), None)
     if _is_lazy(value):
-        return "Return lazy(...) of the whole, or push it under a key of its own."
+        return "Put lazy(...) around the whole value, or push this under a key of its own."
     if is_of(value, _HANDLES, "Handle"):
         return "Return value.load()."
     if hasattr(cls, "_asdict"):  # rows of databases, named tuples with more in them
