@@ -22,12 +22,23 @@ def rows_per_batch(rows: int, size: int) -> int:
 
 def batches_of(table: Any, rows: int | None = None) -> Any:
     """The RecordBatches of a table, of at most so many rows; at least one."""
-    return table.to_batches(rows) or [pa.RecordBatch.from_pylist([], table.schema)]
+    return table.to_batches(rows) or [no_rows(table.schema)]
+
+
+def no_rows(schema: Any) -> Any:
+    """A RecordBatch without rows. pyarrow's own ways to one do not know all types."""
+    return pa.RecordBatch.from_arrays([pa.nulls(0, field.type) for field in schema], schema=schema)
 
 
 def memory(columns: Iterable[Any]) -> int:
     """Bytes of Arrow arrays, without dictionaries, which others share; at least one per cell."""
     return sum(getattr(column, "indices", column).nbytes + len(column) for column in columns)
+
+
+def spelled_out(column: Any) -> int:
+    """Bytes of the texts of a dictionary array once each stands in its own row. They may be long."""
+    lengths = pa.compute.binary_length(column.dictionary).take(column.indices)
+    return int(pa.compute.sum(lengths).as_py() or 0) + 9 * len(column)
 
 
 def check_rows(found: int, promised: int) -> None:
@@ -44,12 +55,11 @@ def not_held(form: str, reason: str) -> UnsupportedValue:
 
 
 def check_schema(schema: Any, form: str) -> None:
-    """Refuse extension types that can't be read safely, and what parquet would change; also inside others."""
-    for column, name in _unsafe(schema.serialize().to_pybytes()):
-        what = f"Column {column!r} has the extension type {name!r}, which is not known to be safe to read"
-        raise UnsupportedValue(what, "Return its storage: column.storage, or cast it to a plain type.")
+    """Refuse types that can't be read safely, and what parquet would change; also inside others."""
+    for column, what, advice in _unsafe(schema.serialize().to_pybytes()):
+        raise UnsupportedValue(f"Column {column!r} has {what}", advice)
     for field in schema if form == "parquet" else ():
-        for inner in _tree(field):
+        for inner in tree(field):
             if inner.type == pa.date64() or (pa.types.is_dictionary(inner.type) and inner is not field):
                 raise not_held(form, f"column {field.name!r} has a part of type {inner.type}")
 
@@ -57,29 +67,43 @@ def check_schema(schema: Any, form: str) -> None:
 def read_schema(raw: Any) -> Any:
     """The schema at the start of an IPC stream. Raises `PayloadUnreadable` if one of its types is unsafe."""
     message = pa.ipc.read_message(pa.py_buffer(raw)).serialize().to_pybytes()
-    for _, name in _unsafe(message):
-        raise PayloadUnreadable(f"The payload has the extension type {name!r}, which is not safe to read")
+    for column, what, _ in _unsafe(message):
+        raise PayloadUnreadable(f"The payload's column {column!r} has {what}")
     return pa.ipc.read_schema(pa.py_buffer(message))
 
 
-def _unsafe(message: bytes) -> Iterator[tuple[str, str]]:
-    """Columns and names of unsafe extension types in a schema, without making any of them."""
+def _unsafe(message: bytes) -> Iterator[tuple[str, str, str]]:
+    """The columns of a schema that can't be read safely: name, reason, advice. No extension type is made."""
     hidden = _EXTENSION.replace(b":", b"_")
     for field in pa.ipc.read_schema(pa.py_buffer(message.replace(_EXTENSION, hidden))):
-        for inner in _tree(field):
-            name = (inner.metadata or {}).get(hidden)
+        for inner in tree(field):
+            name, kind = (inner.metadata or {}).get(hidden), inner.type
             if name is not None and name not in _SAFE:
-                yield field.name, name.decode(errors="replace")[:100]
+                words = name.decode(errors="replace")[:100]
+                yield (
+                    field.name,
+                    f"the extension type {words!r}, which is not known to be safe to read",
+                    "Return its storage: column.cast(column.type.storage_type), or cast it to a plain type.",
+                )
+            elif pa.types.is_union(kind):  # asked for its bytes, pyarrow crashes or hangs (no rows, a slice)
+                what = "a union type, which pyarrow does not read safely"
+                yield field.name, what, "Return what to_pylist() makes of it."
+            elif pa.types.is_dictionary(kind) and _has_dictionary(kind.value_type):
+                yield field.name, "a dictionary in a dictionary", "Decode it: column.dictionary_decode()."
+
+
+def _has_dictionary(kind: Any) -> bool:
+    return any(pa.types.is_dictionary(inner.type) for inner in tree(pa.field("", kind)))
 
 
 def has_views(field: Any) -> bool:
     """Whether each slice of such a column would be written with all that the column views."""
     is_ = pa.types
     views = (is_.is_string_view, is_.is_binary_view, is_.is_list_view, is_.is_large_list_view)
-    return any(test(inner.type) for inner in _tree(field) for test in views)
+    return any(test(inner.type) for inner in tree(field) for test in views)
 
 
-def _tree(field: Any) -> Iterator[Any]:
+def tree(field: Any) -> Iterator[Any]:
     """A field and all fields inside it."""
     yield field
     kind = field.type.storage_type if isinstance(field.type, pa.BaseExtensionType) else field.type
@@ -87,4 +111,4 @@ def _tree(field: Any) -> Iterator[Any]:
     if pa.types.is_dictionary(kind):
         inner.append(pa.field("", kind.value_type))
     for child in inner:
-        yield from _tree(child)
+        yield from tree(child)
