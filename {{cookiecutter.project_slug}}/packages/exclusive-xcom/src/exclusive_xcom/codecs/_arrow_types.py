@@ -30,6 +30,13 @@ def no_rows(schema: Any) -> Any:
     return pa.RecordBatch.from_arrays([pa.nulls(0, field.type) for field in schema], schema=schema)
 
 
+def pieces(batches: Iterable[Any]) -> Iterator[Any]:
+    """RecordBatches in slices that are not large; ours are not, others may be."""
+    for batch in batches:
+        step = rows_per_batch(batch.num_rows, memory(batch.columns))
+        yield from (batch.slice(start, step) for start in range(0, batch.num_rows or 1, step))
+
+
 def memory(columns: Iterable[Any]) -> int:
     """Bytes of Arrow arrays, without dictionaries, which others share; at least one per cell."""
     return sum(getattr(column, "indices", column).nbytes + len(column) for column in columns)
@@ -47,11 +54,12 @@ def check_rows(found: int, promised: int) -> None:
         raise PayloadUnreadable(f"The table has {found:,} rows instead of {promised}")
 
 
-def not_held(form: str, reason: str) -> UnsupportedValue:
-    """The error for a table that a format does not hold exactly."""
+def not_held(form: str, reason: str, column: str | None = None) -> UnsupportedValue:
+    """The error for a table that a format does not hold exactly, because of a column (its label's repr)."""
     or_else = ", or set AIRFLOW__XCOM__FRAME_FORMAT=arrow" if form == "parquet" else ""
-    what = f"The table can't be written as {form}: {reason[:200]}"
-    return UnsupportedValue(what, f"Convert the column{or_else}.")
+    where = f", in column {column[:100]}" if column else ""
+    what = f"The table can't be written as {form}: {reason[:200].rstrip('.')}{where}"
+    return UnsupportedValue(what, f"Cast the column to another type, or drop it{or_else}.")
 
 
 def check_schema(schema: Any, form: str) -> None:
@@ -87,7 +95,7 @@ def _unsafe(message: bytes) -> Iterator[tuple[str, str, str]]:
                 )
             elif pa.types.is_union(kind):  # asked for its bytes, pyarrow crashes or hangs (no rows, a slice)
                 what = "a union type, which pyarrow does not read safely"
-                yield field.name, what, "Return what to_pylist() makes of it."
+                yield field.name, what, "Return its values as a list: to_pylist(), or in pandas to_list()."
             elif pa.types.is_dictionary(kind) and _has_dictionary(kind.value_type):
                 yield field.name, "a dictionary in a dictionary", "Decode it: column.dictionary_decode()."
 

@@ -18,14 +18,15 @@ import pyarrow as pa
 
 from ..errors import BadOption, PayloadUnreadable
 from . import Options
-from ._arrow_types import check_rows, memory, read_schema
+from ._arrow_types import check_rows, check_schema, memory, read_schema
 from .common import THREADS, check_decoded
 
-Written = tuple[io.BytesIO, dict[str, Any]]  # a file, and what its reader has to know
+# A file, the bytes that it takes when it is decoded, and what its reader has to know.
+Written = tuple[io.BytesIO, int, dict[str, Any]]
 
 
 def write_ipc(schema: Any, rows: int, batches: Callable[[], Iterator[Any]], *, packed: bool) -> Written:
-    """A file, and what its reader has to know.
+    """A file of record batches.
 
     Args:
         schema: pyarrow Schema of the batches.
@@ -55,19 +56,20 @@ def write_ipc(schema: Any, rows: int, batches: Callable[[], Iterator[Any]], *, p
                     if narrowing.fits:
                         writer.write_batch(narrowed, notes)
             if narrowing.fits:
-                return out, {"format": "packed"}
+                return out, decoded_size(out.getbuffer()[8:]), {"format": "packed"}
             found = batches()
     out = io.BytesIO()
     with pa.ipc.new_file(out, schema, options=form) as writer:
         for batch in found:
             writer.write_batch(batch)
-    return out, {"format": "arrow"}
+    return out, decoded_size(out.getbuffer()[8:]), {"format": "arrow"}
 
 
 def alone(arrays: Sequence[Any]) -> str:
     """A few Arrow arrays of one length as text, to be kept in metadata."""
     out = pa.BufferOutputStream()
     batch = pa.RecordBatch.from_arrays(list(arrays), [str(i) for i in range(len(arrays))])
+    check_schema(batch.schema, "arrow")
     with pa.ipc.new_file(out, batch.schema) as writer:
         writer.write_batch(batch)
     return base64.b64encode(out.getvalue()).decode()
@@ -147,20 +149,21 @@ def decoded_size(stream: Any) -> int:
 
 def _batch_size(head: bytes, batch: int, body: Any) -> int:
     """Bytes that a batch or dictionary takes, and one for each of its values: some take nothing, as nulls."""
-    if compression := _slot(head, batch, 3):
-        compression = _table(head, batch, 3)
-        if _field(head, compression, 0, "<b") != _ZSTD:
-            raise PayloadUnreadable("The payload is compressed in a way that we do not use")
+    compressed = _slot(head, batch, 3)
+    if compressed and _field(head, _table(head, batch, 3), 0, "<b") != _ZSTD:
+        raise PayloadUnreadable("The payload is compressed in a way that we do not use")
     size = sum(length for length, _ in _pairs(head, _table(head, batch, 1)))
     for offset, length in _pairs(head, _table(head, batch, 2)):
-        claimed = struct.unpack_from("<q", body, offset)[0] if compression and length else -1
+        claimed = struct.unpack_from("<q", body, offset)[0] if compressed and length else -1
         size += length if claimed == -1 else _natural(claimed)
     return size
 
 
 _TYPES = ("schema", "dictionary", "record batch")
 _VERSION, _ZSTD = 4, 1  # V5; in the format's enumerations
-_OVERHEAD = 16  # bytes in memory for each of a message's own, at most: of 8,000 columns in each of many batches
+_OVERHEAD = (
+    16  # bytes in memory for each of a message's own, at most: of 8,000 columns in each of many batches
+)
 
 
 def _natural(number: int) -> int:
@@ -170,7 +173,7 @@ def _natural(number: int) -> int:
 
 
 def _pairs(data: bytes, vector: int) -> Iterator[tuple[int, int]]:
-    """The structures of two numbers in a vector: lengths and nulls of arrays, places and lengths of buffers."""
+    """The pairs of numbers in a vector: lengths and nulls of arrays, or places and lengths of buffers."""
     (count,) = struct.unpack_from("<I", data, vector)
     for one, other in struct.iter_unpack("<qq", data[vector + 4 : vector + 4 + 16 * count]):
         yield _natural(one), _natural(other)
