@@ -81,7 +81,7 @@ def _fits(note: Note, kind: Any) -> bool:
 
 def objects_of(note: Note, column: Any) -> int:
     """Bytes of the Python objects that `restore` makes of an Arrow array, at most."""
-    kind = _KINDS.get(note.get("as", "category"))
+    kind = _KINDS[note.get("as", "category")]
     return int(kind.objects(note, column)) if hasattr(kind, "objects") else 0
 
 
@@ -97,11 +97,11 @@ def _texts(column: Any) -> int:
         True,
         None,
     )
-    return 64 * len(column) + column.nbytes * (1 if ascii_ else 4)
+    return int(64 * len(column) + column.nbytes * (1 if ascii_ else 4))
 
 
 def _is_text(kind: Any) -> bool:
-    return kind in (pa.string(), pa.large_string())
+    return bool(kind in (pa.string(), pa.large_string()))
 
 
 def arrow_of(cut: Cut, values: Any) -> Any:
@@ -283,7 +283,7 @@ class _Json:
 
     def objects(self, note: Note, column: Any) -> int:
         parts = [pa.compute.sum(pa.compute.count_substring(column, mark)).as_py() or 0 for mark in "[{,:"]
-        return _texts(column) + 3 * column.nbytes + 80 * sum(parts)
+        return int(_texts(column) + 3 * column.nbytes + 80 * sum(parts))
 
     def restore(self, note: Note, found: Any, options: Options) -> Any:
         cells = [cell for array in found for cell in array.to_pylist()]

@@ -16,7 +16,7 @@ from pyarrow import parquet
 
 from ..errors import PayloadUnreadable
 from . import Options
-from ._arrow_types import check_rows, memory, no_rows, not_held, read_schema, spelled_out, tree
+from ._arrow_types import check_rows, memory, not_held, read_schema, spelled_out, tree
 from ._ipc import Written, alone, from_alone
 from ._json import dumps, loads
 from .common import check_decoded, json_size
@@ -65,7 +65,7 @@ def write_parquet(schema: Any, batches: Iterator[Any]) -> Written:
         raise not_held("parquet", f"a label or value in it is {_SCHEMA.decode()!r}")
     chunks = Chunks(source, footer)
     groups = range(chunks.metadata.num_row_groups)
-    size = _OVERHEAD * len(footer) + sum(chunks.decoded_size(group, range(len(schema))) for group in groups)
+    size = chunks.overhead + sum(chunks.decoded_size(group, range(len(schema))) for group in groups)
     return out, size, {"format": "parquet", "footer": hashlib.sha256(footer).hexdigest()}
 
 
@@ -89,6 +89,9 @@ class Chunks:
     def __init__(self, source: Any, footer: bytes) -> None:
         self._source = source
         self.metadata = parquet.read_metadata(io.BytesIO(b"PAR1" + footer))
+        texts = sum(map(len, (self.metadata.metadata or {}).values()))
+        #: Bytes that the footer takes: many times its own, but for the texts in it.
+        self.overhead = _OVERHEAD * (len(footer) - texts) + texts
         self._kinds = [self.metadata.schema.column(j) for j in range(self.metadata.num_columns)]
         self._leaves: list[tuple[range, int]] = []  # of each column, and how many values one of them may be
         at = 0
@@ -174,7 +177,8 @@ def _thrift(data: memoryview, at: int) -> tuple[dict[int, Any], int]:
     fields: dict[int, Any] = {}
     number = 0
     while head := data[at]:
-        number, kind, value, at = number + (head >> 4), head & 15, None, at + 1
+        value: Any = None
+        number, kind, at = number + (head >> 4), head & 15, at + 1
         if not head >> 4:
             raise PayloadUnreadable("The parquet file has a header that we do not write")
         if kind in (5, 6):  # whole numbers
@@ -244,10 +248,10 @@ class Parquet:
         found = _footer(source)
         if hashlib.sha256(found).hexdigest() != footer:
             raise PayloadUnreadable("The footer of the parquet file is not the one that was pushed")
-        self._claimed = _OVERHEAD * len(found)
-        check_decoded(self._claimed, options)
+        check_decoded(len(found), options)
         _check_extensions(found)
         self._chunks = Chunks(reader, found)
+        check_decoded(self._chunks.overhead, options)
         check_rows(self._chunks.metadata.num_rows, rows)
         text = self._chunks.metadata.metadata[_COLUMNS]
         check_decoded(json_size(text), options)
@@ -271,7 +275,7 @@ class Parquet:
         wanted = sorted(range(len(self.schema)) if fields is None else fields)
         schema = pa.schema([self.schema.field(i) for i in wanted], self.schema.metadata)
         names = None if fields is None else schema.names
-        claimed, size = self._claimed, 0
+        claimed, size = self._chunks.overhead, 0
         for group in range(self._file.num_row_groups):
             claimed += self._chunks.decoded_size(group, wanted)
             check_decoded(claimed, self._options)
@@ -285,7 +289,9 @@ class Parquet:
                     columns.append(self._restore(i, column))
                 yield pa.RecordBatch.from_arrays(columns, schema=schema)
         if not self._file.metadata.num_rows:
-            yield no_rows(schema)
+            stored = self._file.schema_arrow
+            columns = [self._restore(i, pa.nulls(0, stored.field(i).type)) for i in wanted]
+            yield pa.RecordBatch.from_arrays(columns, schema=schema)
 
     def _spells_out(self, i: int, column: Any) -> bool:
         return pa.types.is_dictionary(column.type) and i not in self._dictionaries
@@ -295,7 +301,10 @@ class Parquet:
         if dictionary is None:
             if pa.types.is_dictionary(column.type):
                 column = column.dictionary_decode()
-            return column if column.type == kind else column.cast(kind)
+            if column.type != kind:
+                column = column.cast(kind)
+            # Parquet has names of its own for what is in a list.
+            return column if column.type.equals(kind, check_metadata=True) else column.view(kind)
         if coded := pa.types.is_dictionary(column.type):  # not decoded: a long text may repeat
             indices, column = column.indices, column.dictionary
         codes = pa.compute.index_in(column.cast(dictionary.type), value_set=dictionary).cast(kind.index_type)
@@ -313,9 +322,12 @@ def _alike(stored: Any, kind: Any) -> bool:
 
 
 def _bare(kind: Any) -> Any:
-    if pa.types.is_dictionary(kind):  # of which parquet's own are of text with small offsets
-        return pa.string() if pa.types.is_large_string(kind.value_type) else kind.value_type
-    return kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
+    kind = kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    is_ = pa.types  # of a dictionary that parquet made, text has small offsets
+    if is_.is_large_string(kind) or is_.is_string_view(kind):
+        return pa.string()
+    return pa.binary() if is_.is_large_binary(kind) or is_.is_binary_view(kind) else kind
 
 
 def _footer(source: Any) -> bytes:

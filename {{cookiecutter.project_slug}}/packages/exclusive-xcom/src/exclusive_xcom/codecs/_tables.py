@@ -84,7 +84,7 @@ class TableCodec(OurCodec, ABC):
         """A payload of which the same value came back."""
         payload = self._written(value, options)
         try:
-            found = self.decode(_Given(payload), payload.meta, options)
+            found = self.decode(cast("Content", _Given(payload)), payload.meta, options)
         except PayloadUnreadable as error:
             raise _Lost(f"it could not be read again: {error.what}") from error
         if other := self.difference(found, value):
