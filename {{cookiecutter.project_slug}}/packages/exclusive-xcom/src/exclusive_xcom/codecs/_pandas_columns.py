@@ -93,11 +93,8 @@ def shared_objects(note: Note, column: Any) -> int:
 
 def _texts(column: Any) -> int:
     """Bytes of the Python objects of an array. One character that is not ASCII makes all of its text wide."""
-    ascii_ = not _is_text(column.type) or pa.compute.all(pa.compute.string_is_ascii(column)).as_py() in (
-        True,
-        None,
-    )
-    return int(64 * len(column) + column.nbytes * (1 if ascii_ else 4))
+    wide = _is_text(column.type) and pa.compute.all(pa.compute.string_is_ascii(column)).as_py() is False
+    return int(64 * len(column) + column.nbytes * (4 if wide else 1))
 
 
 def _is_text(kind: Any) -> bool:
@@ -114,27 +111,6 @@ def arrow_of(cut: Cut, values: Any) -> Any:
     except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
         what = f"It can't be turned into Arrow ({error})"[:300]
         raise UnsupportedValue(what, "Convert it with astype(str).") from error
-
-
-def same_values(one: Any, other: Any) -> bool:
-    """Whether two columns have the same values, bit for bit; NaN is NaN, but not NA."""
-    if type(one) is not type(other) or one.dtype != other.dtype or len(one) != len(other):
-        return False
-    if isinstance(one, np.ndarray) and one.dtype != object:
-        return one.tobytes() == other.tobytes()
-    same = not isinstance(one, np.ndarray) and one.equals(other)
-    return bool(same or list(map(_cell, one)) == list(map(_cell, other)))
-
-
-def _cell(value: Any) -> tuple[Any, ...]:
-    return type(value), repr(value), getattr(value, "fold", 0)
-
-
-def same_index(one: Any, other: Any) -> bool:
-    """Whether two indexes are the same, with their names and frequency."""
-    same = type(one) is type(other) and one.dtype == other.dtype and one.equals(other)
-    same = same and getattr(one, "freq", None) == getattr(other, "freq", None)
-    return bool(same and list(map(_cell, one.names)) == list(map(_cell, other.names)))
 
 
 class _Dense:

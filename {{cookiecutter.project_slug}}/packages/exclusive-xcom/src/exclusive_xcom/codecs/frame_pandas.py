@@ -28,8 +28,6 @@ from ._pandas_columns import (
     restore,
     restore_alone,
     restore_index,
-    same_index,
-    same_values,
     shared_objects,
     values_of,
 )
@@ -114,11 +112,11 @@ class PandasCodec(TableCodec):
         for what, one, other in columns:
             if one.dtype != other.dtype or type(one.dtype) is not type(other.dtype):
                 return f"{what} of dtype {other.dtype} would come back as {one.dtype}"
-            if not same_values(values_of(one), values_of(other)):
+            if not _same_values(values_of(one), values_of(other)):
                 return f"{what} would come back with other values"
         axes = [(found, value)] if isinstance(value, pd.Index) else zip(found.axes, value.axes, strict=True)
         for one, other in axes:
-            if not same_index(one, other):
+            if not _same_index(one, other):
                 return f"The index {other!r} would come back as {one!r}"[:300]
         return None
 
@@ -245,3 +243,24 @@ def _build(notes: Note, batches: Iterable[Any], shape: str, options: Options) ->
     value.attrs = untag(notes["attrs"], options)
     value.flags.allows_duplicate_labels = notes["duplicates"]
     return value
+
+
+def _same_values(one: Any, other: Any) -> bool:
+    """Whether two columns have the same values, bit for bit; NaN is NaN, but not NA."""
+    if type(one) is not type(other) or one.dtype != other.dtype or len(one) != len(other):
+        return False
+    if isinstance(one, np.ndarray) and one.dtype != object:
+        return bool(one.tobytes() == other.tobytes())
+    same = not isinstance(one, np.ndarray) and one.equals(other)
+    return bool(same or list(map(_cell, one)) == list(map(_cell, other)))
+
+
+def _cell(value: Any) -> tuple[Any, ...]:
+    return type(value), repr(value), getattr(value, "fold", 0)
+
+
+def _same_index(one: Any, other: Any) -> bool:
+    """Whether two indexes are the same, with their names and frequency."""
+    same = type(one) is type(other) and one.dtype == other.dtype and one.equals(other)
+    same = same and getattr(one, "freq", None) == getattr(other, "freq", None)
+    return bool(same and list(map(_cell, one.names)) == list(map(_cell, other.names)))
