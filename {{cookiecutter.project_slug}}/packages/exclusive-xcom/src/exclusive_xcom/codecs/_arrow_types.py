@@ -68,8 +68,12 @@ def check_schema(schema: Any, form: str) -> None:
         raise UnsupportedValue(f"Column {column!r} has {what}", advice)
     for field in schema if form == "parquet" else ():
         for inner in tree(field):
-            if inner.type == pa.date64() or (pa.types.is_dictionary(inner.type) and inner is not field):
-                raise not_held(form, f"column {field.name!r} has a part of type {inner.type}")
+            kind = inner.type
+            inside = pa.types.is_dictionary(kind) and inner is not field
+            # Of lists without room Arrow's writer makes an end of the whole process.
+            no_room = pa.types.is_fixed_size_list(kind) and not kind.list_size
+            if kind == pa.date64() or inside or no_room:
+                raise not_held(form, f"column {field.name!r} has a part of type {kind}")
 
 
 def read_schema(raw: Any) -> Any:

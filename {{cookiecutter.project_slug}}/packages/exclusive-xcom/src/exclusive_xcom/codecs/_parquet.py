@@ -99,9 +99,9 @@ class Chunks:
             inner = [part.type for part in tree(field)]
             count = sum(len(list(tree(pa.field("", kind)))) == 1 for kind in inner)
             lists = [kind.list_size for kind in inner if pa.types.is_fixed_size_list(kind)]
-            self._leaves.append((range(at, at + count), prod(max(1, size) for size in lists)))
+            self._leaves.append((range(at, at + count), prod(lists)))
             at += count
-        if at != len(self._kinds):
+        if at != len(self._kinds) or not all(times for _, times in self._leaves):
             raise PayloadUnreadable("The parquet file has other columns than its Arrow schema")
         #: Paths of columns of text that is encoded as a dictionary.
         self.coded_texts: list[str] = []
