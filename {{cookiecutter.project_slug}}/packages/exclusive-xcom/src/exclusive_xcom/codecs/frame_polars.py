@@ -35,7 +35,7 @@ class PolarsCodec(TableCodec):
             raise UnsupportedValue(what, "Return polars.DataFrame(value).")
         frame = value if shape == "DataFrame" else value.to_frame()
         for name, dtype in frame.schema.items():
-            if isinstance(dtype, pl.Object):
+            if _has(dtype, pl.Object):  # of which polars makes an end of the whole process, in a list
                 raise UnsupportedValue(f"Column {name!r} holds Python objects", "Cast it, or drop it.")
         summary = extent(frame.height, frame.width if shape == "DataFrame" else None)
         schema, step = _to_arrow(frame.clear()).schema, rows_per_batch(frame.height, frame.estimated_size())
@@ -82,7 +82,7 @@ def _to_arrow(frame: Any) -> Any:
 def _batches(frame: Any, rows: int) -> Iterator[Any]:
     """RecordBatches of a frame. The dictionaries of its categories are made of all rows, once: each slice
     would have others."""
-    coded = [name for name, dtype in frame.schema.items() if _has_categories(dtype)]
+    coded = [name for name, dtype in frame.schema.items() if _has(dtype, pl.Categorical)]
     categories = _to_arrow(frame.select(coded)).unify_dictionaries() if coded else None
     plain = frame.drop(coded) if coded else frame
     for start in range(0, frame.height or 1, rows):
@@ -95,7 +95,13 @@ def _batches(frame: Any, rows: int) -> Iterator[Any]:
         yield from batches_of(part)
 
 
-def _has_categories(dtype: Any) -> bool:
-    fields = [field.dtype for field in getattr(dtype, "fields", ())]
-    inner = [*fields, *filter(None, [getattr(dtype, "inner", None)])]
-    return isinstance(dtype, pl.Categorical) or any(map(_has_categories, inner))
+def _parts(dtype: Any) -> Iterator[Any]:
+    """A dtype and all dtypes inside it."""
+    yield dtype
+    for inner in [*(field.dtype for field in getattr(dtype, "fields", ())), getattr(dtype, "inner", None)]:
+        if inner is not None:
+            yield from _parts(inner)
+
+
+def _has(dtype: Any, kind: Any) -> bool:
+    return any(isinstance(part, kind) for part in _parts(dtype))
