@@ -47,7 +47,7 @@ def plan(values: Any, options: Options) -> Plan:
     advice = 'Convert it with astype("float64").' if dtype.kind == "f" else "Convert it with astype(str)."
     advice = 'Convert it with astype("complex128").' if dtype.kind == "c" else advice
     if isinstance(dtype, pd.SparseDtype):
-        advice = "Return column.sparse.to_dense()."
+        advice = "Return column.sparse.to_dense(), in place of an index numpy.asarray(index)."
     raise UnsupportedValue(f"The dtype is {dtype}", advice)
 
 
@@ -105,6 +105,8 @@ def arrow_of(cut: Cut, values: Any) -> Any:
     """The Arrow array of some values. Raises `UnsupportedValue`."""
     try:
         return cut(values)
+    except UnsupportedValue:
+        raise
     except UnicodeEncodeError as error:
         what = f"There is half of a surrogate pair in {error.object[:50]!r}, which is no Unicode text"
         raise UnsupportedValue(what, 'Replace it: text.encode("utf-8", "replace").decode().') from error
@@ -331,7 +333,9 @@ def plan_index(index: Any, options: Options) -> tuple[Note, list[tuple[Any, Cut]
             if to_offset(index.freqstr) == index.freq:
                 note["freq"] = index.freqstr
         if "freq" not in note:
-            raise UnsupportedValue(f"The index has the frequency {index.freq!r}", "Set index.freq = None.")
+            raise UnsupportedValue(
+                f"The index has the frequency {index.freq!r}", "Set its freq to None: index.freq = None."
+            )
     return note, [(values, cut)]
 
 

@@ -53,8 +53,10 @@ class PandasCodec(TableCodec):
         shape = next(name for name in OURS[self.name][1:] if isinstance(value, getattr(pd, name)))
         name = type(value).__name__
         if getattr(pd, name, None) is not type(value):
-            what = f"A {name} would come back as pandas' own"
-            raise UnsupportedValue(what, f"Return pandas.{shape}(value).{self._then(value, shape, options)}")
+            advice = f"Return pandas.{shape}(value).{self._then(value, shape, options)}"
+            if hasattr(value, "to_wkb"):  # geopandas
+                advice = "Return value.to_wkb(), and beside it str(value.crs)."
+            raise UnsupportedValue(f"A {name} would come back as pandas' own", advice)
         notes, columns = _plan(value, shape, options)
         empty = _batch(columns, slice(0, 0))
         check_schema(empty.schema, options.frame_format)  # before anything is asked for its bytes
@@ -75,7 +77,7 @@ class PandasCodec(TableCodec):
             own = getattr(pd, shape)(self.part(value, 1))
             self._written(own, options)
         except UnsupportedValue as error:
-            return f" Before that, for {error.what[0].lower()}{error.what[1:]}: {error.advice}"
+            return f" Before that: {error.what[0].lower()}{error.what[1:]}. {error.advice}"
         return ""
 
     def value(self, schema: Any, batches: Iterator[Any], shape: str, options: Options) -> Any:
