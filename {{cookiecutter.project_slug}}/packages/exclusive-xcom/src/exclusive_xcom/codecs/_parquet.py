@@ -159,10 +159,11 @@ def _pages(data: memoryview) -> tuple[int, int, bool]:
             coded = True
             known = known and header[7][2] in (*_PLAIN, *_CODES)
         else:
-            page = header[5]
-            known = known and kind == _DATA and page[3] == page[4] == _LEVELS and page[1] >= 0
-            known = known and page[2] in (_CODES + _PLAIN if coded else _PLAIN)
-            values += page[1]
+            page = header.get(5, {})
+            count, encoding = page.get(1, -1), page.get(2)
+            known = known and kind == _DATA and page.get(3) == page.get(4) == _LEVELS and count >= 0
+            known = known and encoding in (_CODES + _PLAIN if coded else _PLAIN)
+            values += count
         if not known:
             raise PayloadUnreadable("The parquet file has a page that we do not write")
         unpacked += size
