@@ -167,9 +167,8 @@ def polars_lists() -> Bomb:
     )
 
 
-def polars_text() -> Bomb:
-    """Of another type of codes than polars' own categories have."""
-    codes = pa.DictionaryArray.from_arrays(pa.array(np.zeros(2000, "i8")), pa.array([LONG]))
+def polars_bytes() -> Bomb:
+    codes = pa.DictionaryArray.from_arrays(pa.array(np.zeros(2000, "i4")), pa.array([LONG.encode()]))
     return of_table("frame_polars", pa.table({"a": codes}))
 
 
@@ -271,7 +270,7 @@ def parquet_notes() -> Bomb:
 BOMBS = [
     text_as_dictionary, str_as_dictionary, numbers_as_dictionary, objects, wide_text, python_text, dates,
     json_cells, json_notes, dtype_of_objects, dtype_of_wide_text, rows_that_are_not_there,
-    categories_that_are_objects, many_categories, polars_lists, polars_text, former_version,
+    categories_that_are_objects, many_categories, polars_lists, polars_bytes, former_version,
     zeros, nulls, nulls_inside, dictionary_that_grows, fields, batches_of_nothing, one_long_text,
     narrow_numbers, parquet_texts, parquet_bytes, parquet_prefixes, parquet_lists, parquet_wide_nulls,
     parquet_notes,

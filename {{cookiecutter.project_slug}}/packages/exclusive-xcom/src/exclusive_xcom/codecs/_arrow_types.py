@@ -108,6 +108,25 @@ def _has_dictionary(kind: Any) -> bool:
     return any(pa.types.is_dictionary(inner.type) for inner in tree(pa.field("", kind)))
 
 
+def alike(one: Any, other: Any) -> bool:
+    """Whether two types are the same but for names in them, units of time, and how the codes of categories
+    and the places of text are counted: libraries and their releases differ in these."""
+    is_ = pa.types
+    one, other = (
+        kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind for kind in (one, other)
+    )
+    if is_.is_dictionary(one) and is_.is_dictionary(other):
+        return alike(one.value_type, other.value_type)
+    texts = (is_.is_string, is_.is_large_string, is_.is_string_view)
+    data = (is_.is_binary, is_.is_large_binary, is_.is_binary_view)
+    for group in (texts, data):
+        if any(test(one) for test in group):
+            return any(test(other) for test in group)
+    inner = range(one.num_fields)
+    same = one.id == other.id and one.num_fields == other.num_fields
+    return bool(same) and all(alike(one.field(i).type, other.field(i).type) for i in inner)
+
+
 def has_views(field: Any) -> bool:
     """Whether each slice of such a column would be written with all that the column views."""
     is_ = pa.types

@@ -19,6 +19,7 @@ from pandas.tseries.frequencies import to_offset
 
 from ..errors import PayloadUnreadable, UnsupportedValue
 from . import Options
+from ._arrow_types import alike
 from ._ipc import alone, from_alone
 from ._json import dumps, loads
 from ._tagged import tag, untag
@@ -181,7 +182,7 @@ class _Extension:
         cls, dtype = self._dtype(note)
         if dtype is None:
             return True
-        return _is_text(kind) if cls is pd.StringDtype else kind == _cut(pd.array([], dtype)).type
+        return _is_text(kind) if cls is pd.StringDtype else alike(kind, _cut(pd.array([], dtype)).type)
 
     def objects(self, note: Note, column: Any) -> int:
         return _texts(column) if note["dtype"] == "StringDtype" and "python" in note["of"] else 0

@@ -16,7 +16,7 @@ from pyarrow import parquet
 
 from ..errors import PayloadUnreadable
 from . import Options
-from ._arrow_types import check_rows, memory, not_held, read_schema, spelled_out, tree
+from ._arrow_types import alike, check_rows, memory, not_held, read_schema, spelled_out, tree
 from ._ipc import Written, alone, from_alone
 from ._json import dumps, loads
 from .common import check_decoded, json_size
@@ -268,7 +268,7 @@ class Parquet:
             read_dictionary=self._chunks.coded_texts,
         )
         for stored, field in zip(self._file.schema_arrow, self.schema, strict=True):
-            if not _alike(stored.type, field.type):
+            if not alike(_values(stored.type), _values(field.type)):
                 raise PayloadUnreadable(f"The column {field.name!r} of the parquet file is {stored.type}")
 
     def batches(self, fields: Sequence[int] | None = None) -> Iterator[Any]:
@@ -313,22 +313,9 @@ class Parquet:
         return pa.DictionaryArray.from_arrays(codes, dictionary, ordered=kind.ordered)
 
 
-def _alike(stored: Any, kind: Any) -> bool:
-    """Whether parquet made one type of the other: it has no seconds, and categories only of text."""
-    stored, kind = _bare(stored), _bare(kind)
-    inner = range(stored.num_fields)
-    return bool(stored.id == kind.id and stored.num_fields == kind.num_fields) and all(
-        _alike(stored.field(i).type, kind.field(i).type) for i in inner
-    )
-
-
-def _bare(kind: Any) -> Any:
-    kind = kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
-    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-    is_ = pa.types  # of a dictionary that parquet made, text has small offsets
-    if is_.is_large_string(kind) or is_.is_string_view(kind):
-        return pa.string()
-    return pa.binary() if is_.is_large_binary(kind) or is_.is_binary_view(kind) else kind
+def _values(kind: Any) -> Any:
+    """The type of the values of a column: parquet makes categories of them, or the reverse."""
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
 def _footer(source: Any) -> bytes:

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from ..errors import PayloadUnreadable, UnsupportedValue
 from . import Options
-from ._arrow_types import batches_of, no_rows, pieces, rows_per_batch
+from ._arrow_types import alike, batches_of, no_rows, pieces, rows_per_batch
 from ._tables import Table, TableCodec
 from .common import check_decoded, extent
 
@@ -45,7 +45,7 @@ class PolarsCodec(TableCodec):
     def value(self, schema: Any, batches: Iterator[Any], shape: str, options: Options) -> Any:
         # What we write for the dtypes that polars makes of these types: others it would unfold.
         known: Any = pl.from_arrow(pa.Table.from_batches([no_rows(schema)]))
-        if _to_arrow(known).schema.types != schema.types:
+        if not all(map(alike, _to_arrow(known).schema.types, schema.types)):
             raise PayloadUnreadable("The payload has other types than those of a polars frame")
         frames, size = [], 0
         # A little at a time, since Arrow's text becomes text of polars' own kind.
