@@ -354,3 +354,6 @@ def test_what_takes_too_much_is_refused_when_it_is_pushed() -> None:
     dates = pd.DataFrame({"a": pd.Series([dt.date(2024, 1, 1)] * 1000, dtype=object)})
     with pytest.raises(errors.ValueTooLarge, match="MAX_DECODED_SIZE"):
         encode(dates, small)
+    text = pl.DataFrame({"a": pl.Series([["x"]] * 100_000)})
+    with pytest.raises(errors.ValueTooLarge, match="MAX_DECODED_SIZE"):
+        encode(text, replace(OPTIONS, max_size=3_000_000))

@@ -30,11 +30,10 @@ def no_rows(schema: Any) -> Any:
     return pa.RecordBatch.from_arrays([pa.nulls(0, field.type) for field in schema], schema=schema)
 
 
-def pieces(batches: Iterable[Any]) -> Iterator[Any]:
-    """RecordBatches in slices that are not large; ours are not, others may be."""
-    for batch in batches:
-        step = rows_per_batch(batch.num_rows, memory(batch.columns))
-        yield from (batch.slice(start, step) for start in range(0, batch.num_rows or 1, step))
+def pieces(batch: Any) -> Iterator[Any]:
+    """A RecordBatch in slices that are not large. Ours is not, others may be."""
+    step = rows_per_batch(batch.num_rows, memory(batch.columns))
+    return (batch.slice(start, step) for start in range(0, batch.num_rows or 1, step))
 
 
 def memory(columns: Iterable[Any]) -> int:

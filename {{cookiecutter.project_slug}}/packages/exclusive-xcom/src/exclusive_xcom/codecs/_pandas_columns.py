@@ -315,6 +315,8 @@ def _restore_codes(note: Note, found: Sequence[Any], options: Options) -> tuple[
     codes = np.concatenate([array.indices.fill_null(-1).to_numpy() for array in found])
     if "data" in note:
         return codes, restore_alone(note, options)
+    if "range" in note["index"] and len(range(*note["index"]["range"])) != len(found[0].dictionary):
+        raise PayloadUnreadable("The payload has a range of categories that is not in its dictionary")
     return codes, _restore_from(note["index"], [found[0].dictionary], options)
 
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from ..errors import PayloadUnreadable, UnsupportedValue
 from . import Options
-from ._arrow_types import alike, batches_of, no_rows, pieces, rows_per_batch
+from ._arrow_types import alike, batches_of, memory, no_rows, pieces, rows_per_batch
 from ._tables import Table, TableCodec
 from .common import check_decoded, extent
 
@@ -40,20 +40,15 @@ class PolarsCodec(TableCodec):
         summary = extent(frame.height, frame.width if shape == "DataFrame" else None)
         schema, step = _to_arrow(frame.clear()).schema, rows_per_batch(frame.height, frame.estimated_size())
         batches = partial(_batches, frame, step)
-        return Table(f"polars {shape}", summary, shape, schema, frame.height, batches)
+        return Table(f"polars {shape}", summary, shape, schema, frame.height, batches, _cost)
 
     def value(self, schema: Any, batches: Iterator[Any], shape: str, options: Options) -> Any:
         # What we write for the dtypes that polars makes of these types: others it would unfold.
         known: Any = pl.from_arrow(pa.Table.from_batches([no_rows(schema)]))
         if not all(map(alike, _to_arrow(known).schema.types, schema.types)):
             raise PayloadUnreadable("The payload has other types than those of a polars frame")
-        frames, size = [], 0
         # A little at a time, since Arrow's text becomes text of polars' own kind.
-        for piece in pieces(batches):
-            frame: Any = pl.from_arrow(piece, rechunk=False)
-            size += frame.estimated_size()
-            check_decoded(size, options)
-            frames.append(frame)
+        frames: list[Any] = [pl.from_arrow(piece, rechunk=False) for piece in _checked(batches, options)]
         whole: Any = pl.concat(frames, rechunk=False)
         whole.columns = schema.names  # from_arrow gives a name to a column that has an empty one
         return whole.to_series() if shape == "Series" else whole
@@ -93,6 +88,29 @@ def _batches(frame: Any, rows: int) -> Iterator[Any]:
             fields = [(ours if name in coded else part).schema.field(name) for name in frame.columns]
             part = pa.Table.from_arrays(columns, schema=pa.schema(fields))
         yield from batches_of(part)
+
+
+def _checked(batches: Iterator[Any], options: Options) -> Iterator[Any]:
+    """Slices of batches that are not large, as long as all of them take no more than is allowed."""
+    size = 0
+    for batch in batches:
+        size += _cost(batch)
+        check_decoded(size, options)
+        yield from pieces(batch)
+
+
+def _cost(batch: Any) -> int:
+    """Bytes that a batch takes in polars, which has sixteen for each text, and more for a long one."""
+    return memory(batch.columns) + 16 * sum(map(_texts, batch.columns))
+
+
+def _texts(column: Any) -> int:
+    is_, kind = pa.types, column.type
+    if is_.is_large_string(kind) or is_.is_large_binary(kind):
+        return len(column)
+    if is_.is_struct(kind):
+        return sum(_texts(column.field(i)) for i in range(kind.num_fields))
+    return _texts(column.flatten()) if is_.is_large_list(kind) or is_.is_fixed_size_list(kind) else 0
 
 
 def _parts(dtype: Any) -> Iterator[Any]:
