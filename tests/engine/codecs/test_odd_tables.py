@@ -243,6 +243,15 @@ def test_who_follows_the_advice_can_push(
     encode(follow(make()))
 
 
+def test_moments_that_pandas_does_not_write_down() -> None:
+    far = pd.DatetimeIndex(np.array([2**40], "M8[s]"))
+    value = pd.DataFrame([[1]], columns=far, index=far)
+    found = decode(encode(value))
+    assert found.columns.equals(far) and found.index.equals(far)
+    with pytest.raises(errors.UnsupportedValue, match="in column"):
+        encode(pd.DataFrame([[object()]], columns=far))
+
+
 def test_parquet_names_the_column_that_it_does_not_give_back() -> None:
     views = pa.array([[1], None], pa.list_view(pa.timestamp("s")))
     value = pa.table({**{str(n): [1, 2] for n in range(9)}, "a": views})

@@ -101,7 +101,7 @@ class TableCodec(OurCodec, ABC):
             low, high = (low, middle) if self._fails(value, slice(low, middle), options) else (middle, high)
         found = slice(low, high)
         labels = getattr(value, "column_names", None) or value.columns
-        return repr(labels[low]) if self._fails(value, found, options) else None
+        return named(labels[low]) if self._fails(value, found, options) else None
 
     def _fails(self, value: Any, columns: slice, options: Options) -> bool:
         try:
@@ -157,6 +157,14 @@ class TableCodec(OurCodec, ABC):
         fields = sorted({names.index(column) for column in columns})
         schema = pa.schema([found.schema.field(i) for i in fields], found.schema.metadata)
         return self.value(schema, found.batches(fields), "Table", options).select(list(columns))
+
+
+def named(label: Any) -> str:
+    """A column's label for people. pandas can't write down all of its moments."""
+    try:
+        return repr(label)
+    except Exception:
+        return f"of type {type(label).__name__}"
 
 
 def _by_library(error: BaseException) -> bool:

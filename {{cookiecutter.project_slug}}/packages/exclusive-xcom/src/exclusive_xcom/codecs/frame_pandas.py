@@ -31,7 +31,7 @@ from ._pandas_columns import (
     shared_objects,
     values_of,
 )
-from ._tables import Table, TableCodec, check_columns
+from ._tables import Table, TableCodec, check_columns, named
 from ._tagged import tag, untag
 from .common import check_decoded, check_encoded, extent, json_size, within
 
@@ -108,7 +108,7 @@ class PandasCodec(TableCodec):
     def difference(self, found: Any, value: Any) -> str | None:
         if isinstance(value, pd.DataFrame):
             pairs = zip(value.columns, found.items(), value.items(), strict=True)
-            columns = [(f"Column {label!r}", one, other) for label, (_, one), (_, other) in pairs]
+            columns = [(f"Column {named(label)}", one, other) for label, (_, one), (_, other) in pairs]
         else:
             columns = [] if isinstance(value, pd.Index) else [("The series", found, value)]
         for what, one, other in columns:
@@ -119,7 +119,7 @@ class PandasCodec(TableCodec):
         axes = [(found, value)] if isinstance(value, pd.Index) else zip(found.axes, value.axes, strict=True)
         for one, other in axes:
             if not _same_index(one, other):
-                return f"The index {other!r} would come back as {one!r}"[:300]
+                return f"The index {named(other)} would come back as {named(one)}"[:300]
         return None
 
 
@@ -142,7 +142,7 @@ def _plan(value: Any, shape: str, options: Options) -> tuple[Note, dict[str, tup
 
     for label, column in items:
         values = values_of(column)
-        with within(f"column {label!r}"):
+        with within(f"column {named(label)}"):
             note, cut = plan(values, options)
         notes["columns"].append(note)
         add(label, values, cut)
