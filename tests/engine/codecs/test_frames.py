@@ -209,7 +209,7 @@ class TestPandas(CodecContract):
         "frames in cells": (frame(a=[pd.DataFrame()]), "column 'a'"),
         "arrays in cells": (frame(b=[np.zeros(2)]), "column 'b'"),
         "objects in cells": (frame(c=pd.Series([object()])), "column 'c'"),
-        "lone surrogate": (frame(d=pd.Series(["\ud800"], dtype=object)), "Column 'd'"),
+        "lone surrogate": (frame(d=pd.Series(["\ud800"], dtype=object)), "column 'd'"),
         "subclass": (lambda: Sales({"a": [1]}), "pandas.DataFrame(value)"),
         "frequency": (odd_frequency(pd.offsets.CustomBusinessDay(holidays=["2024-01-02"])), "freq = None"),
         "frequency in no word": (odd_frequency(pd.DateOffset(months=1, days=3)), "freq = None"),

@@ -93,6 +93,12 @@ def _duration(v: Any) -> list[Any]:
     return [v.remaining_days, v.remaining_seconds, v.microseconds, 0, 0, 0, v.weeks, v.years, v.months]
 
 
+def _take_timestamp(value: Any) -> list[Any]:
+    if value.fold and value.tz is None:  # in a zone, the number tells it
+        raise UnsupportedValue(f"{value!r} with fold=1 and no zone", "Return value.replace(fold=0).")
+    return [int(value.asm8.view("i8")), value.unit, value.tz]
+
+
 def _timestamp(found: list[Any]) -> Any:
     number, unit, tz = found
     moment = _library("pandas").Timestamp(_library("numpy").datetime64(number, unit))
@@ -163,7 +169,7 @@ _KINDS: dict[str, tuple[Turn, Turn]] = {cls.__name__: turns for cls, turns in _O
     "numpy.generic": (_take_numpy, _make_numpy),
     "pandas.NaTType": (lambda v: None, lambda v: _library("pandas").NaT),
     "pandas.NAType": (lambda v: None, lambda v: _library("pandas").NA),
-    "pandas.Timestamp": (lambda v: [int(v.asm8.view("i8")), v.unit, v.tz], _timestamp),
+    "pandas.Timestamp": (_take_timestamp, _timestamp),
     "pandas.Timedelta": (lambda v: [int(v.asm8.view("i8")), v.unit], _timedelta),
     "airflow.ObjectStoragePath": (lambda v: [str(v), v.conn_id, dict(v.storage_options)], _storage_path),
 }

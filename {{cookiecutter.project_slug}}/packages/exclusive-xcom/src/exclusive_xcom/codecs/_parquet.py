@@ -6,8 +6,9 @@ import base64
 import hashlib
 import io
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
+from math import prod
 from typing import Any
 
 import pyarrow as pa
@@ -15,12 +16,13 @@ from pyarrow import parquet
 
 from ..errors import PayloadUnreadable
 from . import Options
-from ._arrow_types import batches_of, check_rows, memory, not_held, read_schema
+from ._arrow_types import alike, check_rows, memory, not_held, read_schema, spelled_out, tree
 from ._ipc import Written, alone, from_alone
 from ._json import dumps, loads
-from .common import check_decoded
+from .common import check_decoded, json_size
 
 _ROWS = 2**17  # rows decoded at a time: a group may repeat a long text any number of times
+_OVERHEAD = 16  # bytes in memory for each of a footer's own
 _COLUMNS = b"xcom:columns"  # where the file keeps the exact Arrow schema, and categories in their order
 _SCHEMA = b"ARROW:schema"  # where Arrow itself keeps it
 
@@ -57,10 +59,14 @@ def write_parquet(schema: Any, batches: Iterator[Any]) -> Written:
             group = pa.Table.from_arrays(columns, schema=writer.schema)
             writer.write_table(group, row_group_size=max(1, group.num_rows))
         writer.add_key_value_metadata({_COLUMNS: dumps(notes)})
-    footer = _footer(pa.BufferReader(out.getbuffer()))
+    source = pa.BufferReader(out.getbuffer())
+    footer = _footer(source)
     if footer.count(_SCHEMA) != 1:  # the reader could not tell which one it is
         raise not_held("parquet", f"a label or value in it is {_SCHEMA.decode()!r}")
-    return out, {"format": "parquet", "footer": hashlib.sha256(footer).hexdigest()}
+    chunks = Chunks(source, footer)
+    groups = range(chunks.metadata.num_row_groups)
+    size = chunks.overhead + sum(chunks.decoded_size(group, range(len(schema))) for group in groups)
+    return out, size, {"format": "parquet", "footer": hashlib.sha256(footer).hexdigest()}
 
 
 def _repeats(column: Any) -> bool:
@@ -72,53 +78,244 @@ def _repeats(column: Any) -> bool:
         return False
 
 
+class Chunks:
+    """The column chunks of a file: what they take when they are decoded is told by all their pages.
+
+    What a footer says of a chunk binds nobody, and a page of a few bytes may hold a million values. Each page
+    must be as we write them: other encodings unfold without a measure. Where things are is told in the
+    format's parquet.thrift.
+    """
+
+    def __init__(self, source: Any, footer: bytes) -> None:
+        self._source = source
+        self.metadata = parquet.read_metadata(io.BytesIO(b"PAR1" + footer))
+        texts = sum(map(len, (self.metadata.metadata or {}).values()))
+        #: Bytes that the footer takes: many times its own, but for the texts in it.
+        self.overhead = _OVERHEAD * (len(footer) - texts) + texts
+        self._kinds = [self.metadata.schema.column(j) for j in range(self.metadata.num_columns)]
+        self._leaves: list[tuple[range, int]] = []  # of each column, and how many values one of them may be
+        at = 0
+        for field in self.metadata.schema.to_arrow_schema():
+            inner = [part.type for part in tree(field)]
+            count = sum(len(list(tree(pa.field("", kind)))) == 1 for kind in inner)
+            lists = [kind.list_size for kind in inner if pa.types.is_fixed_size_list(kind)]
+            self._leaves.append((range(at, at + count), prod(lists)))
+            at += count
+        if at != len(self._kinds) or not all(times for _, times in self._leaves):
+            raise PayloadUnreadable("The parquet file has other columns than its Arrow schema")
+        #: Paths of columns of text that is encoded as a dictionary.
+        self.coded_texts: list[str] = []
+        if self.metadata.num_row_groups:
+            first = self.metadata.row_group(0)
+            coded = [first.column(j).has_dictionary_page for j in range(at)]
+            self.coded_texts = [
+                kind.path
+                for kind, one in zip(self._kinds, coded, strict=True)
+                if one and kind.physical_type == "BYTE_ARRAY"
+            ]
+
+    def decoded_size(self, group: int, fields: Iterable[int]) -> int:
+        """Bytes that these columns of a group of rows take. Raises `PayloadUnreadable`."""
+        if isinstance(self._source, _Kept):
+            self._source.forget()
+        chunks = self.metadata.row_group(group)
+        pairs = [
+            (chunks.column(j), j, times)
+            for i in fields
+            for j in (self._leaves[i][0])
+            for times in [self._leaves[i][1]]
+        ]
+        return sum(times * self._chunk_size(chunk, self._kinds[j]) for chunk, j, times in pairs)
+
+    def _chunk_size(self, chunk: Any, kind: Any) -> int:
+        coded = chunk.has_dictionary_page
+        self._source.seek(chunk.dictionary_page_offset if coded else chunk.data_page_offset)
+        data = memoryview(self._source.read(chunk.total_compressed_size))
+        values, unpacked, found = _pages(data)
+        as_promised = (values, found) == (chunk.num_values, coded) and chunk.compression == "ZSTD"
+        texts = kind.physical_type == "BYTE_ARRAY"
+        if not as_promised or (coded and texts and kind.path not in self.coded_texts):
+            raise PayloadUnreadable(f"The pages of column {kind.path!r} are not as they are written")
+        decimal = kind.logical_type.type == "DECIMAL"
+        width = 32 if decimal else max(kind.length, _WIDTHS.get(kind.physical_type, 0))
+        return int(max(unpacked, values * (width + 8 * kind.max_repetition_level)))
+
+
+_WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "FLOAT": 4, "DOUBLE": 8, "BYTE_ARRAY": 8}
+_DATA, _DICTIONARY = 0, 2  # kinds of pages
+_PLAIN, _CODES, _LEVELS = (0,), (2, 8), 3  # encodings
+
+
+def _pages(data: memoryview) -> tuple[int, int, bool]:
+    """The values in the pages of a chunk, the bytes of them unpacked, and whether one is a dictionary."""
+    at = values = unpacked = 0
+    coded = False
+    while at < len(data):
+        start = at
+        header, at = _thrift(data, at)
+        kind, size, stored = header[1], header[2], header[3]
+        known = 4 in header and min(size, stored) >= 0  # its checksum
+        if kind == _DICTIONARY and start == 0:
+            coded = True
+            known = known and header[7][2] in (*_PLAIN, *_CODES)
+        else:
+            page = header.get(5, {})
+            count, encoding = page.get(1, -1), page.get(2)
+            known = known and kind == _DATA and page.get(3) == page.get(4) == _LEVELS and count >= 0
+            known = known and encoding in (_CODES + _PLAIN if coded else _PLAIN)
+            values += count
+        if not known:
+            raise PayloadUnreadable("The parquet file has a page that we do not write")
+        unpacked += size
+        at += stored
+    if at != len(data):
+        raise PayloadUnreadable("The parquet file has a page that is cut off")
+    return values, unpacked, coded
+
+
+def _thrift(data: memoryview, at: int) -> tuple[dict[int, Any], int]:
+    """A structure in Thrift's compact protocol, by the numbers of its fields, and where it ends."""
+    fields: dict[int, Any] = {}
+    number = 0
+    while head := data[at]:
+        value: Any = None
+        number, kind, at = number + (head >> 4), head & 15, at + 1
+        if not head >> 4:
+            raise PayloadUnreadable("The parquet file has a header that we do not write")
+        if kind in (5, 6):  # whole numbers
+            value, at = _varint(data, at)
+            value = (value >> 1) ^ -(value & 1)
+        elif kind == 8:  # bytes
+            length, at = _varint(data, at)
+            at += length
+        elif kind == 12:
+            value, at = _thrift(data, at)
+        elif kind not in (1, 2):  # True, False
+            raise PayloadUnreadable("The parquet file has a header that we do not write")
+        fields[number] = value
+    return fields, at + 1
+
+
+def _varint(data: memoryview, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        value |= (data[at] & 127) << shift
+        shift += 7
+        at += 1
+        if data[at - 1] < 128:
+            return value, at
+
+
+class _Kept(io.RawIOBase):
+    """A reader of ranges that keeps what was read of a group, since Arrow asks for the same once more."""
+
+    def __init__(self, reader: Any) -> None:
+        self._reader, self._at = reader, 0
+        self._kept: dict[tuple[int, int], bytes] = {}
+
+    def forget(self) -> None:
+        """Drop what was read."""
+        self._kept.clear()
+
+    def seekable(self) -> bool:
+        return True
+
+    def readable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, at: int, whence: int = 0) -> int:
+        self._at = self._reader.seek(at, whence) if whence else at
+        return self._at
+
+    def read(self, size: int = -1) -> bytes:
+        place = self._at, size
+        if place not in self._kept:
+            self._reader.seek(self._at)
+            self._kept[place] = self._reader.read(size)
+        self._at += len(self._kept[place])
+        return self._kept[place]
+
+
 class Parquet:
     """A parquet file, of `schema`; from a reader of ranges only the bytes of the columns asked for."""
 
     def __init__(self, source: Any, footer: str, options: Options, rows: int) -> None:
         # Pages have checksums, the footer has none: the reference holds its digest.
+        reader = source if isinstance(source, pa.BufferReader) else _Kept(source)
+        source = reader if reader is source else pa.PythonFile(reader, mode="r")
         found = _footer(source)
         if hashlib.sha256(found).hexdigest() != footer:
             raise PayloadUnreadable("The footer of the parquet file is not the one that was pushed")
+        check_decoded(len(found), options)
         _check_extensions(found)
-        metadata = parquet.read_metadata(io.BytesIO(b"PAR1" + found))
-        sizes = (metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
-        check_decoded(max(sum(sizes), metadata.num_rows * metadata.num_columns), options)
-        check_rows(metadata.num_rows, rows)
-        notes = loads(metadata.metadata[_COLUMNS])
+        self._chunks = Chunks(reader, found)
+        check_decoded(self._chunks.overhead, options)
+        check_rows(self._chunks.metadata.num_rows, rows)
+        text = self._chunks.metadata.metadata[_COLUMNS]
+        check_decoded(json_size(text), options)
+        notes = loads(text)
         self.schema = read_schema(base64.b64decode(notes["schema"]))
         self._options = options
         self._dictionaries = {int(i): from_alone(one, options)[0] for i, one in notes["dictionaries"].items()}
-        self._file = parquet.ParquetFile(source, metadata=metadata, page_checksum_verification=True)
+        # Text that is the same over and over stays so until it is known how long it is as a whole.
+        self._file = parquet.ParquetFile(
+            source,
+            metadata=self._chunks.metadata,
+            page_checksum_verification=True,
+            read_dictionary=self._chunks.coded_texts,
+        )
+        for stored, field in zip(self._file.schema_arrow, self.schema, strict=True):
+            if not alike(_values(stored.type), _values(field.type)):
+                raise PayloadUnreadable(f"The column {field.name!r} of the parquet file is {stored.type}")
 
     def batches(self, fields: Sequence[int] | None = None) -> Iterator[Any]:
         """RecordBatches of these columns (in the file's order) or of all; at least one."""
         wanted = sorted(range(len(self.schema)) if fields is None else fields)
         schema = pa.schema([self.schema.field(i) for i in wanted], self.schema.metadata)
         names = None if fields is None else schema.names
-        groups = range(self._file.num_row_groups)
-        found: Any = chain.from_iterable(
-            self._file.iter_batches(_ROWS, row_groups=[group], columns=names) for group in groups
-        )
+        claimed, size = self._chunks.overhead, 0
+        for group in range(self._file.num_row_groups):
+            claimed += self._chunks.decoded_size(group, wanted)
+            check_decoded(claimed, self._options)
+            for batch in self._file.iter_batches(_ROWS, row_groups=[group], columns=names):
+                batch.validate(full=True)
+                columns = []
+                for i in wanted:
+                    column = batch.column(self.schema.field(i).name)
+                    size += spelled_out(column) if self._spells_out(i, column) else memory([column])
+                    check_decoded(size, self._options)
+                    columns.append(self._restore(i, column))
+                yield pa.RecordBatch.from_arrays(columns, schema=schema)
         if not self._file.metadata.num_rows:
-            found = batches_of(self._file.schema_arrow.empty_table())
-        size = 0
-        for batch in found:
-            batch.validate(full=True)
-            columns = [self._restore(i, batch.column(self.schema.field(i).name)) for i in wanted]
-            size += memory(columns)
-            check_decoded(size, self._options)
+            stored = self._file.schema_arrow
+            columns = [self._restore(i, pa.nulls(0, stored.field(i).type)) for i in wanted]
             yield pa.RecordBatch.from_arrays(columns, schema=schema)
+
+    def _spells_out(self, i: int, column: Any) -> bool:
+        return pa.types.is_dictionary(column.type) and i not in self._dictionaries
 
     def _restore(self, i: int, column: Any) -> Any:
         kind, dictionary = self.schema.field(i).type, self._dictionaries.get(i)
         if dictionary is None:
-            return column if column.type == kind else column.cast(kind)
+            if pa.types.is_dictionary(column.type):
+                column = column.dictionary_decode()
+            if column.type != kind:
+                column = column.cast(kind)
+            # Parquet has names of its own for what is in a list.
+            return column if column.type.equals(kind, check_metadata=True) else column.view(kind)
         if coded := pa.types.is_dictionary(column.type):  # not decoded: a long text may repeat
             indices, column = column.indices, column.dictionary
         codes = pa.compute.index_in(column.cast(dictionary.type), value_set=dictionary).cast(kind.index_type)
         codes = codes.take(indices) if coded else codes
         return pa.DictionaryArray.from_arrays(codes, dictionary, ordered=kind.ordered)
+
+
+def _values(kind: Any) -> Any:
+    """The type of the values of a column: parquet makes categories of them, or the reverse."""
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
 def _footer(source: Any) -> bytes:

@@ -17,7 +17,7 @@ from itertools import count
 from typing import Any
 
 from ..errors import PayloadUnreadable, UnsupportedValue
-from . import Options, _objects, codec_for, own_codecs
+from . import Options, _objects, codec_for, is_of, own_codecs
 from ._json import MAX_DEPTH, is_unicode, paused_gc
 from ._kinds import FACTORIES, kind_of, make
 from ._objects import TAG, Json
@@ -179,6 +179,10 @@ def _unknown(value: Any) -> UnsupportedValue:
         advice = f"Return {base.__name__}(value): a subclass of {base.__name__} would lose its type."
     elif isinstance(value, dt.tzinfo):
         advice = "Use zoneinfo.ZoneInfo(name)."
+    elif is_of(value, "pandas.api.extensions", "ExtensionArray"):
+        advice = "Return pandas.Series(value)."
+    elif is_of(value, "xarray", "Dataset", "DataArray"):
+        advice = f"Return value.to_dict(); xarray.{cls.__name__}.from_dict() makes it again."
     elif hasattr(value, "__next__"):
         advice = "Return list(value): a generator can be read only once."
     elif hasattr(cls, "__iter__"):
