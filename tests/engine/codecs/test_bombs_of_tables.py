@@ -79,8 +79,8 @@ def of_parquet(schema: Any, table: Any, notes: dict[str, str] | None = None, **f
         writer.add_key_value_metadata({"ARROW:schema": kept} | notes)
     data = out.getvalue()
     (length,) = struct.unpack("<I", data[-8:-4])
-    footer = hashlib.sha256(data[-8 - length :]).hexdigest()
-    return "arrow", data, {"shape": "Table", "format": "parquet", "rows": table.num_rows, "footer": footer}
+    tail = [length + 8, hashlib.sha256(data[-8 - length :]).hexdigest()]
+    return "arrow", data, {"shape": "Table", "format": "parquet 2", "rows": table.num_rows, "tail": tail}
 
 
 LONG = "x" * MIB
@@ -303,7 +303,7 @@ def explode(folder: Path) -> None:
         print(path.name, end="\t", flush=True)
         Path("/proc/self/clear_refs").write_text("5")
         try:
-            codec_named(codec, options).decode(Stored(data), meta, options)
+            codec_named(f"{codec}/1", options).decode(Stored(data), meta, options)
             outcome = "decoded"
         except BaseException as error:
             outcome = f"{type(error).__name__}: {error}"

@@ -349,7 +349,9 @@ def test_only_our_own_pages_of_parquet_are_read(form: dict[str, Any]) -> None:
         writer.add_key_value_metadata({b"xcom:columns": ours[b"xcom:columns"]})
     data = out.getvalue()
     (length,) = struct.unpack("<I", data[-8:-4])
-    refused(value, data, format="parquet", footer=hashlib.sha256(data[-8 - length :]).hexdigest())
+    refused(
+        value, data, format="parquet 2", tail=[length + 8, hashlib.sha256(data[-8 - length :]).hexdigest()]
+    )
 
 
 def test_what_takes_too_much_is_refused_when_it_is_pushed() -> None:

@@ -6,23 +6,30 @@ import base64
 import hashlib
 import io
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from math import prod
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 from pyarrow import parquet
 
-from ..errors import PayloadUnreadable
+from ..errors import PayloadAltered, PayloadUnreadable
 from . import Options
 from ._arrow_types import alike, check_rows, memory, not_held, read_schema, spelled_out, tree
 from ._ipc import Written, alone, from_alone
 from ._json import dumps, loads
 from .common import check_decoded, json_size
 
+#: The name of what is written here, in a payload's notes. It was "parquet" before chunks had digests.
+FORM = "parquet 2"
+
 _ROWS = 2**17  # rows decoded at a time: a group may repeat a long text any number of times
 _OVERHEAD = 16  # bytes in memory for each of a footer's own
+_DIGEST = hashlib.sha256().digest_size
+_AGAIN = (
+    "Nothing of it was handed on. Run the task that pushed it again; if it recurs, check the store's disk."
+)
 _COLUMNS = b"xcom:columns"  # where the file keeps the exact Arrow schema, and categories in their order
 _SCHEMA = b"ARROW:schema"  # where Arrow itself keeps it
 
@@ -33,6 +40,9 @@ def write_parquet(schema: Any, batches: Iterator[Any]) -> Written:
     What parquet has no type for is written as something that other tools read, with a note of how it was.
     Categories that are no text become their values. The categories themselves, in order and with those that
     are not used, go into the file's metadata, where each value must be found again.
+
+    Before the footer stand the digests of all column chunks, where readers of parquet do not look. The
+    reference has the length and the digest of that tail, so that it vouches for each chunk on its own.
     """
     if len(set(schema.names)) < len(schema):
         raise not_held("parquet", "two columns have the same name")
@@ -59,14 +69,21 @@ def write_parquet(schema: Any, batches: Iterator[Any]) -> Written:
             group = pa.Table.from_arrays(columns, schema=writer.schema)
             writer.write_table(group, row_group_size=max(1, group.num_rows))
         writer.add_key_value_metadata({_COLUMNS: dumps(notes)})
-    source = pa.BufferReader(out.getbuffer())
-    footer = _footer(source)
+    written = memoryview(out.getvalue())
+    _, footer = _parted(written)
     if footer.count(_SCHEMA) != 1:  # the reader could not tell which one it is
         raise not_held("parquet", f"a label or value in it is {_SCHEMA.decode()!r}")
-    chunks = Chunks(source, footer)
-    groups = range(chunks.metadata.num_row_groups)
-    size = chunks.overhead + sum(chunks.decoded_size(group, range(len(schema))) for group in groups)
-    return out, size, {"format": "parquet", "footer": hashlib.sha256(footer).hexdigest()}
+    chunks = Chunks(footer, lambda at, size, _: written[at : at + size])
+    groups, size, digests = range(chunks.metadata.num_row_groups), chunks.overhead, []
+    for group in groups:
+        size += chunks.decoded_size(group, range(len(schema)))
+        digests += [
+            hashlib.sha256(chunks.data(group, j)).digest() for j in range(chunks.metadata.num_columns)
+        ]
+    tail = b"".join(digests) + footer
+    out.seek(len(written) - len(footer))
+    out.write(tail)
+    return out, size, {"format": FORM, "tail": [len(tail), hashlib.sha256(tail).hexdigest()]}
 
 
 def _repeats(column: Any) -> bool:
@@ -78,21 +95,30 @@ def _repeats(column: Any) -> bool:
         return False
 
 
+Read = Callable[[int, int, memoryview | bytes], memoryview]
+
+
 class Chunks:
     """The column chunks of a file: what they take when they are decoded is told by all their pages.
 
     What a footer says of a chunk binds nobody, and a page of a few bytes may hold a million values. Each page
     must be as we write them: other encodings unfold without a measure. Where things are is told in the
     format's parquet.thrift.
+
+    Args:
+        read: gives so many bytes from a place on, which have a digest if there are `digests`.
+        digests: of all chunks, group by group; none where the whole file is verified.
     """
 
-    def __init__(self, source: Any, footer: bytes) -> None:
-        self._source = source
+    def __init__(self, footer: bytes, read: Read, digests: memoryview | None = None) -> None:
+        self._read, self._digests = read, digests
         self.metadata = parquet.read_metadata(io.BytesIO(b"PAR1" + footer))
         texts = sum(map(len, (self.metadata.metadata or {}).values()))
         #: Bytes that the footer takes: many times its own, but for the texts in it.
         self.overhead = _OVERHEAD * (len(footer) - texts) + texts
         self._kinds = [self.metadata.schema.column(j) for j in range(self.metadata.num_columns)]
+        if digests is not None and len(digests) != _DIGEST * len(self._kinds) * self.metadata.num_row_groups:
+            raise PayloadUnreadable("The parquet file has not a digest for each column chunk")
         self._leaves: list[tuple[range, int]] = []  # of each column, and how many values one of them may be
         at = 0
         for field in self.metadata.schema.to_arrow_schema():
@@ -115,23 +141,22 @@ class Chunks:
             ]
 
     def decoded_size(self, group: int, fields: Iterable[int]) -> int:
-        """Bytes that these columns of a group of rows take. Raises `PayloadUnreadable`."""
-        if isinstance(self._source, _Kept):
-            self._source.forget()
-        chunks = self.metadata.row_group(group)
-        pairs = [
-            (chunks.column(j), j, times)
-            for i in fields
-            for j in (self._leaves[i][0])
-            for times in [self._leaves[i][1]]
-        ]
-        return sum(times * self._chunk_size(chunk, self._kinds[j]) for chunk, j, times in pairs)
+        """Bytes that these columns of a group of rows take. Raises `PayloadUnreadable`, and `PayloadAltered`
+        of a chunk with another digest."""
+        leaves = [self._leaves[i] for i in fields]
+        return sum(times * self._chunk_size(group, j) for columns, times in leaves for j in columns)
 
-    def _chunk_size(self, chunk: Any, kind: Any) -> int:
+    def data(self, group: int, j: int) -> memoryview:
+        """The bytes of a chunk."""
+        chunk, at = self.metadata.row_group(group).column(j), _DIGEST * (group * len(self._kinds) + j)
+        start = chunk.dictionary_page_offset if chunk.has_dictionary_page else chunk.data_page_offset
+        digest = b"" if self._digests is None else self._digests[at : at + _DIGEST]
+        return self._read(start, chunk.total_compressed_size, digest)
+
+    def _chunk_size(self, group: int, j: int) -> int:
+        chunk, kind = self.metadata.row_group(group).column(j), self._kinds[j]
         coded = chunk.has_dictionary_page
-        self._source.seek(chunk.dictionary_page_offset if coded else chunk.data_page_offset)
-        data = memoryview(self._source.read(chunk.total_compressed_size))
-        values, unpacked, found = _pages(data)
+        values, unpacked, found = _pages(self.data(group, j))
         as_promised = (values, found) == (chunk.num_values, coded) and chunk.compression == "ZSTD"
         texts = kind.physical_type == "BYTE_ARRAY"
         if not as_promised or (coded and texts and kind.path not in self.coded_texts):
@@ -206,12 +231,20 @@ def _varint(data: memoryview, at: int) -> tuple[int, int]:
             return value, at
 
 
-class _Kept(io.RawIOBase):
-    """A reader of ranges that keeps what was read of a group, since Arrow asks for the same once more."""
+class _Verified(io.RawIOBase):
+    """What has been read of a file by ranges and verified; Arrow gets nothing else."""
 
-    def __init__(self, reader: Any) -> None:
-        self._reader, self._at = reader, 0
-        self._kept: dict[tuple[int, int], bytes] = {}
+    def __init__(self, reader: BinaryIO, length: int) -> None:
+        self._reader, self._length, self._at = reader, length, 0
+        self._kept: dict[int, bytes] = {}
+
+    def fetch(self, at: int, size: int, digest: memoryview | bytes) -> memoryview:
+        """Bytes that have this digest. Raises `PayloadAltered` if they have not."""
+        if not 0 <= at <= at + size <= self._length:
+            raise PayloadUnreadable("The parquet file is said to go on behind its end")
+        self._reader.seek(at)
+        found = self._kept[at] = self._reader.read(size)
+        return _same(memoryview(found), digest)
 
     def forget(self) -> None:
         """Drop what was read."""
@@ -226,32 +259,38 @@ class _Kept(io.RawIOBase):
     def tell(self) -> int:
         return self._at
 
-    def seek(self, at: int, whence: int = 0) -> int:
-        self._at = self._reader.seek(at, whence) if whence else at
+    def seek(self, at: int, whence: int = io.SEEK_SET) -> int:
+        self._at = at + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._length}[whence]
         return self._at
 
     def read(self, size: int = -1) -> bytes:
-        place = self._at, size
-        if place not in self._kept:
-            self._reader.seek(self._at)
-            self._kept[place] = self._reader.read(size)
-        self._at += len(self._kept[place])
-        return self._kept[place]
+        kept = self._kept.get(self._at)
+        if kept is None or not 0 <= size <= len(kept):
+            raise PayloadUnreadable("A part of the parquet file that was not verified was to be read")
+        self._at += size
+        return kept[:size]
 
 
 class Parquet:
     """A parquet file, of `schema`; from a reader of ranges only the bytes of the columns asked for."""
 
-    def __init__(self, source: Any, footer: str, options: Options, rows: int) -> None:
-        # Pages have checksums, the footer has none: the reference holds its digest.
-        reader = source if isinstance(source, pa.BufferReader) else _Kept(source)
-        source = reader if reader is source else pa.PythonFile(reader, mode="r")
-        found = _footer(source)
-        if hashlib.sha256(found).hexdigest() != footer:
-            raise PayloadUnreadable("The footer of the parquet file is not the one that was pushed")
-        check_decoded(len(found), options)
+    def __init__(
+        self, content: Any, tail: Sequence[Any], options: Options, rows: int, *, ranges: bool
+    ) -> None:
+        reader = content.reader() if ranges else None
+        self._ranges = _Verified(reader, content.length) if reader else None
+        size, digest = tail[0], bytes.fromhex(tail[1])
+        check_decoded(size, options)
+        read: Read
+        if self._ranges:
+            read, source = self._ranges.fetch, pa.PythonFile(self._ranges, mode="r")
+            digests, found = _parted(read(content.length - size, size, digest))
+        else:
+            whole = content.buffer()
+            read, source, digests = lambda at, size, _: whole[at : at + size], pa.BufferReader(whole), None
+            _, found = _parted(_same(whole[max(0, len(whole) - size) :], digest))
         _check_extensions(found)
-        self._chunks = Chunks(reader, found)
+        self._chunks = Chunks(found, read, digests)
         check_decoded(self._chunks.overhead, options)
         check_rows(self._chunks.metadata.num_rows, rows)
         text = self._chunks.metadata.metadata[_COLUMNS]
@@ -265,6 +304,7 @@ class Parquet:
             source,
             metadata=self._chunks.metadata,
             page_checksum_verification=True,
+            pre_buffer=False,  # it would read what is between two chunks, too
             read_dictionary=self._chunks.coded_texts,
         )
         for stored, field in zip(self._file.schema_arrow, self.schema, strict=True):
@@ -278,6 +318,8 @@ class Parquet:
         names = None if fields is None else schema.names
         claimed, size = self._chunks.overhead, 0
         for group in range(self._file.num_row_groups):
+            if self._ranges:
+                self._ranges.forget()
             claimed += self._chunks.decoded_size(group, wanted)
             check_decoded(claimed, self._options)
             for batch in self._file.iter_batches(_ROWS, row_groups=[group], columns=names):
@@ -318,13 +360,19 @@ def _values(kind: Any) -> Any:
     return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
-def _footer(source: Any) -> bytes:
-    """The end of a parquet file: its metadata, their length, the magic."""
-    size = source.size()
-    source.seek(size - 8)
-    (length,) = struct.unpack("<I", source.read(4))
-    source.seek(size - 8 - length)
-    return bytes(source.read(length + 8))
+def _same(found: memoryview, digest: memoryview | bytes) -> memoryview:
+    if hashlib.sha256(found).digest() != digest:
+        raise PayloadAltered("A part of the parquet file is not the one that was pushed", _AGAIN)
+    return found
+
+
+def _parted(tail: memoryview) -> tuple[memoryview, bytes]:
+    """What is before the footer, and the footer: the file's metadata, their length, the magic."""
+    (length,) = struct.unpack("<I", tail[-8:-4])
+    start = len(tail) - 8 - length
+    if start < 0:
+        raise PayloadUnreadable("The parquet file is shorter than its footer")
+    return tail[:start], bytes(tail[start:])
 
 
 def _check_extensions(footer: bytes) -> None:

@@ -206,12 +206,11 @@ def _open(content: Content, meta: dict[str, Any], options: Options, *, ranges: b
     form, rows = meta["format"], meta["rows"]
     if form in ("arrow", "packed"):
         return Ipc(content.buffer(), options, rows, packed=form == "packed")
-    if form != "parquet":
+    from ._parquet import FORM, Parquet
+
+    if form != FORM:
         raise PayloadUnreadable(
             f"The table was written in the form {form!r}, which this release does not know",
             "Read it with the release that wrote it, or run the task that pushed it again.",
         )
-    from ._parquet import Parquet
-
-    reader = content.reader() if ranges else None
-    return Parquet(reader or pa.BufferReader(content.buffer()), meta["footer"], options, rows)
+    return Parquet(content, meta["tail"], options, rows, ranges=ranges)
