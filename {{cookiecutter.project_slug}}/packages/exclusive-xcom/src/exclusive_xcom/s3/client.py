@@ -63,9 +63,9 @@ class Client:
         """
         import obstore
 
-        # Azure takes no empty value, and a file no metadata.
+        # Azure takes no empty value.
         told = {"Content-Type": media_type, **told}
-        attributes = {name: value for name, value in told.items() if value and self.location.scheme != "file"}
+        attributes = {name: value for name, value in told.items() if value}
         obstore.put(self.store, name, pieces, attributes=attributes, use_multipart=bool(parts), **parts)
 
     def get(self, name: str) -> Any:

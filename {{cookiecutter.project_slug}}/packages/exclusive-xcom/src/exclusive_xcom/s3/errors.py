@@ -82,7 +82,7 @@ _OBSTORE = _CODES + _table(
     (r"^(5..|408|409|429) ", "The store went on answering {answer} when asked to {doing} {where}", _LATER),
     (r"^[1-9]", "The store refused to {doing} {where} ({answer})", _ENDPOINT),
     # A folder. EPERM, EACCES and EROFS have these numbers on every system.
-    (r"(?s) file:.*os error (1|13|30)\b", "This user may not {doing} {where} ({reason})", _RIGHTS),
+    (r" file:.*Errno (1|13|30)\b", "This user may not {doing} {where} ({reason})", _RIGHTS),
     (r"^\S+ \S* \w+ \w+ file:", "It was not possible to {doing} {where}: {reason}", _DISK),
     # No answer: what the text and its debug part say of the connection.
     ("Account must be specified", "Nothing says in which storage account {where} is", _ACCOUNT),
@@ -126,7 +126,7 @@ def explain(error: Exception, where: str, doing: str, uri: str = "") -> XComErro
         )
     told = text.partition("Debug source:")[0]
     status, code = _found(r"status code: (\d{3})", told) or "0", _found(r"<Code>([\w.]+)</Code>", told)
-    region, number = _found(r"expecting '([\w-]+)'", told), _found(r"os error (\d+)", told)
+    region, number = _found(r"expecting '([\w-]+)'", told), str(getattr(error, "errno", None) or "")
     said = f"{status} {code} {name} {'payload' if uri else 'place'} {where.partition(':')[0]}: {text}"
     facts = {
         "answer": f"{status} {code}".strip(),

@@ -18,6 +18,7 @@ from typing import Any
 from ..errors import StoreError, StoreMisconfigured
 from .client import Client, Provider
 from .errors import explain, explain_boto
+from .folder import Folder
 from .location import Location
 
 ENCRYPTION, ENCRYPTION_KEY = "AWS_SERVER_SIDE_ENCRYPTION", "AWS_SSE_KMS_KEY_ID"
@@ -50,8 +51,8 @@ def open_location(location: Location, *, patient: bool = True) -> Client:
                 source = "Azure's environment variables or identity"
                 return Client(location, _bucket(store.AzureStore, location, retries), source)
             case "file":
-                folder = store.LocalStore(location.prefix, mkdir=True)
-                return Client(location, folder, "none needed: a folder")
+                os.makedirs(location.prefix, mode=0o700, exist_ok=True)
+                return Folder(location, None, "none needed: a folder")
             case _:
                 return Client(location, store.MemoryStore(), "none needed: memory of this process")
     except Exception as error:
