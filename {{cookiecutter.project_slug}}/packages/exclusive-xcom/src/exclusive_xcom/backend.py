@@ -29,6 +29,7 @@ from .address import Address, Attempt
 from .binding import Question
 from .codecs import ColumnCodec, Options, codec_named, encoded, kind_word
 from .codecs._json import plain
+from .codecs.common import ROW_UNFOLDS
 from .content import StoredContent
 from .errors import UnsupportedValue, ValueTooLarge, about
 from .handle import Handle, Lazy, human_size
@@ -244,6 +245,13 @@ def _codec_options() -> Options:
     return Options(max_size=most, class_allowed=_class_allowed, codecs=codecs)
 
 
+def in_row(codec_options: Options) -> Options:
+    """The same for what a row itself holds: whoever may edit rows can't have a few kilobytes of one unfold to
+    gigabytes."""
+    most = min(codec_options.max_size, ROW_UNFOLDS * config.MAX_ROW_SIZE.read())
+    return replace(codec_options, max_size=most)
+
+
 def _class_allowed(qualified_name: str) -> bool:
     """Whether Airflow's own allow-list ([core] allowed_deserialization_classes) holds a class."""
     from airflow.sdk import serde
@@ -294,7 +302,7 @@ def _decoded(
 ) -> Any:
     """The value of a reference, whose payload may be the next of those that are fetched together."""
     with about(ref.address):
-        codec_options = _codec_options()
+        codec_options = _codec_options() if ref.uri else in_row(_codec_options())
         codec = codec_named(ref.codec, codec_options)
         content = StoredContent(ref, store_of(ref), None if fetched is None else next(fetched))
         if columns is None:

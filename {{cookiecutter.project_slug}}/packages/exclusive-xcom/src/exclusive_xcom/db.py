@@ -15,7 +15,7 @@ from typing import ClassVar
 
 from . import config
 from .address import Address, Attempt
-from .backend import XComBackend
+from .backend import XComBackend, in_row
 from .codecs import Options, Payload
 from .errors import ValueTooLarge
 from .handle import human_size
@@ -80,4 +80,4 @@ class DbXComBackend(XComBackend):
     @classmethod
     def codec_options(cls) -> Options:
         """Text stays legible in the row, so it is not compressed."""
-        return replace(super().codec_options(), compress=False)
+        return replace(in_row(super().codec_options()), compress=False)
