@@ -33,11 +33,18 @@ class XComError(Exception):
 
     def __str__(self) -> str:
         where = f" (XCom {self.address})" if self.address else ""
-        return f"{self.what}{where}. {self.advice}".rstrip()
+        return legible(f"{self.what}{where}. {self.advice}".rstrip())
 
     def __reduce__(self) -> tuple[object, ...]:
         # The default would call the class with str(self) alone and lose advice and address.
         return partial(type(self), self.what, self.advice, address=self.address), ()
+
+
+def legible(text: str) -> str:
+    """Text of one line, without what a terminal would obey or hide: escape sequences, marks of direction,
+    halves of characters. They get into it from rows, which somebody may have forged."""
+    text = re.sub(r"\s*[\r\n\t\v\f]\s*", " ", text)
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 @contextmanager

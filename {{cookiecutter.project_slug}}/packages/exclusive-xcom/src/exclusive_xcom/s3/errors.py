@@ -49,7 +49,9 @@ _NAME = (StoreMisconfigured, "Correct AIRFLOW__XCOM__URL.")
 _ACCOUNT = (StoreMisconfigured, "Set AZURE_STORAGE_ACCOUNT_NAME where tasks run.")
 _KEY = (StoreMisconfigured, "Check AWS_SSE_KMS_KEY_ID, and that the credentials may use the key.")
 _ENCRYPTION = (StoreMisconfigured, "Set it to AES256, aws:kms or aws:kms:dsse.")
-_DELETED = "It was deleted, or expired by a rule of the bucket."
+_DELETED = (
+    "It was deleted, expired by a rule of the bucket, or went with a store that does not keep its data."
+)
 _GONE = (PayloadMissing, f"{_DELETED} Run the task that pushed it again.")
 
 _NO_TLS = "The TLS connection to {host} failed: "
