@@ -619,7 +619,7 @@ def test_one_that_is_nobodys_is_named(mapped: list[Any]) -> None:
 
 def test_nothing_of_airflows_is_replaced_by_accident() -> None:
     """A method of ours that bears the name of one of BaseXCom's replaces it, private or not."""
-    pushing, pulling = {"serialize_value", "aset"}, {"deserialize_value", "get_one", "get_all"}
+    pushing, pulling = {"serialize_value", "set", "aset"}, {"deserialize_value", "get_one", "get_all"}
     pulling |= {"aget_one", "aget_all"}
     hooks = pushing | pulling | {"purge", "delete"} | {"store_value", "load_value"}  # the last: Airflow 3.4
     for backend in (XComBackend, DbXComBackend):

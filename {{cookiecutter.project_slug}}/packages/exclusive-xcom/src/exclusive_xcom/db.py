@@ -15,10 +15,11 @@ from typing import ClassVar
 
 from . import config
 from .address import Address, Attempt
-from .backend import XComBackend, in_row
+from .backend import XComBackend
 from .codecs import Options, Payload
 from .errors import ValueTooLarge
 from .handle import human_size
+from .pull import in_row
 from .reference import Reference, inline
 from .store import Check, Store, Stored
 

@@ -106,6 +106,10 @@ class PayloadMissing(PayloadError):
     """The payload is not in the store: deleted, expired or evicted."""
 
 
+class PayloadReplaced(PayloadMissing):
+    """The payload went because the XCom was pushed again after it was pulled."""
+
+
 class PayloadTruncated(PayloadError):
     """The payload is shorter or longer than what was pushed."""
 

@@ -47,7 +47,7 @@ class Folder(Client):
                     os.unlink(mark, dir_fd=staging)
                     raise
 
-    def get(self, name: str) -> Found:
+    def get(self, name: str, length: int = 0) -> Found:
         """A file, which is not opened yet."""
         with self._inside(name) as (folder, last):
             status = os.stat(last, dir_fd=folder, follow_symlinks=False)
