@@ -15,6 +15,7 @@ import logging
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, ClassVar, TypeVar
 
@@ -30,7 +31,7 @@ from .errors import UnsupportedValue, ValueTooLarge, about
 from .handle import Handle, Lazy, human_size
 from .reference import Reference, is_reference
 from .store import Store
-from .transfer import Watch
+from .transfer import Watch, told
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -66,10 +67,8 @@ class XComBackend(BaseXCom):
     @classmethod
     def set(cls, key: str, value: Any, **coordinates: Any) -> None:
         """Push, and once Airflow has the row, delete what this process had pushed there before."""
-        if attempts.rows_are_kept_per_try():
-            super().set(key, value, **coordinates)
-            return
-        with garbage.replacing(Question.of({**coordinates, "key": key}).address):
+        address = Question.of({**coordinates, "key": key}).address
+        with told(), nullcontext() if attempts.rows_are_kept_per_try() else garbage.replacing(address):
             super().set(key, value, **coordinates)
 
     @classmethod
