@@ -140,21 +140,6 @@ def test_what_may_be_decoded_has_one_default() -> None:
     )
     (told,) = (row[1:4] for row in table(text_of("settings.md"), "option") if row[0] == "`max_decoded_size`")
     assert {int(shown), *map(int, told), config.MAX_DECODED_SIZE.default} == {Options().max_size}
-    assert config.MAX_DECODED_SIZE.variable == Options().limited_by
-
-
-def test_what_stands_in_a_row_may_take_less(monkeypatch: pytest.MonkeyPatch) -> None:
-    """When it is pushed and when it is pulled, and the setting that is told is the one that helps."""
-    monkeypatch.setenv("AIRFLOW__XCOM__MAX_ROW_SIZE", "1024")
-    value = b"x" * (256 * 1024 + 1)
-    options = DbXComBackend.codec_options()
-    with pytest.raises(errors.ValueTooLarge, match="Raise AIRFLOW__XCOM__MAX_ROW_SIZE"):
-        encode(value, options)
-    with pytest.raises(errors.PayloadUnreadable, match="raise AIRFLOW__XCOM__MAX_ROW_SIZE"):
-        decode(encode(value), options=config.in_row(Options()))
-    monkeypatch.setenv("AIRFLOW__XCOM__MAX_ROW_SIZE", "2048")
-    assert decode(encode(value, DbXComBackend.codec_options()), options=config.in_row(Options())) == value
-    assert S3XComBackend.codec_options().max_size == Options().max_size
 
 
 def test_redis_asks_for_the_connection_that_the_settings_name() -> None:

@@ -183,9 +183,9 @@ def test_too_little_memory_is_told_as_such() -> None:
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (MemoryError(), "There is not enough memory to decode the payload as x. Give the worker more."),
-        (ImportError("no y"), "can't be loaded here (ImportError: no y). Install it"),
-        (OSError(5, "Input/output error"), "EIO is a trouble of the worker"),
+        (MemoryError(), "can't be decoded as x (there is too little memory). Give the worker more"),
+        (ImportError("no y"), "can't be decoded as x (ImportError: no y). Install it"),
+        (OSError(5, "Input/output error"), "(Input/output error). The payload is well: look at this machine"),
         (OSError("bad zstd"), "Perhaps another version"),
         (PanicException("panicked"), "can't be decoded as x (PanicException: panicked). Perhaps"),
     ],

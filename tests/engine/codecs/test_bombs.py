@@ -34,6 +34,6 @@ def outcomes() -> dict[str, Any]:
 def test_a_bomb_is_refused_before_it_takes_memory(name: str, outcomes: dict[str, Any]) -> None:
     end, grown = outcomes[name]["end"], outcomes[name].get("grown", 0)
     assert grown <= bombs.ROOM, outcomes[name]
-    assert "not enough memory" not in end
+    assert "little memory" not in end
     if name not in FINE:
         assert end.startswith("PayloadUnreadable: "), outcomes[name]

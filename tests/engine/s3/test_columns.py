@@ -85,7 +85,7 @@ class Nth(Fault):
 
 
 def test_a_flipped_bit_is_noticed_wherever_it_is(proxy: FaultyProxy, parquet: S3Store) -> None:
-    """The digest of the whole can't tell when a part is read: the checksums of pages and footer do."""
+    """The digest of the whole can't tell when a part is read: those of its column chunks do."""
     handle = handed_over(FRAME)
     _, _, requests = fetched(proxy, lambda: handle.load(columns=COLUMNS))
     for number in range(requests):

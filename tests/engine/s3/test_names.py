@@ -83,7 +83,7 @@ def test_an_object_tells_its_address(moto: str, address: Address) -> None:
         ref = keep(store, [b"value"], address)
         assert bytes(store.fetch(ref)) == b"value"
         name = (ref.uri or "").removeprefix(f"{_here().url}/")
-        found: dict[str, Any] = dict(obstore.get(client_of(_here()).store, name).attributes)
+        found: dict[str, Any] = dict(obstore.get(client_of(_here()).store(), name).attributes)
         assert recovered(name, {key: text for key, text in found.items() if key == "address"}) == address
 
 

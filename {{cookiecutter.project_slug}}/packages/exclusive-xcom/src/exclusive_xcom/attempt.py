@@ -88,6 +88,11 @@ def _of_context() -> Attempt:
         return NOBODY
 
 
+def in_task_code() -> bool:
+    """Whether a task's code runs now, and not what Airflow does before and behind it."""
+    return bool(_of_context().ti_id)
+
+
 def _try_of(task_instance: Any) -> Attempt:
     return Attempt(int(task_instance.try_number), str(task_instance.id))
 

@@ -10,13 +10,11 @@ import functools
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from .codecs import FRAME_FORMATS, Options
 from .errors import BadOption
-
-_EXPANSION = 256  # as zstd packs what is the same all over
 
 T = TypeVar("T")
 N = TypeVar("N", int, float)
@@ -87,15 +85,6 @@ CODECS = Option[tuple[str, ...]](
 RETENTION = _number(float, "retention", 7 * 86400, 1)
 WAIT_REPLICAS = _number(int, "wait_replicas", 0)
 WAIT_AOF = _number(int, "wait_aof", 0)
-
-
-def in_row(options: Options) -> Options:
-    """The same for payloads that stand in a row, whose bytes whoever can write rows decides on: less memory."""
-    most = _EXPANSION * MAX_ROW_SIZE.read()
-    if most >= options.max_size:
-        return options
-    limited_by = f"{MAX_ROW_SIZE.variable} (what stands in a row may take {_EXPANSION} times that when decoded)"
-    return replace(options, max_size=most, limited_by=limited_by)
 
 
 def _configured(name: str) -> str:

@@ -6,7 +6,6 @@ error is put together when it is shown: what happened, to which XCom, what to do
 
 from __future__ import annotations
 
-import errno
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -34,11 +33,18 @@ class XComError(Exception):
 
     def __str__(self) -> str:
         where = f" (XCom {self.address})" if self.address else ""
-        return f"{self.what}{where}. {self.advice}".rstrip()
+        return legible(f"{self.what}{where}. {self.advice}".rstrip())
 
     def __reduce__(self) -> tuple[object, ...]:
         # The default would call the class with str(self) alone and lose advice and address.
         return partial(type(self), self.what, self.advice, address=self.address), ()
+
+
+def legible(text: str) -> str:
+    """Text of one line, without what a terminal would obey or hide: escape sequences, marks of direction,
+    halves of characters. They get into it from rows, which somebody may have forged."""
+    text = re.sub(r"\s*[\r\n\t\v\f]\s*", " ", text)
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 @contextmanager
@@ -104,6 +110,10 @@ class PayloadMissing(PayloadError):
     """The payload is not in the store: deleted, expired or evicted."""
 
 
+class PayloadReplaced(PayloadMissing):
+    """The payload went because the XCom was pushed again after it was pulled."""
+
+
 class PayloadTruncated(PayloadError):
     """The payload is shorter or longer than what was pushed."""
 
@@ -149,23 +159,6 @@ def is_control_flow(error: BaseException) -> bool:
 def reason(error: BaseException) -> str:
     """What an exception of a library says, in a few words."""
     return f"{type(error).__name__}: {error}"[:300]
-
-
-def undecodable(what: str, error: BaseException) -> PayloadUnreadable:
-    """What to tell of an exception that decoding raised: a library's own, or one of the machine."""
-    if isinstance(error, MemoryError):
-        trouble = f"There is not enough memory to decode the payload as {what}"
-        advice = "Give the worker more. AIRFLOW__XCOM__MAX_DECODED_SIZE is the limit of what is decoded."
-    elif isinstance(error, ImportError):
-        trouble = f"The library that decodes the payload as {what} can't be loaded here ({reason(error)})"
-        advice = "Install it where this task runs, as it is where the value was pushed."
-    elif isinstance(error, OSError) and error.errno is not None:  # libraries raise it without for bad bytes
-        trouble = f"The payload could not be decoded as {what}: this machine refused ({reason(error)})"
-        advice = f"{errno.errorcode.get(error.errno, 'It')} is a trouble of the worker, not of the payload."
-    else:
-        trouble = f"The payload can't be decoded as {what} ({reason(error)})"
-        advice = "Perhaps another version of the library wrote it. Run the task that pushed it again."
-    return PayloadUnreadable(trouble, advice)
 
 
 #: A regular expression that is searched in what a store or its library said, the error that this means, and

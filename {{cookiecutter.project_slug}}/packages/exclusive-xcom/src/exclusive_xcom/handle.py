@@ -46,8 +46,7 @@ class Handle:
     """An XCom that has not been fetched yet.
 
     `load()` gives the value, `path()` and `open()` give the payload as it is stored: a parquet file, a
-    PNG image, a compressed JSON text. Whatever is handed out has been verified; `open()` can only do that
-    at the end of the file, and raises there.
+    PNG image, a compressed JSON text. Whatever is handed out has been verified before.
     """
 
     __slots__ = ("_reference", "_source")
@@ -93,7 +92,11 @@ class Handle:
         return self._source.path()
 
     def open(self) -> BinaryIO:
-        """Read the payload as a stream, in constant memory. The last read raises if it was altered."""
+        """The payload as a seekable stream, in constant memory.
+
+        It is fetched into a private file without a name first, as only the whole has a digest: that takes
+        its size on the disk for temporary files, until the stream is closed.
+        """
         return self._source.open()
 
     def __getattr__(self, name: str) -> Any:

@@ -19,7 +19,7 @@ from .address import Address
 from .backend import XComBackend
 from .binding import Question
 from .codecs import kind_word
-from .errors import XComError
+from .errors import XComError, legible
 from .store import Check
 
 
@@ -55,7 +55,7 @@ def xcoms(dag_id: str, run_id: str) -> list[Row]:
     with create_session() as session:
         found = session.execute(wanted)
         return [
-            Row(task, index, key, *_describe(Address.of(dag_id, run_id, task, index, key), value))
+            Row(task, index, legible(key), *_describe(Address.of(dag_id, run_id, task, index, key), value))
             for task, index, key, value in found
         ]
 
@@ -91,5 +91,5 @@ def _describe(address: Address, value: Any) -> tuple[str, str, int | None, str]:
     except XComError as error:
         return "unreadable reference", str(error), None, "row"
     if found is None:
-        return kind_word(value), json.dumps(value, ensure_ascii=False)[:60], None, "row"
-    return found.kind, found.summary, found.length, found.where
+        return kind_word(value), legible(json.dumps(value, ensure_ascii=False)[:60]), None, "row"
+    return found.kind, found.summary, found.length, legible(found.where)

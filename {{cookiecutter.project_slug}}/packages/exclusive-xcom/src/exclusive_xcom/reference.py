@@ -20,7 +20,7 @@ from typing import Annotated, Any, TypeGuard
 import msgspec
 
 from .address import Address, Attempt
-from .errors import BadReference
+from .errors import BadReference, legible
 
 MARK = "$xcom"  # the key that tells a reference from a value; its value is the version
 VERSION = "3"
@@ -62,6 +62,8 @@ class Reference:
         for name in ("summary", "filename"):
             if text := getattr(self, name):
                 object.__setattr__(self, name, text.encode(errors="replace").decode())
+        for name in ("kind", "summary"):  # people see them, in the log too
+            object.__setattr__(self, name, legible(getattr(self, name)))
 
     def row(self) -> dict[str, Any]:
         """The JSON that Airflow keeps."""

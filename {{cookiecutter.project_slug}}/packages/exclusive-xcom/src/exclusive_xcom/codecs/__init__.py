@@ -59,7 +59,6 @@ class Options:
         max_size: bytes that a decoded value may take; decoding stops beyond it (decompression bombs).
         class_allowed: tells whether a class, by qualified name, may be built when a payload is read.
         codecs: names of the modules of the project's own codecs, which are asked before ours.
-        limited_by: what sets `max_size`, for people.
         beside: what takes a part of that limit already, for people.
         note: is told each size that is compared with `max_size`.
     """
@@ -69,7 +68,6 @@ class Options:
     max_size: int = 8 * 2**30
     class_allowed: Callable[[str], bool] = lambda name: False
     codecs: tuple[str, ...] = ()
-    limited_by: str = "AIRFLOW__XCOM__MAX_DECODED_SIZE"
     beside: str = ""
     note: Callable[[int], None] = lambda size: None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 
 from ..errors import (
@@ -11,11 +12,12 @@ from ..errors import (
     ValueTooLarge,
     XComError,
     is_control_flow,
-    undecodable,
 )
 from . import Options
 
 THREADS = 4  # that pack one value
+ROW_UNFOLDS = 64  # times AIRFLOW__XCOM__MAX_ROW_SIZE that a value may take whose bytes are in a row
+_LIMITS = f"AIRFLOW__XCOM__MAX_DECODED_SIZE; of what is in a row {ROW_UNFOLDS} × AIRFLOW__XCOM__MAX_ROW_SIZE"
 
 
 @contextlib.contextmanager
@@ -28,7 +30,19 @@ def readable(what: str) -> Iterator[None]:
     except BaseException as error:
         if is_control_flow(error):
             raise
-        raise undecodable(what, error) from error
+        reason = f"{type(error).__name__}: {error}"[:300]
+        advice = "Perhaps another version of the library wrote it. Run the task that pushed it again."
+        if isinstance(error, ImportError):
+            advice = "Install it where this task runs, as it is where the value was pushed."
+        elif isinstance(error, MemoryError):  # also Arrow's
+            reason = "there is too little memory"
+            advice = (
+                "Give the worker more memory, let it run fewer tasks at once, or pull a part of the value."
+            )
+        elif isinstance(error, OSError) and error.errno:  # Arrow's own have no number
+            reason = os.strerror(error.errno)
+            advice = "The payload is well: look at this machine's disk for temporary files, and its limits."
+        raise PayloadUnreadable(f"The payload can't be decoded as {what} ({reason})", advice) from error
 
 
 def check_decoded(size: int, options: Options) -> None:
@@ -37,7 +51,7 @@ def check_decoded(size: int, options: Options) -> None:
     if not 0 <= size <= options.max_size:
         raise PayloadUnreadable(
             f"Decoded, the payload would take {size:,} bytes; the limit is {options.max_size:,}{options.beside}",
-            f"If it is what your pipeline made, raise {options.limited_by}.",
+            f"If it is what your pipeline made, raise the limit: {_LIMITS}.",
         )
 
 
@@ -49,8 +63,13 @@ def check_encoded(what: str, size: int, options: Options, *, first: str = "") ->
         advice = f"{first} Otherwise raise" if first else "Raise"
         raise ValueTooLarge(
             f"{what} of {size:,} bytes is over the limit of {options.max_size:,} for a decoded value{options.beside}",
-            f"{advice} {options.limited_by}, or write a file and return its Path.",
+            f"{advice} the limit ({_LIMITS}), or write a file and return its Path.",
         )
+
+
+def json_size(text: bytes) -> int:
+    """Bytes that the objects of JSON text take, at most: a list of three characters takes 80."""
+    return 4 * len(text) + 80 * sum(map(text.count, (b"[", b"{", b",", b":")))
 
 
 @contextlib.contextmanager

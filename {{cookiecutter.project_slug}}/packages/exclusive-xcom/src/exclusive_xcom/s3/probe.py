@@ -13,6 +13,7 @@ from typing import Any
 
 from ..errors import PayloadAltered, StoreDenied, StoreError, StoreMisconfigured, StoreUnreachable, XComError
 from ..store import Check
+from .client import TRYING
 from .location import Location
 from .login import ENCRYPTION, ENCRYPTION_KEY, open_location
 
@@ -59,7 +60,7 @@ class Probe:
             return Check(name, False, str(error))
 
     def enter(self) -> str:
-        self.client = open_location(self.location, patient=False)
+        self.client = open_location(self.location, TRYING)
         if self.client.provider:
             self.client.provider()
         return self.client.source
@@ -140,7 +141,7 @@ class Probe:
 
         verify = self.client.verify
         with self.client.explained("read"):
-            url = obstore.sign(self.client.store, "HEAD", self.small, timedelta(minutes=5))
+            url = obstore.sign(self.client.store(), "HEAD", self.small, timedelta(minutes=5))
         trusted = verify if isinstance(verify, str) else os.environ.get("AWS_CA_BUNDLE")
         context = ssl.create_default_context(cafile=trusted)
         if verify is False:

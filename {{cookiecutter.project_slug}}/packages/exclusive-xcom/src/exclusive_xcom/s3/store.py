@@ -89,7 +89,8 @@ class S3Store(Store):
     def delete(self, ref: Reference) -> None:
         """Repeated when there is no answer, which obstore does not do by itself."""
         client, name = _find(ref)
-        _persistently(lambda: client.delete(name), lambda error: isinstance(error, StoreUnreachable))
+        unreachable = lambda error: isinstance(error, StoreUnreachable)  # noqa: E731
+        _persistently(lambda: client.delete(name), unreachable, _PAUSES[:2])
 
     def probe(self) -> Iterator[Check]:
         from .probe import Probe
@@ -178,9 +179,11 @@ def _below(uri: str | None) -> tuple[Client, str]:
 # -- transfer ---------------------------------------------------------------------------------------
 
 
-def _persistently(act: Callable[[], T], passes: Callable[[Exception], bool]) -> T:
+def _persistently(
+    act: Callable[[], T], passes: Callable[[Exception], bool], pauses: Sequence[float] = _PAUSES
+) -> T:
     """Do what may be repeated, again and again while its errors are of those that pass."""
-    for pause in _PAUSES:
+    for pause in pauses:
         try:
             return act()
         except Exception as error:
@@ -235,6 +238,6 @@ def _pieces(payload: Payload) -> Iterator[memoryview]:
 
 def _open(client: Client, name: str, ref: Reference) -> Any:
     """obstore's answer to a GET, before its body is read."""
-    got = client.get(name)
+    got = client.get(name, ref.length)
     check_length(ref, got.meta["size"])  # before anything is downloaded, so no memory is spent on it
     return got
