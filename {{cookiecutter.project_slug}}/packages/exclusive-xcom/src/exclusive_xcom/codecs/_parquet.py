@@ -69,19 +69,18 @@ def write_parquet(schema: Any, batches: Iterator[Any]) -> Written:
             group = pa.Table.from_arrays(columns, schema=writer.schema)
             writer.write_table(group, row_group_size=max(1, group.num_rows))
         writer.add_key_value_metadata({_COLUMNS: dumps(notes)})
-    written = memoryview(out.getvalue())
-    _, footer = _parted(written)
-    if footer.count(_SCHEMA) != 1:  # the reader could not tell which one it is
-        raise not_held("parquet", f"a label or value in it is {_SCHEMA.decode()!r}")
-    chunks = Chunks(footer, lambda at, size, _: written[at : at + size])
-    groups, size, digests = range(chunks.metadata.num_row_groups), chunks.overhead, []
-    for group in groups:
-        size += chunks.decoded_size(group, range(len(schema)))
-        digests += [
-            hashlib.sha256(chunks.data(group, j)).digest() for j in range(chunks.metadata.num_columns)
-        ]
+    with out.getbuffer() as written:  # given back before the file grows
+        end, footer = len(written), _parted(written)[1]
+        if footer.count(_SCHEMA) != 1:  # the reader could not tell which one it is
+            raise not_held("parquet", f"a label or value in it is {_SCHEMA.decode()!r}")
+        chunks = Chunks(footer, lambda at, size, _: written[at : at + size])
+        size, digests = chunks.overhead, []
+        for group in range(chunks.metadata.num_row_groups):
+            size += chunks.decoded_size(group, range(len(schema)))
+            for j in range(chunks.metadata.num_columns):
+                digests.append(hashlib.sha256(chunks.data(group, j)).digest())
     tail = b"".join(digests) + footer
-    out.seek(len(written) - len(footer))
+    out.seek(end - len(footer))
     out.write(tail)
     return out, size, {"format": FORM, "tail": [len(tail), hashlib.sha256(tail).hexdigest()]}
 
