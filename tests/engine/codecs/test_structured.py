@@ -10,6 +10,8 @@ import decimal
 import enum
 import functools
 import gc
+import importlib.resources
+import io
 import json
 import math
 import struct
@@ -139,6 +141,11 @@ def from_dag_file() -> Any:
     made = dataclasses.make_dataclass("InDag", ["x"])
     made.__module__ = f"unusual_prefix_{'0123456789' * 4}_my_dag"
     return made(1)
+
+
+def zone_of_a_file(key: str | None) -> ZoneInfo:
+    data = importlib.resources.files("tzdata.zoneinfo").joinpath("UTC").read_bytes()
+    return ZoneInfo.from_file(io.BytesIO(data), key=key)
 
 
 def cyclic() -> list[Any]:
@@ -293,6 +300,8 @@ class TestStructured(CodecContract):
         "class of a DAG file": (from_dag_file, "class InDag of the DAG file my_dag.py"),
         "odd attribute": (odd_order, "extra"),
         "dataclass that is a dict": (lambda: MyDict(), "dict(value)"),
+        "zone of a file": (lambda: zone_of_a_file("Europe/Rome"), "zoneinfo"),
+        "zone of a file without a name": (lambda: zone_of_a_file(None), "zoneinfo"),
         "zone of its own": (lambda: dt.time(tzinfo=type("Z", (dt.tzinfo,), {})()), "zoneinfo"),
         "struct sequence": (lambda: sys.version_info, "tuple(value)"),
         "items of one hash": (lambda: {n * (2**61 - 1) for n in range(100)}, "list"),

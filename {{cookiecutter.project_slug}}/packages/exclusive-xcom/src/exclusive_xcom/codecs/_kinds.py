@@ -130,6 +130,14 @@ def _unclock(cls: Any, found: list[Any]) -> Any:
     return cls(*(getattr(clock, name) for name in names if hasattr(clock, name)), tzinfo=tz, fold=fold)
 
 
+def _zone_key(value: zoneinfo.ZoneInfo) -> Any:
+    try:
+        value.__reduce__()
+    except Exception:  # as it says that it is of a file of its own, whatever its name
+        return None
+    return value.key
+
+
 def _duration(v: Any) -> list[Any]:
     return [v.remaining_days, v.remaining_seconds, v.microseconds, 0, 0, 0, v.weeks, v.years, v.months]
 
@@ -198,7 +206,7 @@ _OWN: dict[type, tuple[Turn, Turn]] = {
     dt.datetime: (_clock, lambda v: _unclock(dt.datetime, v)),
     dt.time: (_clock, lambda v: _unclock(dt.time, v)),
     dt.timezone: (lambda v: list(v.__getinitargs__()), lambda v: dt.timezone(*v)),  # pickle asks for it
-    zoneinfo.ZoneInfo: _same(lambda v: v.key, zoneinfo.ZoneInfo),
+    zoneinfo.ZoneInfo: _same(_zone_key, zoneinfo.ZoneInfo),
 }
 _KINDS: dict[str, tuple[Turn, Turn]] = {cls.__name__: turns for cls, turns in _OWN.items()} | {
     "pendulum.DateTime": (_clock, lambda v: _unclock(_library("pendulum").DateTime, v)),
