@@ -70,8 +70,11 @@ class AirflowBackend:
 
     def pull_many(self, rows: list[Any]) -> list[Any]:
         """As `xcom_pull` of a mapped task does it, once it has the rows."""
-        if hasattr(self.cls, "_load_many"):
-            loaded: list[Any] = self.cls._load_many(rows)
+        if hasattr(self.cls, "_answer"):
+            from exclusive_xcom.binding import Question
+
+            query = {"dag_id": "bench", "run_id": "run", "task_id": "push"}
+            loaded: list[Any] = self.cls._answer(Question.of(query, several=True), rows)
             return loaded
         return [self.pull(row) for row in rows]
 

@@ -1,4 +1,4 @@
-"""Runs test_tasks.py with each backend: Airflow learns in the first moment of a process which one it has."""
+"""Runs whole tasks with each backend: Airflow learns in the first moment of a process which one it has."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ def test_tasks_hand_over_with(backend: str) -> None:
             "--confcutdir",
             HERE,
             HERE / "test_tasks.py",
+            HERE / "test_bound_tasks.py",
         ],
         cwd=HERE.parent,
         env={**os.environ, "XCOM_TEST_BACKEND": backend, "PYTEST_ADDOPTS": ""},

@@ -131,6 +131,17 @@ def test_a_setting_has_the_default_and_the_rule_that_it_says(row: list[str]) -> 
         assert told in ("–", shown), backend.__name__
 
 
+def test_what_may_be_decoded_has_one_default() -> None:
+    """In the code, in the chapter, and in the file that shows it to the owner of a project."""
+    (shown,) = re.findall(
+        r"^# AIRFLOW__XCOM__MAX_DECODED_SIZE=(\d+)$",
+        (PACKAGE.resolve().parents[1] / "config" / "airflow.env").read_text(encoding="utf-8"),
+        re.MULTILINE,
+    )
+    (told,) = (row[1:4] for row in table(text_of("settings.md"), "option") if row[0] == "`max_decoded_size`")
+    assert {int(shown), *map(int, told), config.MAX_DECODED_SIZE.default} == {Options().max_size}
+
+
 def test_redis_asks_for_the_connection_that_the_settings_name() -> None:
     assert RedisXComBackend.store().server.conn_id == "redis_default"
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import copy
 import pickle  # noqa: TID251 - only to see that errors survive it, as multiprocessing needs
+from dataclasses import replace
 
 import pytest
 
-from exclusive_xcom import errors
+from exclusive_xcom import Handle, errors
 from exclusive_xcom.address import Address
+from exclusive_xcom.reference import parse
+from exclusive_xcom.store import store_of
 
 ADDRESS = Address("orders", "run 1", "extract", 3, "frame")
 CLASSES = [
@@ -52,3 +55,30 @@ def test_one_except_catches_all_of_them() -> None:
     for cls in CLASSES:
         with pytest.raises(errors.XComError):
             raise cls("It failed")
+
+
+HOSTILE = "a\x1b[2J\x9b31m\nb\u202ec\ud800"
+
+
+def test_nothing_of_a_row_reaches_a_terminal_as_it_is() -> None:
+    """No escape sequence, no second line, no mark of direction."""
+    address = replace(ADDRESS, run_id=HOSTILE, dag_id=HOSTILE)
+    for text in (str(errors.BadReference(HOSTILE, HOSTILE, address=address)), str(address)):
+        assert text.isprintable()
+    row = {"$xcom": "3", "address": {"dag_id": "d", "run_id": "r", "task_id": "t"}, "codec": "structured/1"}
+    row |= {"sha256": "0" * 64, "kind": HOSTILE, "summary": HOSTILE, "media_type": "x", "uri": HOSTILE}
+    ref = parse(row)
+    assert f"{ref.kind}{ref.summary}{Handle(ref, None)}".isprintable()  # type: ignore[arg-type]
+    for wrong in (row | {"$xcom": HOSTILE}, row | {"must": [HOSTILE]}, row | {"sha256": HOSTILE}):
+        with pytest.raises(errors.BadReference) as caught:
+            parse(wrong)
+        assert str(caught.value).isprintable()
+    with pytest.raises(errors.BadReference) as caught:
+        store_of(ref)
+    assert str(caught.value).isprintable()
+
+
+def test_text_of_many_letters_stays_as_it_is() -> None:
+    text = "größe 数 😀 1,000 rows × 4 columns → “x”"
+    assert errors.legible(text) == text
+    assert errors.legible("one\n  two\tthree") == "one two three"

@@ -95,7 +95,7 @@ def test_what_is_for_people_is_always_text_that_a_database_takes() -> None:
 
 
 @pytest.mark.parametrize(
-    "row", [None, 1, "$xcom", ["$xcom"], {}, {"xcom": "1"}, {"value": {"$xcom": "1"}}], ids=repr
+    "row", [None, 1, "$xcom", ["$xcom"], {}, {"xcom": "3"}, {"value": {"$xcom": "3"}}], ids=repr
 )
 def test_other_rows_are_no_references(row: Any) -> None:
     assert not is_reference(row)
@@ -105,7 +105,7 @@ ALWAYS_WRONG = [None, True, 1.5, ["x"], {"a": "b"}]
 NOT_TEXT = [*ALWAYS_WRONG, 7]
 NOT_WHOLE = [*ALWAYS_WRONG, "7", -2, 1e308]
 FORGED = [
-    *[("$xcom", value) for value in [None, 1, 1.0, True, "1", "3", "", ["2"], {"2": "2"}]],
+    *[("$xcom", value) for value in [None, 1, 1.0, 3, True, "1", "2", "4", "", ["3"], {"3": "3"}]],
     *[(field, value) for field in ("codec", "kind", "media_type", "summary") for value in NOT_TEXT],
     *[(field, value) for field in ("uri", "filename") for value in NOT_TEXT if value is not None],
     *[("length", value) for value in [*NOT_WHOLE, -1]],
@@ -120,6 +120,10 @@ FORGED = [
     *[("data", value) for value in [*NOT_TEXT[1:], "both a uri and data"]],
     *[(field, value) for field in ("address", "attempt") for value in [None, True, 1, "x", ["x"]]],
     ("address", {}),
+    *[
+        ("must", value)
+        for value in [None, *ALWAYS_WRONG[1:3], "encryption", [1], ["encryption"], ["meta", "x"]]
+    ],
     *[(("address", field), value) for field in ("dag_id", "run_id", "task_id", "key") for value in NOT_TEXT],
     *[(("address", "map_index"), value) for value in NOT_WHOLE],
     *[(("attempt", "try_number"), value) for value in [*NOT_WHOLE, -1]],
@@ -152,7 +156,7 @@ def test_an_error_says_what_to_do() -> None:
     with pytest.raises(BadReference) as caught:
         parse({**STORED.row(), "$xcom": "1"})
     assert str(caught.value) == (
-        "The row is a reference of version '1'; this project reads version '2'. "
+        "The row is a reference of version '1'; this project reads version '3'. "
         "It was written by another release of exclusive-xcom, or by hand. Bring all workers to the same "
         "release, and run the task that pushed it again."
     )
@@ -162,6 +166,22 @@ def test_an_error_says_what_to_do() -> None:
         "The row is not a well-formed reference (ValidationError: Expected `int`, got `str` - "
         "at `$.length`). It was changed by hand or by another program. Run the task that pushed it again."
     )
+
+
+def test_what_has_to_be_understood_is_named() -> None:
+    """A newer release's row: an older worker would hand out what later has declared readers."""
+    row = {**as_database(STORED.row()), "readers": ["load"], "encryption": {"key": "k"}}
+    with pytest.raises(BadReference) as caught:
+        parse({**row, "must": ["readers", "encryption"]})
+    assert str(caught.value) == (
+        "The row needs 'encryption', 'readers', which this release does not know. "
+        "A newer release of exclusive-xcom wrote it. Bring this worker to that release."
+    )
+
+
+def test_what_need_not_be_understood_is_ignored() -> None:
+    row = as_database(STORED.row())
+    assert parse({**row, "preview": [[1, 2]], "must": []}) == STORED
 
 
 @pytest.mark.parametrize("data", ["not base64!", "a", "äöü", "\ud800"])

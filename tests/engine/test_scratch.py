@@ -84,10 +84,15 @@ def test_files_of_one_name_do_not_meet() -> None:
         (".", "file"),
         ("..", "file"),
         ("/", "file"),
-        (" \t", "_"),
-        ("x" * 300 + ".parquet", "x" * 192 + ".parquet"),
-        ("数" * 100 + ".csv", "数" * 65 + ".csv"),
+        (" \t", " _"),
+        (" ", "file"),
+        ("a\u2028b", "a_b"),
+        ("a\u202fb 👩\u200d💻.txt", "a\u202fb 👩\u200d💻.txt"),
+        ("x" * 300 + ".parquet", "x" * 247 + ".parquet"),
+        ("x" * 251 + ".csv", "x" * 251 + ".csv"),
+        ("数" * 100 + ".csv", "数" * 83 + ".csv"),
         ("\ud800.txt", "_.txt"),
+        ("\udcff.txt", "\udcff.txt"),
     ],
     ids=ascii,
 )
@@ -95,6 +100,51 @@ def test_a_name_is_made_safe(name: str, safe: str) -> None:
     path = scratch.new_file(name)
     assert path.name == safe
     path.write_text("content")
+
+
+FULL = """
+import resource, signal
+from exclusive_xcom import errors, scratch
+from exclusive_xcom.testing.codec_contract import Stored, decode, encode
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))  # as on a full disk, writing goes this far
+try:
+    {call}
+except errors.NoSpace as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "Content(b'x' * 5000).file('a.csv')",
+        "codecs._container.Entry(memoryview(b'x' * 5000)).file('a.csv')",
+        "codecs._container.pack({'a': Payload('', '', '', '', Path(__import__('sys').executable))})",
+    ],
+    ids=["a pulled file", "a file in a container", "a container"],
+)
+def test_a_full_disk_is_told_as_one(call: str, temporary: Path) -> None:
+    head = """
+from pathlib import Path
+from types import SimpleNamespace
+import exclusive_xcom.codecs._container
+from exclusive_xcom import codecs
+from exclusive_xcom.codecs import Payload
+from exclusive_xcom.content import StoredContent
+def Content(data):
+    return StoredContent(SimpleNamespace(length=len(data), where="x"), None, memoryview(data))
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", head + FULL.format(call=call)],
+        env={**os.environ, "TMPDIR": str(temporary), "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
+    )
+    assert f"There is no space in {temporary} for the file" in run.stdout, run
+    assert "TMPDIR" in run.stdout
 
 
 def test_clear_removes_everything(temporary: Path) -> None:

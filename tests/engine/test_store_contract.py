@@ -74,11 +74,13 @@ class Shelf(Store):
     def __init__(self, flaw: str = "") -> None:
         self.flaw = flaw
         self.kept: dict[str, bytes] = {}
+        self.owners: dict[str, tuple[Address, Attempt]] = {}
 
     def put(self, address: Address, attempt: Attempt, payload: Payload) -> Stored:
         """Under a name of its own."""
         whole = b"".join(payload.chunks())
         uri = f"shelf://{hash(address) if self.flaw == 'one name for all tries' else uuid.uuid4()}"
+        self.owners[uri] = (address, attempt)
         self.kept[uri] = whole[:-1] if self.flaw == "cuts" else whole
         return Stored(len(whole), hashlib.sha256(whole).hexdigest(), uri)
 
@@ -94,6 +96,9 @@ class Shelf(Store):
         uri = ref.uri or ""
         if not re.fullmatch(r"shelf://[\w-]+", uri, re.ASCII) and self.flaw != "reads what it is told":
             raise BadReference("The reference does not point to this shelf")
+        whose = (ref.address, ref.attempt)
+        if self.owners.get(uri, whose) != whose and self.flaw != "asks nobody whose it is":
+            raise BadReference("The reference points to another XCom's payload")
         if uri not in self.kept:
             raise PayloadMissing(f"The payload at {uri} is gone", "Run the task again.")
         return memoryview(self.kept[uri])
@@ -139,6 +144,7 @@ class TestShelf(StoreContract):
         ("abandons all", "test_what_is_abandoned_takes_nothing_else_with_it"),
         ("abandons nothing", "test_what_is_abandoned_is_gone"),
         ("reads what it is told", "test_uris_outside_the_store_are_refused"),
+        ("asks nobody whose it is", "test_another_xcoms_payload_is_neither_read_nor_deleted"),
         ("deletes nothing", "test_missing_says_so"),
         ("leaves its probe", "test_probe_leaves_nothing"),
     ],

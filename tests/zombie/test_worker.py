@@ -55,6 +55,12 @@ def test_coroutines_push_and_pull(notes: dict[str, Any]) -> None:
 
 
 @on_each_backend
+def test_lazy_sequences_are_read(notes: dict[str, Any]) -> None:
+    """In the task, and while the arguments of a mapped task are rendered, when no listener was called yet."""
+    assert notes["pulled"]["lazy sequences"]
+
+
+@on_each_backend
 def test_coroutines_end_when_one_fails(notes: dict[str, Any]) -> None:
     """A push that is called off while it waits for its turn must not bar the way to the supervisor."""
     run = notes["run"]

@@ -31,7 +31,7 @@ def sensor_archive():
 
     **What is handed over:** a `Path`, as `return lazy(path)`. `archive` fetches the file by `path()`,
     compares its SHA-256 with what the producer pushed under the key `sha256`, and keeps it as
-    `output/sensor_archive/readings.csv`. `preview` reads its first lines from `open()`, never the whole.
+    `output/sensor_archive/readings.csv`. `preview` reads its first lines from `open()`, in constant memory.
     Without `lazy` a consumer gets the local `Path` at once: `check_header` shows it with a small file.
 
     **Variables:** `sensor_archive_kibibytes`, `output_folder`.

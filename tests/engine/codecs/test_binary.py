@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import struct
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -15,12 +16,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
-from PIL import Image
+from PIL import Image, PngImagePlugin
+from PIL.TiffImagePlugin import IFDRational
 
 from exclusive_xcom import errors
 from exclusive_xcom.codecs import codec_named
 from exclusive_xcom.testing.codec_contract import OPTIONS, CodecContract, Stored, data_of, decode, encode
 from exclusive_xcom.testing.identical import identical
+
+FIELDS = np.ones(3, [("a", "i4"), ("b", "f8"), ("c", "i2")])
 
 
 class TestNumpy(CodecContract):
@@ -50,6 +54,23 @@ class TestNumpy(CodecContract):
         "masked": (lambda: np.ma.array([1, 2], mask=[0, 1]), "filled"),
         "subclass": (lambda: np.rec.array([(1, 2)]), "asarray"),
         "endless dtype": (lambda: np.zeros(1, [("x" * 90 + str(i), "i1") for i in range(200)]), "fields"),
+        "fields out of order": (lambda: FIELDS[["c", "a"]], "repack_fields"),
+        "fields of which some were dropped": (lambda: FIELDS[["a", "c"]], "repack_fields"),
+        "aligned fields": (lambda: np.zeros(2, np.dtype("i1,f8", align=True)), "repack_fields"),
+        "aligned fields without a gap": (lambda: np.zeros(2, np.dtype("f8,f8", align=True)), "repack_fields"),
+        "fields that overlap": (
+            lambda: np.zeros(2, np.dtype({"names": ["a", "b"], "formats": ["i4", "i2"], "offsets": [0, 2]})),
+            "repack_fields",
+        ),
+        "a gap in a field of a field": (
+            lambda: np.zeros(2, [("a", np.dtype("i1,f8", align=True), (2,))]),
+            "repack_fields",
+        ),
+        "metadata": (lambda: np.zeros(2, np.dtype("i4", metadata={"a": 1})), "drop_metadata"),
+        "metadata of a field": (
+            lambda: np.zeros(2, [("a", np.dtype("i4", metadata={"a": 1}))]),
+            "drop_metadata",
+        ),
         "odd names": (lambda: np.zeros(1, [("数", "i1")]), "Rename"),
     }
 
@@ -79,7 +100,7 @@ class TestNumpy(CodecContract):
         payload = encode(np.arange(6))
         decode(payload)[0] = 7
         stored = bytearray(data_of(payload))
-        found = codec_named(self.codec, OPTIONS).decode(Stored(stored), {}, OPTIONS)
+        found = codec_named(f"{self.codec}/1", OPTIONS).decode(Stored(stored), {}, OPTIONS)
         found[0] = 7
         assert np.shares_memory(found, np.frombuffer(stored, np.uint8))
 
@@ -98,7 +119,7 @@ class TestNumpy(CodecContract):
         text = header.encode() + b"\n"
         data = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text + bytes(8)
         with pytest.raises(errors.PayloadUnreadable):
-            codec_named(self.codec, OPTIONS).decode(Stored(data), {}, OPTIONS)
+            codec_named(f"{self.codec}/1", OPTIONS).decode(Stored(data), {}, OPTIONS)
 
 
 class TestBinary(CodecContract):
@@ -159,6 +180,15 @@ class TestImage(CodecContract):
         "TIFF with all that is kept": noise("CMYK", **PICTURE),
         "exif without its prefix": noise("RGB", exif=EXIF.tobytes().removeprefix(b"Exif\0\0")),
         "large palette and transparency": noise("P", (1600, 1400), transparency=b"\0\1\2", **PICTURE),
+        "what the file said": noise(
+            "L", comment=b"x", loop=0, background=3, Title="a", dpi=(IFDRational(72, 7), 72.009), exif=b""
+        ),
+        "international text": noise("RGB", Title=PngImagePlugin.iTXt("größe", "de", "Titel")),
+        "transparency of other modes": noise("RGB", transparency=3),
+        "transparency of three": noise("L", transparency=(1, 2, 3)),
+        "transparency in bytes": noise("L", transparency=b"\1"),
+        "transparency of text": noise("P", transparency="x"),
+        "a profile of text": noise("L", icc_profile="x"),
         "large plot": lambda: Image.linear_gradient("L").resize((2000, 2000)),
         "one column": noise("LA", (1, 3_000_000)),
     }
@@ -167,6 +197,8 @@ class TestImage(CodecContract):
         "mode": (noise("HSV"), "RGBA"),
         "no pixels": (lambda: Image.new("RGB", (0, 5)), "None"),
         "frames": (animation, "frames"),
+        "huge entry": (noise("RGB", xmp=bytes(2**16), dpi=(1, 1)), "image.info.pop('xmp')"),
+        "an odd entry": (noise("RGB", a={"b": object()}), "value['a']['b']"),
         "huge profile": (noise("RGB", icc_profile=bytes(2**20 + 1)), "icc_profile"),
     }
 
@@ -272,13 +304,21 @@ class TestFile(CodecContract):
         "empty": lambda: written("empty", b""),
         "strange name": lambda: written("größe (1).tar.gz"),
         "link": linked,
+        "narrow blank": lambda: written("a\u202fb.txt"),
+        "blanks around": lambda: written(" a "),
+        "joined characters": lambda: written("👩\u200d💻.png"),
+        "long name": lambda: written("x" * 250 + ".csv"),
     }
+    if sys.platform != "darwin":  # whose file systems know Unicode alone
+        values["name that is no Unicode"] = lambda: written("a\udcff.t\udce9xt")
     refused: ClassVar = {
         "folder": (lambda: FOLDER, "make_archive"),
         "nothing there": (lambda: FOLDER / "missing.csv", "str(path)"),
         "pure path": (lambda: PurePosixPath("/etc/hosts"), "pathlib.Path"),
         "fifo": (fifo, "regular file"),
         "device": (lambda: Path("/dev/null"), "regular file"),
+        "line break": (lambda: written("a\nb"), "Rename"),
+        "backslash": (lambda: written("a\\b"), "Rename"),
         "NUL": (lambda: Path("a\0b"), "can't be read"),
     }
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import zipfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -23,6 +24,7 @@ from PIL import Image
 from exclusive_xcom import codecs, errors, scratch
 from exclusive_xcom.codecs import OURS, codec_named
 from exclusive_xcom.testing.codec_contract import OPTIONS, CodecContract, Stored, data_of, decode, encode
+from exclusive_xcom.testing.identical import identical
 
 
 def numbers() -> pd.DataFrame:
@@ -95,7 +97,7 @@ class TestContainers(CodecContract):
     def test_arrays_are_used_in_place(self) -> None:
         payload = encode({"a": np.arange(1000), "b": "x", "c": np.arange(5, dtype="i1")})
         data = bytearray(data_of(payload))
-        found = codec_named("structured", OPTIONS).decode(Stored(data), payload.meta, OPTIONS)
+        found = codec_named("structured/1", OPTIONS).decode(Stored(data), payload.meta, OPTIONS)
         assert np.shares_memory(found["a"], np.frombuffer(data, np.uint8))
 
     def test_the_temporary_file_goes_with_the_payload(self) -> None:
@@ -140,7 +142,7 @@ class TestContainers(CodecContract):
 
     def test_a_part_can_not_name_a_container_as_its_codec(self) -> None:
         payload = encode({"a": np.zeros(3)}, replace(OPTIONS, compress=False))
-        data = data_of(payload).replace(b'"numpy_array",{}', b'"structured" ,{}')
+        data = data_of(payload).replace(b'"numpy_array/1",{}', b'"structured/1" ,{}')
         with pytest.raises(errors.XComError):
             decode(payload, data)
 
@@ -189,7 +191,7 @@ def test_each_codec_is_called_as_its_module_is() -> None:
     modules = Path(codecs.__path__[0]).glob("[a-z]*.py")
     assert {path.stem for path in modules} == {*OURS, "common"}
     for name in OURS:
-        codec = codec_named(name, OPTIONS)
+        codec = codec_named(f"{name}/1", OPTIONS)
         assert codec.name == name == type(codec).__module__.rpartition(".")[2]
 
 
@@ -210,7 +212,7 @@ def test_tables_need_neither_numpy_nor_pandas() -> None:
         for form in ("arrow", "parquet"):
             options = Options(frame_format=form)
             payload = codec_for(table, options).encode(table, options)
-            codec, stored = codec_named("arrow", options), Stored(b"".join(payload.chunks()))
+            codec, stored = codec_named("arrow/1", options), Stored(b"".join(payload.chunks()))
             assert codec.decode(stored, payload.meta, options).equals(table)
             assert codec.select(stored, payload.meta, options, ["b"]).equals(table.select(["b"]))
         options = Options(frame_format="packed")
@@ -219,7 +221,7 @@ def test_tables_need_neither_numpy_nor_pandas() -> None:
         except errors.BadOption as error:
             print(error)
         try:
-            codec_named("frame_pandas", options).decode(stored, payload.meta, options)
+            codec_named("frame_pandas/1", options).decode(stored, payload.meta, options)
         except errors.UnknownCodec as error:
             print(error)
     """
@@ -259,7 +261,7 @@ MEASURE = """
     size = {size}
     used, payload = above(lambda: codec_for(value, options).encode(value, options))
     encoded = payload.length
-    data, meta, codec = b"".join(payload.chunks()), payload.meta, codec_named(payload.codec, options)
+    data, meta, codec = b"".join(payload.chunks()), payload.meta, codec_named(payload.codec + "/1", options)
     del payload, value
     read, value = above(lambda: codec.decode(Stored(data), meta, options))
     print(used, read, size, encoded)
@@ -288,3 +290,30 @@ def test_the_peak_is_the_frame_and_its_encoded_bytes(name: str) -> None:
     some = (32 if form == "packed" else 16) * 2**20
     assert used <= 1.5 * encoded + some
     assert read <= size + 1.5 * encoded + some
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="its file systems know Unicode alone")
+def test_a_file_whose_name_is_no_unicode_travels_in_a_container(tmp_path: Path) -> None:
+    path = tmp_path / "a\udcff.t\udce9xt"
+    path.write_bytes(b"content")
+    found = decode(encode({"a": path}))["a"]
+    assert (found.name, found.read_bytes()) == (path.name, b"content")
+
+
+@pytest.mark.parametrize("inner", [lambda part: part, lambda part: (part,), lambda part: {"again": [part]}])
+def test_parts_share_the_limit(inner: Callable[[Any], Any]) -> None:
+    """When it is pushed and when it is pulled, however deep they are."""
+    value = [inner(np.zeros(100_000, np.int8)) for _ in range(3)]
+    few, enough = replace(OPTIONS, max_size=280_000), replace(OPTIONS, max_size=320_000)
+    with pytest.raises(errors.ValueTooLarge, match="beside the rest of the value"):
+        encode(value, few)
+    payload = encode(value, enough)
+    assert identical(decode(payload, options=enough), value)
+    with pytest.raises(errors.PayloadUnreadable, match="beside the rest of the value"):
+        decode(payload, options=few)
+
+
+def test_a_part_that_occurs_twice_counts_once() -> None:
+    part, options = np.zeros(100_000, np.int8), replace(OPTIONS, max_size=120_000)
+    found = decode(encode([part, part], options), options=options)
+    assert found[0] is found[1]

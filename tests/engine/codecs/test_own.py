@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from exclusive_xcom.codecs import Content, Options, Payload, codec_for, codec_named, own_codecs
 from exclusive_xcom.codecs.common import check_decoded, check_encoded, count, readable
 from exclusive_xcom.errors import BadOption, PayloadUnreadable, UnknownCodec, UnsupportedValue
-from exclusive_xcom.testing.codec_contract import OPTIONS, CodecContract, data_of, decode, encode
+from exclusive_xcom.testing.codec_contract import OPTIONS, CodecContract, Stored, data_of, decode, encode
 
 
 class Track:
@@ -66,7 +67,7 @@ class TestTrack(CodecContract):
 
 
 def test_it_is_asked_before_ours() -> None:
-    assert codec_for(Track([]), OWN) is CODEC
+    assert codec_for(Track([]), OWN).name == "track"
     assert codec_for([Track([])], OWN).name == "structured"
     with pytest.raises(UnsupportedValue, match=r"AIRFLOW__XCOM__CODECS"):
         encode(Track([]))
@@ -178,7 +179,7 @@ METHODS = "accepts = encode = decode = print"
 def test_what_is_no_codec_is_a_bad_option(bad: Bad, own: Callable[[str], str]) -> None:
     module = own(bad.text)
     options = replace(OPTIONS, codecs=(__name__, module))
-    for look in (lambda: codec_for(1, options), lambda: codec_named("track", options)):
+    for look in (lambda: codec_for(1, options), lambda: codec_named("track/1", options)):
         with pytest.raises(BadOption) as caught:
             look()
         assert f"The module {module!r} in AIRFLOW__XCOM__CODECS {bad.trouble}" in str(caught.value).replace(
@@ -193,7 +194,7 @@ def test_a_module_that_is_not_there_is_a_bad_option(module: str) -> None:
 
 
 def test_the_same_module_twice_is_one_codec() -> None:
-    assert own_codecs((__name__, __name__)) == {"track": CODEC}
+    assert list(own_codecs((__name__, __name__))) == ["track"]
 
 
 def test_damaged_text_is_an_error() -> None:
@@ -222,3 +223,69 @@ def test_what_no_consumer_could_read_is_refused(
         with pytest.raises(UnsupportedValue) as caught:
             encode(value, OWN)
         assert f"The project's codec 'track' {reason}" in str(caught.value)
+
+
+class Changed(TrackCodec):
+    """The same codec in a later release: it writes otherwise, and knows what reads the form before."""
+
+    form = "2"
+    former: ClassVar = {"1": TrackCodec()}
+
+    def encode(self, value: Any, options: Options) -> Payload:
+        """Backwards."""
+        made = super().encode(value, options)
+        return replace(made, body=[data_of(made)[::-1]])
+
+    def decode(self, content: Content, meta: dict[str, Any], options: Options) -> Any:
+        """Forwards again."""
+        return super().decode(Stored(bytes(content.buffer())[::-1]), meta, options)
+
+
+def test_a_changed_form_has_a_name_and_the_former_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also inside of a container, which notes its parts' forms. An older release refuses it in words."""
+    track, old = Track(["c", "d", "e"]), [encode(value, OWN) for value in (Track(["c"]), {"a": Track(["c"])})]
+    monkeypatch.setattr(sys.modules[__name__], "CODEC", Changed())
+    own_codecs.cache_clear()
+    new = [encode(value, OWN) for value in (track, {"a": track})]
+    assert (old[0].codec, new[0].codec) == ("track/1", "track/2")
+    for payloads, notes in ((new, ["c", "d", "e"]), (old, ["c"])):
+        one, container = (decode(payload, options=OWN) for payload in payloads)
+        assert one.notes == container["a"].notes == notes
+    monkeypatch.undo()
+    own_codecs.cache_clear()
+    for payload in new:
+        with pytest.raises(UnknownCodec) as caught:
+            decode(payload, options=OWN)
+        assert str(caught.value) == (
+            "The payload was written by codec 'track' in form '2', which is not known here (known: 1). "
+            "Another release wrote it. Bring this worker to that release, or run the task again."
+        )
+
+
+class Broken(TrackCodec):
+    """A codec with a mistake in each part."""
+
+    def accepts(self, value: Any) -> bool:
+        """Raises what has nothing to do with codecs."""
+        return bool(value.no_such_thing)
+
+    def decode(self, content: Content, meta: dict[str, Any], options: Options) -> Any:
+        """The same."""
+        return meta["no such note"]
+
+
+def test_what_fails_in_it_is_told_as_its_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also of a value that it has nothing to do with, and of a part of a container."""
+    payloads = [encode(value, OWN) for value in (Track(["c"]), {"a": Track(["c"])})]
+    monkeypatch.setattr(sys.modules[__name__], "CODEC", Broken())
+    own_codecs.cache_clear()
+    try:
+        for value in (5, {"a": (1, object())}, pd.DataFrame({"a": [1]})):
+            with pytest.raises(UnsupportedValue, match=r"codec 'track' failed \(AttributeError"):
+                encode(value, OWN)
+        for payload in payloads:
+            with pytest.raises(PayloadUnreadable, match=r"codec 'track' failed \(KeyError"):
+                decode(payload, options=OWN)
+    finally:
+        monkeypatch.undo()
+        own_codecs.cache_clear()

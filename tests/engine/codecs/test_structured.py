@@ -10,10 +10,14 @@ import decimal
 import enum
 import functools
 import gc
+import importlib.resources
+import io
 import json
 import math
+import struct
 import sys
 import threading
+import tracemalloc
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
@@ -93,6 +97,10 @@ class Customer(pydantic.BaseModel):
         return name + "!"  # must not run again in the consumer
 
 
+class Root(pydantic.RootModel[dict[str, int]]):
+    pass
+
+
 class Outer:
     @dataclasses.dataclass
     class Inner:
@@ -131,8 +139,13 @@ def local_class() -> Any:
 
 def from_dag_file() -> Any:
     made = dataclasses.make_dataclass("InDag", ["x"])
-    made.__module__ = "unusual_prefix_0123_my_dag"
+    made.__module__ = f"unusual_prefix_{'0123456789' * 4}_my_dag"
     return made(1)
+
+
+def zone_of_a_file(key: str | None) -> ZoneInfo:
+    data = importlib.resources.files("tzdata.zoneinfo").joinpath("UTC").read_bytes()
+    return ZoneInfo.from_file(io.BytesIO(data), key=key)
 
 
 def cyclic() -> list[Any]:
@@ -155,7 +168,20 @@ def doubled(levels: int, kind: Callable[[Any], Any]) -> Any:
     return value
 
 
+NANS = ("7ff8000000000001", "fff8000000000000", "7ff0000000000001", "ffffffffffffffff")
 PARIS = ZoneInfo("Europe/Paris")
+
+
+SIZED = [
+    *("[]", "{}", "[N]", '{"":N}', '{"N":N}', '{"a":1.5,"b":2,"c":3,"d":4,"e":5}', '"N"', '"\\u20acN"'),
+    *('{"$t":"set","v":[N]}', '{"$t":"frozenset","v":[]}', '{"$t":"dict","v":[[N],[N]]}'),
+    *('{"$t":"OrderedDict","v":[[N],[N]]}', '{"$t":"deque","v":[[N],null]}', '{"$t":"tuple","v":[N]}'),
+    *('{"$t":"set","v":[N,1,2,3,4,5,6,7,8,9]}', '{"$t":"dict","v":[[N,1,2,3,4,5],[1,2,3,4,5,6]]}'),
+    *('{"$t":"Decimal","v":"N"}', '{"$t":"timedelta","v":[N,0,0]}', '{"$t":"bytes","v":"AAAA"}'),
+    '{"$t":"pandas.Timestamp","v":[N,"s",null]}',
+    f'{{"$t":"dataclass","class":"{__name__}:Place","v":{{"name":"N","at":[N,N]}}}}',
+    f'{{"$t":"dataclass","class":"{__name__}:Order","v":{{"number":N,"lines":[],"total":1,"checked":true}}}}',
+]
 
 
 class TestStructured(CodecContract):
@@ -168,6 +194,10 @@ class TestStructured(CodecContract):
         "JSON": lambda: {"b": [1, 2.5, None, True], "a": {"c": "x"}, "": []},
         "ints": lambda: [2**63 - 1, -(2**63), 2**64, -(2**200), 10**5000],
         "floats": lambda: [0.1, -0.0, 1e16, 1e300, 5e-324, math.nan, math.inf, -math.inf],
+        "NaNs of all bits": lambda: [
+            *(struct.unpack(">d", bytes.fromhex(f"{bits}"))[0] for bits in NANS),
+            complex(*struct.unpack(">dd", bytes.fromhex("fff80000000000007ff8000000000001"))),
+        ],
         "like our own tags": lambda: {"$t": "tuple", "v": [1], "x": {"$t": {"$t": 1}}},
         "keys of two kinds": lambda: [{"a": 1}, {np.str_("a"): 1}],
         "keys": lambda: {1: "a", "1": "b", None: 0, False: 1, (1, 2): 2, 1.5: 3},
@@ -192,6 +222,7 @@ class TestStructured(CodecContract):
             dt.timedelta(-1, 5, 7),
             PARIS,
             dt.UTC,
+            dt.datetime(2024, 1, 1, tzinfo=pendulum.timezone("Europe/Paris")),
         ],
         "pendulum": lambda: [
             pendulum.datetime(2024, 10, 27, 2, 30, tz="Europe/Paris", fold=1),
@@ -201,6 +232,10 @@ class TestStructured(CodecContract):
             pendulum.duration(years=1, months=2, weeks=3, days=4, seconds=5, microseconds=6),
             pendulum.datetime(2024, 1, 1) - pendulum.datetime(2023, 1, 1),
             pendulum.UTC,
+            pendulum.DateTime(2024, 10, 27, 2, 30, tzinfo=PARIS, fold=1),
+            pendulum.DateTime(2024, 1, 1, tzinfo=dt.UTC),
+            pendulum.DateTime(1, 1, 1),
+            pendulum.Time(1, 2, 3, 4, tzinfo=PARIS),
         ],
         "decimals": lambda: [
             decimal.Decimal(x) for x in ("1.10", "-0", "1E+9999", "NaN", "sNaN12", "-Infinity")
@@ -226,6 +261,8 @@ class TestStructured(CodecContract):
         "pandas scalars": lambda: [
             pd.Timestamp("2024-10-27 01:30", tz="UTC").tz_convert("Europe/Paris"),
             pd.Timestamp("2024-01-01").as_unit("s"),
+            pd.Timestamp("2024-10-27 02:30:00.123456789").replace(fold=1),
+            pd.Timestamp("2024-10-27 01:30").as_unit("s").replace(fold=1),
             pd.Timedelta(5),
             pd.NaT,
             pd.NA,
@@ -236,6 +273,9 @@ class TestStructured(CodecContract):
         "frozen dataclass": lambda: Place("here", (1.0, 2.0)),
         "inner class": lambda: Outer.Inner(5),
         "pydantic": lambda: Customer(name="a", friends=[Customer(name="b", age=(1,))], colour=Colour.RED),
+        "pydantic, a root": lambda: [Root({"a": 1, "root": 2, "$t": 3}), Root.model_construct({"b": 1})],
+        "pydantic, a root without a class": lambda: pydantic.RootModel[dict[str, int]]({"a": 1}),
+        "pydantic, odd extras": lambda: Customer(**{"name": "a", "$t": "set", "v": [1], "größe": ()}),
         "pydantic, not validated": lambda: Customer.model_construct(name=5),
         "many kinds": lambda: [
             (i, {i}, 1j * i, np.float32(i), dt.date(2024, 1, 1), {i: b"x"}) for i in range(50)
@@ -255,12 +295,17 @@ class TestStructured(CodecContract):
         "deep": (lambda: deep(10**5), "levels deep"),
         "deep tuples": (lambda: deep(300, (1,)), "levels deep"),
         "factory": (lambda: collections.defaultdict(lambda: 1), "dict(value)"),
+        "class without a name": (lambda: pydantic.RootModel[set[int]]({1}), "inherits from it"),
         "local class": (local_class, "models"),
-        "class of a DAG file": (from_dag_file, "models"),
+        "class of a DAG file": (from_dag_file, "class InDag of the DAG file my_dag.py"),
         "odd attribute": (odd_order, "extra"),
         "dataclass that is a dict": (lambda: MyDict(), "dict(value)"),
+        "zone of a file": (lambda: zone_of_a_file("Europe/Rome"), "zoneinfo"),
+        "zone of a file without a name": (lambda: zone_of_a_file(None), "zoneinfo"),
         "zone of its own": (lambda: dt.time(tzinfo=type("Z", (dt.tzinfo,), {})()), "zoneinfo"),
         "struct sequence": (lambda: sys.version_info, "tuple(value)"),
+        "items of one hash": (lambda: {n * (2**61 - 1) for n in range(100)}, "list"),
+        "keys of one hash": (lambda: dict.fromkeys(n * (2**61 - 1) for n in range(100)), "list"),
         "arrow scalar": (lambda: pa.scalar(1), "pyarrow"),
     }
 
@@ -378,6 +423,23 @@ class TestStructured(CodecContract):
         payload.meta["size"] = 1000  # a lie, so that it passes the first check
         with pytest.raises(errors.PayloadUnreadable):
             decode(payload, options=replace(OPTIONS, max_size=10**6))
+
+    @pytest.mark.parametrize("text", SIZED, ids=str)
+    def test_no_value_takes_more_than_was_counted(self, text: str) -> None:
+        """Neither its objects nor what they are made of; with as little as 2,000 of them."""
+        data = f"[{','.join(text.replace('N', str(number)) for number in range(2000, 4000))}]".encode()
+        decode(encode([{1}]), None)  # what is imported at first use
+        payload = encode([(1,)], LEGIBLE)
+        payload.meta.update(size=len(data), form="tagged" if "$t" in text else "plain")
+        tracemalloc.start()
+        try:
+            found = decode(payload, data, LEGIBLE)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert len(found) == 2000
+        limit = _json.decoded_size(data, 2**40, plain=payload.meta["form"] == "plain")
+        assert peak - 3 * len(data) < limit  # of the payload itself there are copies
 
     def test_the_collector_is_left_as_it_was(self) -> None:
         decode(encode([1]))

@@ -15,9 +15,11 @@ from typing import Any
 import pytest
 from airflow.sdk.bases.xcom import BaseXCom
 from redis_servers import Airflow, any_server, committed, in_child, keys_like, running
+from structlog.contextvars import bound_contextvars
 
 from exclusive_xcom import attempt as attempts
 from exclusive_xcom.address import NOBODY, Address, Attempt
+from exclusive_xcom.binding import Question, deleting
 from exclusive_xcom.codecs import Payload
 from exclusive_xcom.errors import LeaseLost, LeaseTimeout, PayloadMissing, StaleXCom, Superseded
 from exclusive_xcom.redis import RedisStore
@@ -238,7 +240,7 @@ class TestPurge:
         class Xcom:
             value = new.row()
 
-        with running(second):
+        with running(second), deleting(Question(ADDRESS)):
             RedisXComBackend.purge(Xcom)
         assert "left behind" in caplog.text
         assert bytes(store.fetch(new)) == b"3"
@@ -291,6 +293,18 @@ class TestUnclaimed:
         assert [bytes(store.fetch(ref)) for ref in (mine, given, own)] == [b"1", b"given", b"own"]
         with pytest.raises(PayloadMissing):
             store.fetch(gone)
+
+    def test_nor_does_a_callback_of_a_task(self, store: RedisStore, airflow: Airflow) -> None:
+        """Airflow calls it once the context is left. A worker has its task in the context of its log."""
+        owner, visitor = airflow.begin(1), airflow.begin(1)
+        mine = push(store, b"1", writer=owner)
+        whose = {"dag_id": ADDRESS.dag_id, "run_id": ADDRESS.run_id, "task_id": "visitor", "map_index": -1}
+        with bound_contextvars(ti_id=visitor.ti_id, try_number=1, **whose):
+            given = push(store, b"given", OTHER, visitor)
+            own = push(store, b"own", replace(ADDRESS, task_id="visitor"), visitor)
+        assert claim_of(store, mine) == f"{owner.ti_id} 1"
+        assert claim_of(store, own) == f"{visitor.ti_id} 1"
+        assert [bytes(store.fetch(ref)) for ref in (mine, given)] == [b"1", b"given"]
 
     def test_in_its_own_context_a_task_claims(
         self, store: RedisStore, airflow: Airflow, context_of: Callable[[Address], Any]

@@ -28,6 +28,7 @@ from redis_servers import (
 )
 
 from exclusive_xcom.address import NOBODY, Address
+from exclusive_xcom.binding import Question, deleting
 from exclusive_xcom.errors import (
     BadReference,
     ForeignReference,
@@ -457,7 +458,7 @@ class TestBackend:
 
         return RedisXComBackend.deserialize_value(Result)
 
-    @pytest.mark.parametrize("value", ["text", 7, {"a": [1, None]}, [], {"$xcom": "2"}, "redis:xcom/{a}/b/c"])
+    @pytest.mark.parametrize("value", ["text", 7, {"a": [1, None]}, [], {"$xcom": "3"}, "redis:xcom/{a}/b/c"])
     def test_everything_is_stored_however_small(self, value: Any) -> None:
         row = self.push(value)
         assert row["uri"].startswith("redis:")
@@ -478,7 +479,8 @@ class TestBackend:
         class Xcom:
             value = row
 
-        RedisXComBackend.purge(Xcom)
+        with deleting(Question(Address("d", "r", "t"))):
+            RedisXComBackend.purge(Xcom)
         with pytest.raises(PayloadMissing):
             self.pull(row)
 

@@ -22,7 +22,8 @@ from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time.comms import ErrorResponse, OKResponse
 from structlog.contextvars import bound_contextvars
 
-from exclusive_xcom.address import NOBODY, Attempt
+from exclusive_xcom.address import NOBODY, Address, Attempt
+from exclusive_xcom.binding import Question, deleting
 from exclusive_xcom.s3 import S3XComBackend
 
 DAG, RUN, TASK = "drill", "manual__2026-01-02T03:04:05+00:00", "produce"
@@ -73,10 +74,16 @@ class Airflow:
         """The next try begins: what the one before pushed is purged and deleted. A run that was deleted and
         created again has no rows either, but nothing was purged."""
         self.current = attempt
-        for row in self.rows.values():
+        for key in list(self.rows):
+            row = self.rows.pop(key)
             if not recreated:
-                S3XComBackend.purge(row)
-        self.rows.clear()
+                self.purge(key, row)
+
+    @staticmethod
+    def purge(key: str, row: Row) -> None:
+        """As Airflow does before it deletes a row."""
+        with deleting(Question(Address(DAG, RUN, TASK, -1, key))):
+            S3XComBackend.purge(row)
 
     def post(self, key: str, row: Any, writer: Attempt) -> None:
         """Write a row: the last one wins."""
@@ -85,7 +92,8 @@ class Airflow:
     def pull(self, key: str) -> Any:
         """What a consumer gets; None where there is no row. Raises `XComError`."""
         row = self.rows.get(key)
-        return None if row is None else S3XComBackend.deserialize_value(row)
+        question = Question(Address(DAG, RUN, TASK, -1, key))
+        return None if row is None else S3XComBackend._answer(question, [row.value])[0]
 
 
 def push(attempt: Attempt, key: str, value: Any) -> Any:

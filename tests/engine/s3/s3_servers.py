@@ -104,7 +104,10 @@ def lengths() -> dict[str, int]:
     """Bytes of every object below AIRFLOW__XCOM__URL, by URI."""
     location = Location.current()
     assert location is not None
-    found = obstore.list(client_of(location).store).collect()
+    if location.scheme == "file":
+        files = [path for path in Path(location.prefix).rglob("*") if path.is_file()]
+        return {path.as_uri(): path.stat().st_size for path in files}
+    found = obstore.list(client_of(location).store()).collect()
     return {f"{location.url}/{entry['path']}": entry["size"] for entry in found}
 
 
@@ -120,7 +123,7 @@ class ObjectContract(StoreContract):
         location = Location.current()
         assert location is not None
         name = (ref.uri or "").removeprefix(f"{location.url}/")
-        obstore.put(client_of(location).store, name, body)
+        obstore.put(client_of(location).store(), name, body)
 
 
 @contextlib.contextmanager

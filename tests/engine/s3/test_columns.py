@@ -13,6 +13,7 @@ from faulty import Fault, FaultyProxy, faulty
 from s3_servers import configured, lengths
 
 from exclusive_xcom import Handle, lazy
+from exclusive_xcom.binding import Question, deleting
 from exclusive_xcom.errors import PayloadError, PayloadMissing
 from exclusive_xcom.s3 import S3Store, S3XComBackend
 
@@ -84,7 +85,7 @@ class Nth(Fault):
 
 
 def test_a_flipped_bit_is_noticed_wherever_it_is(proxy: FaultyProxy, parquet: S3Store) -> None:
-    """The digest of the whole can't tell when a part is read: the checksums of pages and footer do."""
+    """The digest of the whole can't tell when a part is read: those of its column chunks do."""
     handle = handed_over(FRAME)
     _, _, requests = fetched(proxy, lambda: handle.load(columns=COLUMNS))
     for number in range(requests):
@@ -115,7 +116,8 @@ def test_arrow_is_read_whole(proxy: FaultyProxy) -> None:
 def test_columns_of_what_is_gone(parquet: S3Store) -> None:
     handle = handed_over(FRAME)
     assert list(lengths()) == [handle.uri]
-    S3XComBackend.purge(Row(handle._reference.row()))
+    with deleting(Question(handle._reference.address)):
+        S3XComBackend.purge(Row(handle._reference.row()))
     with pytest.raises(PayloadMissing):
         handle.load(columns=COLUMNS)
     with pytest.raises(PayloadMissing):

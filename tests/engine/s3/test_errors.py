@@ -173,9 +173,7 @@ def test_no_such_bucket(moto: str) -> None:
     with configured(moto, "s3://no-such-bucket/prefix") as store:
         assert isinstance(failure(store), StoreMisconfigured)
         assert "bucket of s3://no-such-bucket/prefix does not exist" in probed(store)["bucket"]
-        elsewhere = replace(
-            ref, uri=(ref.uri or "").replace(f"s3://{BUCKET}/", "s3://no-such-bucket/prefix/")
-        )
+        elsewhere = replace(ref, uri=f"s3://no-such-bucket/prefix/{'/'.join((ref.uri or '').split('/')[4:])}")
         for act in (store.fetch, store.delete):
             with pytest.raises(StoreMisconfigured, match="does not exist"):
                 act(elsewhere)

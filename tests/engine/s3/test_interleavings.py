@@ -114,10 +114,8 @@ class Tries(RuleBasedStateMachine):
     @rule(key=st.sampled_from(KEYS))
     def delete(self, key: str) -> None:
         """Somebody clears one XCom: purged, then deleted."""
-        from exclusive_xcom.s3 import S3XComBackend
-
         if row := self.airflow.rows.pop(key, None):
-            S3XComBackend.purge(row)
+            self.airflow.purge(key, row)
 
     @invariant()
     def what_is_read_is_what_was_pushed(self) -> None:
@@ -238,14 +236,12 @@ def test_a_run_that_was_deleted_and_created_again(airflow: Airflow) -> None:
 
 def test_purge_of_an_older_row_leaves_the_newer_value(airflow: Airflow) -> None:
     """A purge that comes late deletes what its own row named, and nothing else; twice is no error."""
-    from exclusive_xcom.s3 import S3XComBackend
-
     old, new = fresh(1), fresh(2)
     airflow.begin(old)
     finish(airflow, start(airflow, old, "shared", "old"))
     row = airflow.rows["shared"]
     airflow.begin(new, recreated=True)  # whose purge is late
     finish(airflow, start(airflow, new, "shared", "new"))
-    S3XComBackend.purge(row)
-    S3XComBackend.purge(row)
+    airflow.purge("shared", row)
+    airflow.purge("shared", row)
     assert airflow.pull("shared") == "new"

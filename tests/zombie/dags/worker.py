@@ -145,6 +145,18 @@ def worker() -> None:
         note(get_current_context(), "file.skipped", str(pulled))
         raise AirflowSkipException
 
+    @task
+    def mapped(number: int) -> Any:
+        return stored(number)
+
+    @task
+    def reduced(pulled: Any) -> Any:
+        return [list(pulled), pulled[1], pulled[1:]]
+
+    @task
+    def mapped_again(pulled: Any) -> Any:
+        return pulled
+
     @task(trigger_rule="all_done")
     def pull_everything() -> None:
         context = get_current_context()
@@ -160,7 +172,9 @@ def worker() -> None:
             "not awaited": pull("coroutines", "not awaited"),
             "deferred": [pull("deferred", "before"), pull("deferred", "after"), pull("deferred")],
             "triggerer": [pull("in_triggerer", "from a coroutine"), pull("in_triggerer", "from a thread")],
+            "lazy sequences": [pull("reduced"), ti.xcom_pull(task_ids="mapped_again")],
         }
+        three = [stored(number) for number in range(3)]
         very_many = [value(number) for number in range(VERY_MANY)]
         expected = {
             "threads": very_many[:MANY],
@@ -169,10 +183,11 @@ def worker() -> None:
             "not awaited": stored(9),
             "deferred": [stored(1), stored(2), stored(3)],
             "triggerer": [stored(4), stored(5)],
+            "lazy sequences": [[three, three[1], three[1:]], three],
         }
         note(context, "pulled", {name: found[name] == value for name, value in expected.items()})
 
-    made = file()
+    made, several = file(), mapped.expand(number=[0, 1, 2])
     deferred = Deferred(task_id="deferred")
     made >> deferred
     [
@@ -185,6 +200,8 @@ def worker() -> None:
         pulls_file(made),
         pulls_file_and_fails(made),
         pulls_file_and_skips(made),
+        reduced(several),
+        mapped_again.expand(pulled=several),
     ] >> pull_everything()
 
 

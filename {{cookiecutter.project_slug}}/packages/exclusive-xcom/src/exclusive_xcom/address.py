@@ -7,6 +7,8 @@ from typing import Annotated
 
 import msgspec
 
+from .errors import legible
+
 Id = str | None
 
 
@@ -28,7 +30,7 @@ class Address:
 
     def __str__(self) -> str:
         index = f"[{self.map_index}]" if self.map_index >= 0 else ""
-        return f"{self.key!r} of {self.dag_id}.{self.task_id}{index}, run {self.run_id}"
+        return legible(f"{self.key!r} of {self.dag_id}.{self.task_id}{index}, run {self.run_id}")
 
 
 @dataclass(frozen=True, slots=True)

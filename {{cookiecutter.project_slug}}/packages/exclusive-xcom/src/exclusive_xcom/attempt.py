@@ -9,10 +9,13 @@ retry has replaced. Airflow 3.4 keeps the rows of each try apart and needs no qu
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import Any
 from uuid import UUID
 
-from .address import NOBODY, Attempt
+from .address import NOBODY, Address, Attempt
 from .errors import CannotConfirmTry, Superseded
 
 # Deleting a key that is never set is a question without a side effect. Getting it would not do:
@@ -21,19 +24,20 @@ _NEVER_SET = "xcom-is-this-try-current"
 _PAUSES = (0.2, 1.0, 3.0)  # seconds before each repetition of a question that failed
 
 _announced = NOBODY
+_announced_task: Address | None = None
 
 
 def begin(task_instance: Any) -> Attempt:
     """Note which task instance this process runs. Called by the listener (plugin.py)."""
-    global _announced
-    _announced = _try_of(task_instance)
+    global _announced, _announced_task
+    _announced, _announced_task = _try_of(task_instance), _task_of(partial(getattr, task_instance))
     return _announced
 
 
 def end() -> None:
     """Forget the task instance. Called by the listener when it is done."""
-    global _announced
-    _announced = NOBODY
+    global _announced, _announced_task
+    _announced, _announced_task = NOBODY, None
 
 
 def current() -> Attempt:
@@ -52,6 +56,27 @@ def current() -> Attempt:
     return _announced if _announced.ti_id else _of_context()
 
 
+def is_anothers(address: Address) -> bool:
+    """Whether the code of a running task, or a callback of it, handles another task's XCom."""
+    from airflow.sdk import get_current_context
+    from structlog.contextvars import get_contextvars
+
+    own = _task_of(get_contextvars().get) or _announced_task
+    if own is None:
+        try:
+            own = _task_of(partial(getattr, get_current_context()["ti"]))
+        except (RuntimeError, KeyError):
+            return False  # not a task's code, but Airflow itself, which handles the task's own
+    return own is not None and own != replace(address, key=own.key)
+
+
+def _task_of(get: Callable[[str, None], Any]) -> Address | None:
+    dag_id, run_id, task_id, index = (
+        get(name, None) for name in ("dag_id", "run_id", "task_id", "map_index")
+    )
+    return Address.of(dag_id, run_id, task_id, index) if task_id else None
+
+
 def _of_context() -> Attempt:
     """The task whose code runs now; found in all threads, but not while a returned value is pushed. Counts
     where the listener does not speak: its package is not installed but only lies on the path."""
@@ -61,6 +86,11 @@ def _of_context() -> Attempt:
         return _try_of(get_current_context()["ti"])
     except RuntimeError:
         return NOBODY
+
+
+def in_task_code() -> bool:
+    """Whether a task's code runs now, and not what Airflow does before and behind it."""
+    return bool(_of_context().ti_id)
 
 
 def _try_of(task_instance: Any) -> Attempt:

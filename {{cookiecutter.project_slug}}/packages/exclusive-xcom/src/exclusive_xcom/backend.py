@@ -10,39 +10,34 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
-import io
-import itertools
 import json
 import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, BinaryIO, ClassVar, TypeGuard
+from contextlib import nullcontext
+from dataclasses import replace
+from typing import Any, ClassVar, TypeVar
 
 from airflow.sdk.bases.xcom import BaseXCom
 
 from . import attempt as attempts
-from . import config, reference
+from . import binding, config, garbage, pull
 from .address import Address, Attempt
-from .codecs import ColumnCodec, Options, codec_named, encoded, kind_word
+from .binding import Question
+from .codecs import Options, encoded, kind_word
 from .codecs._json import plain
-from .content import StoredContent, VerifyingStream
 from .errors import UnsupportedValue, ValueTooLarge, about
 from .handle import Handle, Lazy, human_size
-from .reference import Reference
-from .store import Store, store_of
-from .transfer import Watch
+from .reference import Reference, is_reference
+from .store import Store
+from .transfer import Watch, told
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 # Airflow's scheduler reads this key straight from the row (branching, short circuits): it stays plain.
 SCHEDULER_KEYS = frozenset({"skipmixin_key"})
-
-# What is fetched together when a sequence is pulled: payloads of so many bytes each and in all, and so many.
-_SMALL, _BATCH, _MANY = 8 * 2**20, 16 * 2**20, 256
 
 
 class XComBackend(BaseXCom):
@@ -67,7 +62,14 @@ class XComBackend(BaseXCom):
     @classmethod
     def serialize_value(cls, value: Any, **coordinates: Any) -> Any:
         """Store a value and give back the JSON of its row. Raises `XComError`."""
-        return cls._put(_address(coordinates), attempts.current(), value)
+        return cls._put(Question.of(coordinates).address, attempts.current(), value)
+
+    @classmethod
+    def set(cls, key: str, value: Any, **coordinates: Any) -> None:
+        """Push, and once Airflow has the row, delete what this process had pushed there before."""
+        address = Question.of({**coordinates, "key": key}).address
+        with told(), nullcontext() if attempts.rows_are_kept_per_try() else garbage.replacing(address):
+            super().set(key, value, **coordinates)
 
     @classmethod
     async def aset(cls, key: str, value: Any, **coordinates: Any) -> None:
@@ -77,8 +79,7 @@ class XComBackend(BaseXCom):
         way. In the loop's pool we might take the last thread in which that request waits for its answer. And
         Airflow's own `aset`, when it is called off, can leave the way to the supervisor locked for good.
         """
-        push = functools.partial(contextvars.copy_context().run, cls.set, key, value, **coordinates)
-        await asyncio.get_running_loop().run_in_executor(_pushing_thread(os.getpid()), push)
+        await _in_our_thread(cls.set, key, value, **coordinates)
 
     @classmethod
     def deserialize_value(cls, result: Any) -> Any:
@@ -88,58 +89,56 @@ class XComBackend(BaseXCom):
     @classmethod
     def get_one(cls, **query: Any) -> Any:
         """One XCom, or None if there is no such row."""
-        row = _Rows.get_one(**query)
-        return None if row is None else cls._answer(query, [row])[0]
+        row = pull.Rows.get_one(**query)
+        return None if row is None else cls._answer(Question.of(query), [row])[0]
+
+    @classmethod
+    async def aget_one(cls, **query: Any) -> Any:
+        """The same from a coroutine, in the thread in which it pushes."""
+        return await _in_our_thread(cls.get_one, **query)
 
     @classmethod
     def get_all(cls, **query: Any) -> list[Any] | None:
         """All values of a mapped task: their rows in one request, their payloads in as few as can be."""
-        rows = _Rows.get_all(**query)
-        return None if rows is None else cls._answer(query, rows)
+        rows = pull.Rows.get_all(**query)
+        return None if rows is None else cls._answer(Question.of(query, several=True), rows)
 
     @classmethod
-    def _answer(cls, query: dict[str, Any], rows: list[Any]) -> list[Any]:
+    async def aget_all(cls, **query: Any) -> list[Any] | None:
+        """The same from a coroutine, in the thread in which it pushes."""
+        return await _in_our_thread(cls.get_all, **query)
+
+    @classmethod
+    def _answer(cls, question: Question, rows: list[Any]) -> list[Any]:
         """The values of rows that Airflow was asked for. A plain row does not say whose it is: the question
         does, so its pull is logged here."""
-        watch = Watch("pull")
-        if plain := [row for row in rows if not reference.is_reference(row)]:
+        watch, refs = Watch("pull"), question.references(rows)
+        if plain := [row for ref, row in zip(refs, rows, strict=True) if ref is None]:
             several = f"{len(plain):,} values" if len(plain) > 1 else ""
-            watch.log(_address(query), _kinds(map(kind_word, plain)), several, sum(map(_row_size, plain)))
-        return cls._load_many(rows)
-
-    @classmethod
-    def _load_many(cls, values: list[Any]) -> list[Any]:
-        """The values of several rows, in their order. Airflow 3.4 calls it by this name.
-
-        What is small is fetched together; its pulls are one line in the log.
-        """
-        watch = Watch("pull")
-        refs = [reference.parse(row) if _is_small(row) else None for row in values]
-        small = [ref for ref in refs if ref is not None]
-        if len(small) < 2:
-            return [cls.load_value(row) for row in values]
-        fetched = _fetched(small)
-        found = [
-            cls.load_value(row) if ref is None else _decoded(ref, fetched)
-            for ref, row in zip(refs, values, strict=True)
-        ]
-        task, length = replace(small[0].address, map_index=-1), sum(ref.length for ref in small)
-        watch.log(task, _kinds(ref.kind for ref in small), f"{len(small):,} values", length, small[0].where)
-        return found
+            watch.log(
+                question.address, pull.listed(map(kind_word, plain)), several, sum(map(_row_size, plain))
+            )
+        return pull.values(refs, rows)
 
     @classmethod
     def purge(cls, xcom: Any, *args: Any) -> None:
         """Delete the payload that a row names which is about to go, so a newer value is safe. Never raises: a
         failure would fail the task."""
         row = getattr(xcom, "value", None)
-        if not reference.is_reference(row):
+        if not is_reference(row):
             return
         try:
-            ref = reference.parse(row)
-            with about(ref.address):
-                store_of(ref).delete(ref)
+            if ref := binding.deleted().reference(row):
+                garbage.discard(ref)
         except Exception as error:
             log.warning("The payload of a deleted XCom was left behind: %s", error)
+
+    @classmethod
+    def delete(cls, key: str, task_id: str, dag_id: str, run_id: str, map_index: int | None = None) -> None:
+        """Delete a row and, by `purge`, its payload. Airflow does not tell `purge` whose row it is."""
+        whose: dict[str, Any] = {"key": key, "task_id": task_id, "dag_id": dag_id, "run_id": run_id}
+        with binding.deleting(Question.of({**whose, "map_index": map_index})):
+            super().delete(**whose, map_index=map_index)
 
     # -- Airflow 3.4: rows per task instance, over the same core ------------------------------------
 
@@ -157,10 +156,7 @@ class XComBackend(BaseXCom):
     @classmethod
     def load_value(cls, stored: Any) -> Any:
         """Airflow 3.4's form of `deserialize_value`."""
-        if not reference.is_reference(stored):
-            return BaseXCom.deserialize_value(SimpleNamespace(value=stored))
-        ref = reference.parse(stored)
-        return Handle(ref, _Source(ref)) if ref.lazy else _Source(ref).load()
+        return pull.value(binding.unasked(stored), stored)
 
     # -- the way there ------------------------------------------------------------------------------
 
@@ -177,6 +173,7 @@ class XComBackend(BaseXCom):
                 watch.log(address, kind_word(value), "", size)
                 return value
             ref, row = cls._keep(address, attempt, value, is_lazy)
+        garbage.note(ref)
         watch.done(ref)
         return row
 
@@ -223,109 +220,22 @@ class XComBackend(BaseXCom):
     @classmethod
     def codec_options(cls) -> Options:
         """What the codecs are told of the configuration."""
-        return replace(_codec_options(), frame_format=config.FRAME_FORMAT.read(cls.default_frame_format))
-
-
-def _codec_options() -> Options:
-    most, codecs = config.MAX_DECODED_SIZE.read(), config.CODECS.read()
-    return Options(max_size=most, class_allowed=_class_allowed, codecs=codecs)
-
-
-def _class_allowed(qualified_name: str) -> bool:
-    """Whether Airflow's own allow-list ([core] allowed_deserialization_classes) holds a class."""
-    from airflow.sdk import serde
-
-    return bool(serde._match(qualified_name)) or qualified_name in serde._extra_allowed
-
-
-# -- the way back -----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Source:
-    """Where a value comes from, verified: what `Handle` asks, and what a pull without one asks at once."""
-
-    ref: Reference
-
-    def load(self, columns: Sequence[str] | None = None) -> Any:
-        watch = Watch("pull")
-        value = _decoded(self.ref, columns=columns)
-        watch.done(self.ref)
-        return value
-
-    def path(self) -> Path:
-        watch = Watch("pull")
-        name = self.ref.filename or (self.ref.uri or "").rsplit("/", 1)[-1] or "payload"
-        with about(self.ref.address):
-            found = StoredContent(self.ref, store_of(self.ref)).file(name)
-        watch.done(self.ref)
-        return found
-
-    def open(self) -> BinaryIO:
-        def closed(length: int, seconds: float) -> None:
-            Watch("pull", seconds).done(self.ref, length)
-
-        with about(self.ref.address):
-            pieces = store_of(self.ref).stream(self.ref)
-        return io.BufferedReader(VerifyingStream(self.ref, pieces, closed))
-
-
-def _decoded(
-    ref: Reference, fetched: Iterator[memoryview] | None = None, columns: Sequence[str] | None = None
-) -> Any:
-    """The value of a reference, whose payload may be the next of those that are fetched together."""
-    with about(ref.address):
-        codec_options = _codec_options()
-        codec = codec_named(ref.codec, codec_options)
-        content = StoredContent(ref, store_of(ref), None if fetched is None else next(fetched))
-        if columns is None:
-            return codec.decode(content, ref.meta, codec_options)
-        if isinstance(codec, ColumnCodec):
-            return codec.select(content, ref.meta, codec_options, list(columns))
-        raise UnsupportedValue(f"A {ref.kind} has no columns to choose from", "Call load() without columns.")
-
-
-def _is_small(row: Any) -> TypeGuard[dict[str, Any]]:
-    """Whether a row refers to a payload that is small enough to be fetched together with others."""
-    if not reference.is_reference(row) or "uri" not in row or row.get("lazy"):
-        return False
-    length = row.get("length", 0)
-    return type(length) is int and length <= _SMALL
-
-
-def _fetched(refs: list[Reference]) -> Iterator[memoryview]:
-    """Payloads in their order, fetched a batch at a time."""
-    for store, same in itertools.groupby(refs, store_of):
-        batch: list[Reference] = []
-        room = _BATCH
-        for ref in same:
-            if batch and (ref.length > room or len(batch) == _MANY):
-                yield from store.fetch_many(batch)
-                batch, room = [], _BATCH
-            batch.append(ref)
-            room -= ref.length
-        yield from store.fetch_many(batch)
+        return replace(pull.configured(), frame_format=config.FRAME_FORMAT.read(cls.default_frame_format))
 
 
 # -- small things -----------------------------------------------------------------------------------
 
 
 @functools.cache
-def _pushing_thread(process: int) -> ThreadPoolExecutor:
-    """The thread in which coroutines push. A forked process has none of its parent's threads."""
-    return ThreadPoolExecutor(1, "xcom-push")
+def _our_thread(process: int) -> ThreadPoolExecutor:
+    """The thread in which coroutines push and pull. A forked process has none of its parent's threads."""
+    return ThreadPoolExecutor(1, "xcom")
 
 
-class _Rows(BaseXCom):
-    """Gives rows back as they are."""
-
-    @staticmethod
-    def deserialize_value(result: Any) -> Any:
-        return result.value
-
-
-def _address(coordinates: dict[str, Any]) -> Address:
-    return Address.of(*map(coordinates.get, ("dag_id", "run_id", "task_id", "map_index", "key")))
+async def _in_our_thread(call: Callable[..., T], *args: Any, **options: Any) -> T:
+    """Await what a call gives that asks Airflow. See `XComBackend.aset` for why it is not made here."""
+    there = functools.partial(contextvars.copy_context().run, call, *args, **options)
+    return await asyncio.get_running_loop().run_in_executor(_our_thread(os.getpid()), there)
 
 
 def _unwrap(value: Any) -> tuple[Any, bool]:
@@ -345,7 +255,3 @@ def _unwrap(value: Any) -> tuple[Any, bool]:
 
 def _row_size(row: Any) -> int:
     return len(json.dumps(row, ensure_ascii=True, separators=(",", ":")))
-
-
-def _kinds(kinds: Iterable[str]) -> str:
-    return ", ".join(dict.fromkeys(kinds))

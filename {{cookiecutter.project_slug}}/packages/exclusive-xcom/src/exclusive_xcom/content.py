@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import mmap
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from . import scratch
-from .errors import PayloadAltered, PayloadTruncated, about
+from .errors import PayloadAltered, PayloadTruncated
 from .reference import Reference
 from .store import Store
 
@@ -66,7 +64,7 @@ class StoredContent:
         path = scratch.new_file(name)
         measured = Measured(self._store.stream(self._ref) if self._data is None else [self._data])
         try:
-            with path.open("xb") as file:
+            with scratch.filling(), path.open("xb") as file:
                 for piece in measured:
                     file.write(piece)
             verify(self._ref, measured.length, measured.sha256)
@@ -119,41 +117,3 @@ def verify(ref: Reference, length: int, sha256: str) -> None:
     if sha256 != ref.sha256:
         what = f"The payload at {ref.where} was altered: its sha256 is not the one that was pushed"
         raise PayloadAltered(what, _AGAIN)
-
-
-class VerifyingStream(io.RawIOBase):
-    """A stream whose last read raises if length or digest are wrong. When it is closed, `closed` is told how
-    many bytes were fetched and the seconds that took."""
-
-    def __init__(
-        self, ref: Reference, pieces: Iterator[memoryview], closed: Callable[[int, float], None]
-    ) -> None:
-        self._ref = ref
-        self._measured = Measured(pieces)
-        self._pieces = iter(self._measured)
-        self._left = memoryview(b"")
-        self._closed = closed
-        self._seconds = 0.0
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        while not self._left:
-            started = time.perf_counter()
-            with about(self._ref.address):
-                piece = next(self._pieces, None)
-                self._seconds += time.perf_counter() - started
-                if piece is None:
-                    verify(self._ref, self._measured.length, self._measured.sha256)
-                    return 0
-            self._left = piece
-        count = min(len(buffer), self._left.nbytes)
-        buffer[:count] = self._left[:count]
-        self._left = self._left[count:]
-        return count
-
-    def close(self) -> None:
-        if not self.closed:
-            self._closed(self._measured.length, self._seconds)
-        super().close()

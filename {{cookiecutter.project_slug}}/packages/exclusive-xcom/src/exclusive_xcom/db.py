@@ -19,6 +19,7 @@ from .backend import XComBackend
 from .codecs import Options, Payload
 from .errors import ValueTooLarge
 from .handle import human_size
+from .pull import in_row
 from .reference import Reference, inline
 from .store import Check, Store, Stored
 
@@ -80,4 +81,4 @@ class DbXComBackend(XComBackend):
     @classmethod
     def codec_options(cls) -> Options:
         """Text stays legible in the row, so it is not compressed."""
-        return replace(super().codec_options(), compress=False)
+        return replace(in_row(super().codec_options()), compress=False)

@@ -33,11 +33,18 @@ class XComError(Exception):
 
     def __str__(self) -> str:
         where = f" (XCom {self.address})" if self.address else ""
-        return f"{self.what}{where}. {self.advice}".rstrip()
+        return legible(f"{self.what}{where}. {self.advice}".rstrip())
 
     def __reduce__(self) -> tuple[object, ...]:
         # The default would call the class with str(self) alone and lose advice and address.
         return partial(type(self), self.what, self.advice, address=self.address), ()
+
+
+def legible(text: str) -> str:
+    """Text of one line, without what a terminal would obey or hide: escape sequences, marks of direction,
+    halves of characters. They get into it from rows, which somebody may have forged."""
+    text = re.sub(r"\s*[\r\n\t\v\f]\s*", " ", text)
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 @contextmanager
@@ -58,6 +65,10 @@ class ValueTooLarge(XComError, ValueError):
     """The value, encoded, is larger than the backend or the configuration allows."""
 
 
+class NoSpace(XComError, OSError):
+    """This machine has no space for a file."""
+
+
 class BadOption(XComError, ValueError):
     """An option in section [xcom] of Airflow's configuration has a value that it can't have."""
 
@@ -75,7 +86,12 @@ class StaleXCom(XComError):
 
 
 class BadReference(XComError, ValueError):
-    """The row claims to be a reference, but is malformed, forged, or points outside the store."""
+    """The row claims to be a reference, but is malformed, forged, of a release that is not known here, or
+    points outside the store."""
+
+
+class MisplacedReference(BadReference):
+    """The row holds the reference of another XCom than the one that was asked for, or that goes."""
 
 
 class ForeignReference(XComError):
@@ -92,6 +108,10 @@ class PayloadError(XComError):
 
 class PayloadMissing(PayloadError):
     """The payload is not in the store: deleted, expired or evicted."""
+
+
+class PayloadReplaced(PayloadMissing):
+    """The payload went because the XCom was pushed again after it was pulled."""
 
 
 class PayloadTruncated(PayloadError):
@@ -128,6 +148,17 @@ class LeaseTimeout(StoreError):
 
 class LeaseLost(StoreError):
     """The lease expired or was taken over while we were working under it."""
+
+
+def is_control_flow(error: BaseException) -> bool:
+    """Whether an exception is no failure but an order to stop, as Airflow's time-outs are. A panic of a library's
+    Rust code is a failure, though it is no `Exception`."""
+    return not isinstance(error, Exception) and type(error).__name__ != "PanicException"
+
+
+def reason(error: BaseException) -> str:
+    """What an exception of a library says, in a few words."""
+    return f"{type(error).__name__}: {error}"[:300]
 
 
 #: A regular expression that is searched in what a store or its library said, the error that this means, and

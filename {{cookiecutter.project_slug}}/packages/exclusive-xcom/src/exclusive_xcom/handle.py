@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
+from .errors import UnsupportedValue
 from .reference import Reference
 
 
@@ -45,8 +46,7 @@ class Handle:
     """An XCom that has not been fetched yet.
 
     `load()` gives the value, `path()` and `open()` give the payload as it is stored: a parquet file, a
-    PNG image, a compressed JSON text. Whatever is handed out has been verified; `open()` can only do that
-    at the end of the file, and raises there.
+    PNG image, a compressed JSON text. Whatever is handed out has been verified before.
     """
 
     __slots__ = ("_reference", "_source")
@@ -92,8 +92,23 @@ class Handle:
         return self._source.path()
 
     def open(self) -> BinaryIO:
-        """Read the payload as a stream, in constant memory. The last read raises if it was altered."""
+        """The payload as a seekable stream, in constant memory.
+
+        It is fetched into a private file without a name first, as only the whole has a digest: that takes
+        its size on the disk for temporary files, until the stream is closed.
+        """
         return self._source.open()
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"A Handle has no {name!r}. Call load() for the value, if it is of that.")
+
+    def __getitem__(self, key: object) -> Any:
+        what = f"A Handle is not the value, which alone has {key!r}"
+        raise UnsupportedValue(what, "Call load() for it.", address=self._reference.address)
+
+    def __iter__(self) -> Any:
+        what = "A Handle is not the value, whose items alone can be had one after the other"
+        raise UnsupportedValue(what, "Call load() for it.", address=self._reference.address)
 
     def __str__(self) -> str:
         size = f", {self.summary}" if self.summary else ""

@@ -19,10 +19,11 @@ from airflow.sdk.execution_time.xcom import XCom
 from airflow.utils.session import create_session
 from sqlalchemy import Select, func, select, text
 
-from . import reference
+from .address import Address
 from .backend import XComBackend
+from .binding import Question
 from .codecs import kind_word
-from .errors import XComError
+from .errors import XComError, legible
 from .handle import Handle
 from .store import Check
 
@@ -60,19 +61,29 @@ def xcoms(dag_id: str, run_id: str) -> list[Row]:
     )
     with create_session() as session:
         found = session.execute(wanted)
-        return [Row(task, index, key, *_describe(value)) for task, index, key, value in found]
+        return [
+            Row(task, index, legible(key), *_describe(Address.of(dag_id, run_id, task, index, key), value))
+            for task, index, key, value in found
+        ]
 
 
 @dataclass(frozen=True)
 class Found:
-    """An XCom that was looked for: the run that it is of, and what is known of it without fetching it."""
+    """An XCom that was looked for: whose it is, and what is known of it without fetching it."""
 
-    run_id: str
+    address: Address
     row: Row
     stored: Any
 
+    @property
+    def run_id(self) -> str:
+        """The run that it is of."""
+        return self.address.run_id
+
     def load(self) -> Any:
-        """The value, as a consumer gets it; also one that would be handed over lazily. Raises `XComError`."""
+        """The value, as a consumer gets it; also one that would be handed over lazily. Raises `XComError`,
+        also if the row refers to another XCom."""
+        Question(self.address).reference(self.stored)
         value = XCom.deserialize_value(SimpleNamespace(value=self.stored))
         return value.load() if isinstance(value, Handle) else value
 
@@ -118,8 +129,9 @@ def find(
             which = f"{len(rows)} of {task_id!r}, which is mapped. Say which: map index {_ranges([*rows])}"
             raise NotThere(f"There are {which} (`--map-index`).")
         row = rows[-1 if map_index is None else map_index]
-        found = Row(row.task_id, row.map_index, row.key, *_describe(row.value))
-        return Found(row.run_id, found, row.value)
+        address = Address.of(dag_id, row.run_id, row.task_id, row.map_index, row.key)
+        found = Row(row.task_id, row.map_index, legible(row.key), *_describe(address, row.value))
+        return Found(address, found, row.value)
 
 
 def _newest(query: Select[Any]) -> Select[Any]:
@@ -212,12 +224,12 @@ def _database() -> Check:
         return Check("metadata database", False, str(error).strip().splitlines()[0])
 
 
-def _describe(value: Any) -> tuple[str, str, int | None, str]:
-    """Kind, summary, length and whereabouts of what a row holds."""
-    if not reference.is_reference(value):
-        return kind_word(value), json.dumps(value, ensure_ascii=False)[:60], None, "row"
+def _describe(address: Address, value: Any) -> tuple[str, str, int | None, str]:
+    """Kind, summary, length and whereabouts of what the row of an XCom holds."""
     try:
-        found = reference.parse(value)
+        found = Question(address).reference(value)
     except XComError as error:
         return "unreadable reference", str(error), None, "row"
-    return found.kind, found.summary, found.length, found.where
+    if found is None:
+        return kind_word(value), legible(json.dumps(value, ensure_ascii=False)[:60]), None, "row"
+    return found.kind, found.summary, found.length, legible(found.where)

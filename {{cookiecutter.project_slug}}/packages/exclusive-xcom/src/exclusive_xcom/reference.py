@@ -1,8 +1,13 @@
 """What the metadata database keeps of a value that is not plain JSON: where it is, whose, and its digest.
 
-A reference is small JSON, legible in Airflow's UI. It carries its own address, because Airflow hands a
-backend no more than the row when it reads several XComs at once, and the digest of the payload, so that
-what is read can be proved to be what was pushed. Values too small to store elsewhere travel inside it.
+A reference is small JSON, legible in Airflow's UI. It carries its own address, so that it can be compared
+with what was asked for (binding.py), and the digest of the payload, so that what is read can be proved to be
+what was pushed. Values too small to store elsewhere travel inside it.
+
+A reader ignores entries that it does not know, unless `must` names them: then it refuses the row in words. So
+what a value depends on is named there, and what only helps, as a preview, is not. Entries that later releases
+will write have their places: `region` of the address (Airflow 3.4's loops), `readers`, `once`, `expires`,
+`encryption`. What changes the bytes of a payload is a new form of its codec (codecs/__init__.py).
 """
 
 from __future__ import annotations
@@ -15,10 +20,11 @@ from typing import Annotated, Any, TypeGuard
 import msgspec
 
 from .address import Address, Attempt
-from .errors import BadReference
+from .errors import BadReference, legible
 
 MARK = "$xcom"  # the key that tells a reference from a value; its value is the version
-VERSION = "2"
+VERSION = "3"
+UNDERSTOOD: frozenset[str] = frozenset()  # entries that `must` may name here
 _TEXT = "application/json"  # legible UTF-8, so that a row can hold it as it is
 
 
@@ -56,6 +62,8 @@ class Reference:
         for name in ("summary", "filename"):
             if text := getattr(self, name):
                 object.__setattr__(self, name, text.encode(errors="replace").decode())
+        for name in ("kind", "summary"):  # people see them, in the log too
+            object.__setattr__(self, name, legible(getattr(self, name)))
 
     def row(self) -> dict[str, Any]:
         """The JSON that Airflow keeps."""
@@ -97,7 +105,8 @@ def parse(row: dict[str, Any]) -> Reference:
     """Read a row back. Nothing in it is trusted: every field is checked for type and range.
 
     Raises:
-        BadReference: malformed, or of a version that this code does not know.
+        BadReference: malformed, or of a version, or with entries that have to be understood, that this code
+            does not know.
     """
     if row.get(MARK) != VERSION:
         raise BadReference(
@@ -106,6 +115,11 @@ def parse(row: dict[str, Any]) -> Reference:
             "release, and run the task that pushed it again.",
         )
     try:
+        if unknown := set(msgspec.convert(row.get("must", []), list[str])) - UNDERSTOOD:
+            raise BadReference(
+                f"The row needs {', '.join(map(repr, sorted(unknown)))}, which this release does not know",
+                "A newer release of exclusive-xcom wrote it. Bring this worker to that release.",
+            )
         fields = {"attempt": {}, "length": 0, **row}  # a row leaves out what is empty
         if "meta" in fields:
             fields["meta"] = json.loads(fields["meta"])
@@ -114,6 +128,8 @@ def parse(row: dict[str, Any]) -> Reference:
             raise ValueError("it has both a uri and data")
         if reference.length and reference.uri is None and reference.data is None:
             raise ValueError("it has neither a uri nor data")
+    except BadReference:
+        raise
     except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
         raise BadReference(
             f"The row is not a well-formed reference ({type(error).__name__}: {error})",

@@ -7,16 +7,25 @@ so that a later process can remove what a killed one left behind.
 from __future__ import annotations
 
 import atexit
+import contextlib
+import errno
 import fcntl
 import os
+import re
 import shutil
 import tempfile
 import threading
+import unicodedata
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from .errors import NoSpace
+
 _PREFIX = "airflow-xcom-"
 _LOCK = ".in-use"
+_NAME_LIMIT = 255  # bytes that a file system allows
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 _folder: Path | None = None
 _lock: IO[bytes] | None = None
@@ -25,9 +34,21 @@ _opening = threading.Lock()
 
 def new_file(name: str) -> Path:
     """A path for a new file called `name` (its last component only) in a folder of its own."""
-    with _opening:  # two threads that make a folder each would leave one of them without its lock
+    with filling(), _opening:  # two threads that make a folder each would leave one of them without its lock
         folder = _open()
-    return Path(tempfile.mkdtemp(dir=folder)) / _safe(name)
+        return Path(tempfile.mkdtemp(dir=folder)) / safe_name(name)
+
+
+@contextlib.contextmanager
+def filling() -> Iterator[None]:
+    """What writes to a file of this folder does so in here: that there is no space for it becomes `NoSpace`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        what = f"There is no space in {tempfile.gettempdir()} for the file ({error.strerror})"
+        raise NoSpace(what, "Free some, or let TMPDIR name a folder with more of it.") from error
 
 
 def clear() -> None:
@@ -77,9 +98,12 @@ def _sweep() -> None:
             continue
 
 
-def _safe(name: str) -> str:
-    """The last component of a name, without characters that a file name can't or shouldn't have."""
+def safe_name(name: str) -> str:
+    """The last component of a name, without what a file name can't have, or what moves a terminal's cursor. Bytes
+    that are no Unicode stay, in the way in which Python's file names have them."""
     last = name.replace("\\", "/").rsplit("/", 1)[-1]
-    clean = "".join(c if c.isprintable() else "_" for c in last).strip()
-    clean = clean.encode("utf-8", "replace")[-200:].decode("utf-8", "ignore")
-    return clean if clean not in ("", ".", "..") else "file"
+    clean = "".join("_" if unicodedata.category(c) in ("Cc", "Zl", "Zp") else c for c in last)
+    clean = re.sub("[\ud800-\udc7f\udd00-\udfff]", "_", clean)
+    data = clean.encode(errors="surrogateescape")
+    clean = clean if len(data) <= _NAME_LIMIT else data[-_NAME_LIMIT:].decode("utf-8", "ignore")
+    return clean if clean.strip() not in ("", ".", "..") else "file"

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
+from . import attempt as attempts
 from .address import Address
+from .errors import XComError
 from .handle import human_size
 from .reference import Reference
 
@@ -60,3 +64,19 @@ class Watch:
             seconds,
             extra={"xcom": transfer},
         )
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Have a person see first why a returned value could not be pushed.
+
+    Airflow pushes it behind the line that opens the group "Post Execute", which its UI folds up with all that
+    follows, also the error. So the group is ended, and the reason becomes a line of its own.
+    """
+    try:
+        yield
+    except XComError as error:
+        if attempts.current().ti_id and not attempts.in_task_code():
+            log.info("::endgroup::")
+            log.error("%s", error)
+        raise

@@ -3,20 +3,33 @@
 A codec turns one kind of value into bytes (or a file) and back, exactly. It knows neither stores nor
 Airflow. It is an object called `CODEC` in a module: ours are the modules of this folder that `OURS` lists; a
 project's own are modules that AIRFLOW__XCOM__CODECS names, which import a heavy library inside functions.
+
+What is stored names the codec and the form of its bytes and notes: "structured/1". Whoever changes what a
+codec writes gives it a new `form`, and keeps in `former` what reads the forms before. Then an older release
+refuses in words what it does not know, and a newer one reads what is there.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast, runtime_checkable
 
-from ..errors import BadOption, UnknownCodec, UnsupportedValue, XComError
+from ..errors import (
+    BadOption,
+    PayloadUnreadable,
+    UnknownCodec,
+    UnsupportedValue,
+    XComError,
+    is_control_flow,
+    reason,
+)
 
 CHUNK = 8 * 2**20  # bytes handed on at a time: large enough to be fast, small enough for constant memory
 FRAME_FORMATS = ("arrow", "parquet", "packed")  # as `Options.frame_format` explains them
@@ -46,6 +59,8 @@ class Options:
         max_size: bytes that a decoded value may take; decoding stops beyond it (decompression bombs).
         class_allowed: tells whether a class, by qualified name, may be built when a payload is read.
         codecs: names of the modules of the project's own codecs, which are asked before ours.
+        beside: what takes a part of that limit already, for people.
+        note: is told each size that is compared with `max_size`.
     """
 
     frame_format: str = "arrow"
@@ -53,6 +68,26 @@ class Options:
     max_size: int = 8 * 2**30
     class_allowed: Callable[[str], bool] = lambda name: False
     codecs: tuple[str, ...] = ()
+    beside: str = ""
+    note: Callable[[int], None] = lambda size: None
+
+    def shares(self, used: int = 0) -> Iterator[Options]:
+        """For values inside of a value: the options of each in turn, with what those before it left of `max_size`.
+
+        Args:
+            used: bytes that the outer value takes itself.
+        """
+        while True:
+            largest = 0
+
+            def note(size: int, before: int = used) -> None:
+                nonlocal largest
+                largest = max(largest, size)
+                self.note(before + largest)
+
+            left = max(self.max_size - used, 0)
+            yield replace(self, max_size=left, beside=" beside the rest of the value", note=note)
+            used += largest
 
 
 @dataclass(frozen=True)
@@ -60,7 +95,7 @@ class Payload:
     """An encoded value: what a store keeps, and what the reference says about it.
 
     Attributes:
-        codec: its name, as written into the reference.
+        codec: its name; `encoded` adds its form, as it is written into the reference.
         kind: what a person calls the value: "pandas DataFrame", "file", "list".
         media_type: IANA media type of the bytes.
         suffix: file name extension with its dot, of a format that other tools open.
@@ -119,7 +154,8 @@ class Content(Protocol):
 
 @runtime_checkable
 class Codec(Protocol):
-    """Carries one kind of value. Stateless; one instance per module, named `CODEC`."""
+    """Carries one kind of value. Stateless; one instance per module, named `CODEC`. It may have a `form`, the
+    name of what it writes ("1" without), and `former`: codecs that read what it wrote before, by form."""
 
     name: str
 
@@ -174,16 +210,17 @@ def own_codecs(modules: tuple[str, ...]) -> dict[str, Codec]:
         try:
             codec = getattr(importlib.import_module(module), "CODEC", None)
         except Exception as error:
-            reason = f"{type(error).__name__}: {error}"[:300]
-            raise _no_codec(module, f"can't be imported ({reason})") from error
+            raise _no_codec(module, f"can't be imported ({reason(error)})") from error
         if codec is None:
             raise _no_codec(module, "has no CODEC")
         # Of a class the protocol can't tell that it is no object of it.
         if isinstance(codec, type) or not isinstance(codec, Codec) or type(codec.name) is not str:
             raise _no_codec(module, f"has a CODEC that is none: {codec!r}"[:300])
+        if "/" in codec.name:
+            raise _no_codec(module, f"has a name with a slash, {codec.name!r}")
         if codec.name in found or codec.name in OURS:
             raise _no_codec(module, f"has the name of another codec, {codec.name!r}")
-        found[codec.name] = codec
+        found[codec.name] = _Own(codec, codec.name)
     return found
 
 
@@ -195,38 +232,114 @@ def _no_codec(module: str, trouble: str) -> BadOption:
 
 def codec_for(value: Any, options: Options) -> Codec:
     """The codec that carries `value`: a project's own, or one of ours; what none carries, the last refuses.
-    Raises what `own_codecs` does."""
+    Raises what `own_codecs` does, and `UnsupportedValue` if one of the project's fails."""
     for codec in own_codecs(options.codecs).values():
         if codec.accepts(value):
             return codec
     return _ours(next(name for name, classes in OURS.items() if is_of(value, *classes)))
 
 
-def encoded(value: Any, options: Options) -> Payload:
-    """What the codec of a value makes of it. Raises `UnsupportedValue`, also when a project's own codec fails
-    or makes what is no payload of its own, which no consumer could read."""
-    codec = codec_for(value, options)
-    if codec.name in OURS:
-        return codec.encode(value, options)
-    advice = "Correct that codec; exclusive_xcom.testing.codec_contract has the tests that it must pass."
+@contextlib.contextmanager
+def carrying(value: Any) -> Iterator[None]:
+    """Turn whatever a library raises while a value is encoded into `UnsupportedValue`."""
     try:
-        made = codec.encode(value, options)
+        yield
     except XComError:
         raise
-    except Exception as error:
-        reason = f"{type(error).__name__}: {error}"[:200]
-        raise UnsupportedValue(f"The project's codec {codec.name!r} failed ({reason})", advice) from error
-    named = (
-        isinstance(made, Payload) and made.codec == codec.name and isinstance(made.kind, str) and made.kind
-    )
-    if not (named and isinstance(made.body, list | tuple | Path)):
-        raise UnsupportedValue(f"The project's codec {codec.name!r} made no payload of its own", advice)
+    except BaseException as error:
+        if is_control_flow(error):
+            raise
+        what = f"A value of type {type(value).__name__}"
+        if isinstance(error, RecursionError):
+            raise UnsupportedValue(f"{what} is nested too deeply", "Flatten it, or write it to a file.") from error
+        if isinstance(error, MemoryError):
+            advice = "Give the worker more, push less, or write a file and return its Path."
+            raise UnsupportedValue(f"There is not enough memory to encode a {kind_word(value)}", advice) from error
+        advice = "Return plain values, or the Path of a file that holds it."
+        raise UnsupportedValue(f"{what} can't be encoded ({reason(error)})", advice) from error
+
+
+def encoded(value: Any, options: Options) -> Payload:
+    """What the codec of a value makes of it. Raises `UnsupportedValue`, whatever a library raised, and when a
+    project's own codec fails or makes what is no payload of its own, which no consumer could read."""
+    with carrying(value):
+        codec = codec_for(value, options)
+        return _in_form(codec, codec.encode(value, options))
+
+
+class _Own:
+    """A project's own codec: what fails in it is told as its failure."""
+
+    def __init__(self, codec: Any, name: str) -> None:
+        self.name, self._codec = name, codec
+        self.form = getattr(codec, "form", "1")
+        self.former = {form: _Own(reader, name) for form, reader in getattr(codec, "former", {}).items()}
+        if isinstance(codec, ColumnCodec):
+            self.select = self._reading(codec.select)
+        self.decode = self._reading(codec.decode)
+
+    def accepts(self, value: Any) -> bool:
+        with self._told(UnsupportedValue):
+            return bool(self._codec.accepts(value))
+
+    def encode(self, value: Any, options: Options) -> Payload:
+        with self._told(UnsupportedValue):
+            made: Any = self._codec.encode(value, options)
+        named = isinstance(made, Payload) and made.codec in (self.name, _stored(self))
+        named = named and isinstance(made.kind, str) and bool(made.kind)
+        if not (named and isinstance(made.body, list | tuple | Path)):
+            raise UnsupportedValue(f"The project's codec {self.name!r} made no payload of its own", _CORRECT)
+        return cast("Payload", made)
+
+    def _reading(self, read: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(read)
+        def told(*args: Any) -> Any:
+            with self._told(PayloadUnreadable):
+                return read(*args)
+
+        return told
+
+    @contextlib.contextmanager
+    def _told(self, kind: type[XComError]) -> Iterator[None]:
+        try:
+            yield
+        except XComError:
+            raise
+        except BaseException as error:
+            if is_control_flow(error):
+                raise
+            raise kind(f"The project's codec {self.name!r} failed ({reason(error)})", _CORRECT) from error
+
+
+_CORRECT = "Correct that codec; exclusive_xcom.testing.codec_contract has the tests that it must pass."
+
+
+def _in_form(codec: Codec, made: Payload) -> Payload:
+    """The payload itself, not a copy of it: a temporary file may go when it does."""
+    object.__setattr__(made, "codec", _stored(codec))
     return made
 
 
-def codec_named(name: str, options: Options) -> Codec:
-    """The codec that wrote a payload. Raises `UnknownCodec` if this project does not have it, or not its
-    library, and what `own_codecs` does."""
+def _stored(codec: Codec) -> str:
+    return f"{codec.name}/{getattr(codec, 'form', '1')}"
+
+
+def codec_named(stored: str, options: Options) -> Codec:
+    """What reads a payload that a codec wrote in a form, "structured/1". Raises `UnknownCodec` if this
+    project has not the codec, not its library, or does not know the form; and what `own_codecs` does."""
+    name, _, form = stored.partition("/")
+    codec = _named(name, options)
+    readers: dict[str, Codec] = {**getattr(codec, "former", {}), getattr(codec, "form", "1"): codec}
+    if form not in readers:
+        raise UnknownCodec(
+            f"The payload was written by codec {name!r} in form {form!r}, which is not known here "
+            f"(known: {', '.join(readers)})",
+            "Another release wrote it. Bring this worker to that release, or run the task again.",
+        )
+    return readers[form]
+
+
+def _named(name: str, options: Options) -> Codec:
     own = own_codecs(options.codecs)
     if name in own:
         return own[name]

@@ -17,9 +17,11 @@ from typing import Any
 
 from .. import scratch
 from ..errors import PayloadUnreadable
-from . import Content, Payload
+from . import Content, Options, Payload
+from .common import check_decoded
 
 _ALIGNMENT = 64
+_OBJECTS = 32  # times the bytes of their list in the file are the objects that zipfile makes of entries
 _PADDING = 0xD935  # the id of such a field, as Android's zipalign uses it
 
 
@@ -27,7 +29,8 @@ def pack(entries: Mapping[str, Payload]) -> Path | list[bytes | memoryview]:
     """A zip of these entries: in memory, without copying their bytes; in a private file if one is a file."""
     in_file = any(isinstance(entry.body, Path) for entry in entries.values())
     path, pieces = scratch.new_file("container.zip") if in_file else None, _Pieces()
-    with path.open("wb") if path else pieces as target, zipfile.ZipFile(target, "w") as archive:
+    opened: Any = path.open("wb") if path else pieces
+    with scratch.filling(), opened as target, zipfile.ZipFile(target, "w") as archive:
         for name, entry in entries.items():
             info = zipfile.ZipInfo(name)  # dated 1980, so that the same value gives the same bytes
             info.file_size = entry.length  # tells zipfile whether it needs the 64-bit form
@@ -73,14 +76,15 @@ class Entry:
 
     def file(self, name: str) -> Path:
         path = scratch.new_file(name)
-        path.write_bytes(self._data)
+        with scratch.filling():
+            path.write_bytes(self._data)
         return path
 
     def reader(self) -> None:
         return None
 
 
-def unpack(content: Content, *, in_file: bool) -> dict[str, Entry]:
+def unpack(content: Content, options: Options, *, in_file: bool) -> dict[str, Entry]:
     """The entries of a container by name, in its order, none of them read yet. Raises `PayloadUnreadable` or
     zipfile.BadZipFile unless it is a zip that `pack` could have made."""
     import pyarrow as pa
@@ -90,6 +94,7 @@ def unpack(content: Content, *, in_file: bool) -> dict[str, Entry]:
             whole = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
     else:
         whole = content.buffer()
+    check_decoded(_OBJECTS * _length_of_list(whole), options)
     found, end = {}, 0
     with zipfile.ZipFile(pa.BufferReader(whole)) as archive:
         for info in archive.infolist():
@@ -104,3 +109,11 @@ def unpack(content: Content, *, in_file: bool) -> dict[str, Entry]:
         if end > archive.start_dir:
             raise PayloadUnreadable("The container's entries are longer than the container")
     return found
+
+
+def _length_of_list(whole: memoryview) -> int:
+    """Bytes of the list of entries, as the record behind it says, or in large files the one before that."""
+    if bytes(whole[-22:-18]) != b"PK\5\6":
+        raise PayloadUnreadable("The container does not end as it was written")
+    form, at = ("<Q", -58) if bytes(whole[-42:-38]) == b"PK\6\7" else ("<L", -10)
+    return int(struct.unpack_from(form, whole, len(whole) + at)[0])

@@ -1,7 +1,8 @@
 """Values of fixed kinds that JSON does not hold: for each what becomes of it, and back.
 
 In the text each is an object {"$t": tag, "v": ...}; "v" is text, a number, or a list of values that may be
-such objects again. The tag is the name of a class of Python's, or that of a library and its class.
+such objects again. The tag is the name of a class of Python's, or that of a library and its class. What a
+tag stands for never changes: another kind has another tag, which older releases refuse.
 """
 
 from __future__ import annotations
@@ -11,18 +12,23 @@ import datetime as dt
 import decimal
 import functools
 import importlib
+import struct
 import sys
 import uuid
 import zoneinfo
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import islice
+from operator import eq
 from typing import Any
 
-from ..errors import UnsupportedValue
+from ..errors import PayloadUnreadable, UnsupportedValue
 
 FACTORIES = {kind.__name__: kind for kind in (list, dict, set, tuple, int, float, str, bool)}
 
 Turn = Callable[[Any], Any]
+_SAME_HASH = 64
+_NAN = struct.pack(">d", float("nan"))
 _library = importlib.import_module
 
 
@@ -39,7 +45,11 @@ def kind_of(cls: type) -> tuple[str, Turn] | None:
 
 
 def make(tag: str, found: Any) -> Any:
-    """The value of a tagged object whose "v" was found. Raises KeyError, or what the value's class does."""
+    """The value of a tagged object whose "v" was found. Raises `PayloadUnreadable` for a tag that is not known,
+    or what the value's class does."""
+    if tag not in _KINDS:
+        advice = "Another release wrote it. Bring this worker to that release, or run the task again."
+        raise PayloadUnreadable(f"It holds a value of kind {str(tag)[:100]!r}, which is not known here", advice)
     return _KINDS[tag][1](found)
 
 
@@ -76,8 +86,35 @@ def _untext(text: str) -> str:
     return _unb64(text).decode("utf-8", "surrogatepass")
 
 
+def _apart(keys: Iterable[Any], wrong: Callable[[str], Exception] = ValueError) -> Iterable[Any]:
+    """The items of a set or the keys of a dict themselves, unless so many have the same hash that to build it
+    would take forever: each is compared with all before it."""
+    hashes = sorted(map(hash, keys))
+    if any(map(eq, hashes, islice(hashes, _SAME_HASH, None))):
+        raise wrong(f"More than {_SAME_HASH} items of a set, or keys of a dict, have the same hash")
+    return keys
+
+
+def _listed(value: Any, advice: str = "Return list(value).") -> list[Any]:
+    return list(_apart(value, functools.partial(UnsupportedValue, advice=advice)))
+
+
 def _pairs(found: list[list[Any]]) -> dict[Any, Any]:
-    return dict(zip(*found, strict=True))
+    return dict(zip(_apart(found[0]), found[1], strict=True))
+
+
+def _unpairs(value: dict[Any, Any]) -> dict[Any, Any]:
+    return dict(zip(_listed(value, "Return list(value.items())."), value.values(), strict=True))
+
+
+def _float(value: float) -> str:
+    """Of a NaN that is not the usual one, its bits."""
+    bits = struct.pack(">d", value)
+    return repr(value) if value == value or bits == _NAN else bits.hex()
+
+
+def _unfloat(text: str) -> float:
+    return float(text) if len(text) != 16 else float(*struct.unpack(">d", bytes.fromhex(text)))
 
 
 def _clock(value: dt.datetime | dt.time) -> list[Any]:
@@ -85,18 +122,36 @@ def _clock(value: dt.datetime | dt.time) -> list[Any]:
 
 
 def _unclock(cls: Any, found: list[Any]) -> Any:
+    # Not by its methods: pendulum's make another zone of the zone.
     text, tz, fold = found
-    return cls.fromisoformat(text).replace(tzinfo=tz, fold=fold)
+    of = dt.datetime if issubclass(cls, dt.datetime) else dt.time
+    clock = of.fromisoformat(text)
+    names = ("year", "month", "day", "hour", "minute", "second", "microsecond")
+    return cls(*(getattr(clock, name) for name in names if hasattr(clock, name)), tzinfo=tz, fold=fold)
+
+
+def _zone_key(value: zoneinfo.ZoneInfo) -> Any:
+    try:
+        value.__reduce__()
+    except Exception:  # as it says that it is of a file of its own, whatever its name
+        return None
+    return value.key
 
 
 def _duration(v: Any) -> list[Any]:
     return [v.remaining_days, v.remaining_seconds, v.microseconds, 0, 0, 0, v.weeks, v.years, v.months]
 
 
+def _untimestamp(value: Any) -> list[Any]:
+    # With a zone, the fold says nothing that the moment doesn't.
+    return [int(value.asm8.view("i8")), value.unit, value.tz, *[1] * (value.fold and value.tz is None)]
+
+
 def _timestamp(found: list[Any]) -> Any:
-    number, unit, tz = found
+    number, unit, tz, *fold = found
     moment = _library("pandas").Timestamp(_library("numpy").datetime64(number, unit))
-    return moment if tz is None else moment.tz_localize("UTC").tz_convert(tz)
+    moment = moment if tz is None else moment.tz_localize("UTC").tz_convert(tz)
+    return moment.replace(fold=1) if fold else moment
 
 
 def _timedelta(found: list[Any]) -> Any:
@@ -122,24 +177,26 @@ def _make_numpy(found: list[str]) -> Any:
     if dtype in ("S", "U"):
         return np.bytes_(_unb64(data)) if dtype == "S" else np.str_(_untext(data))
     (scalar,) = np.frombuffer(_unb64(data), dtype)  # which refuses dtypes of objects
+    if scalar.dtype.kind not in "biufcMm":
+        raise ValueError(f"{dtype} is no number's")
     return scalar
 
 
 # Of a dict, `Tagger` takes a list of keys and one of values, and puts a defaultdict's factory behind them.
 _OWN: dict[type, tuple[Turn, Turn]] = {
     tuple: (list, tuple),
-    set: (list, set),
-    frozenset: (list, frozenset),
+    set: (_listed, lambda v: set(_apart(v))),
+    frozenset: (_listed, lambda v: frozenset(_apart(v))),
     deque: (lambda v: [list(v), v.maxlen], lambda v: deque(*v)),
-    dict: (dict, _pairs),
-    OrderedDict: (dict, lambda v: OrderedDict(_pairs(v))),
-    Counter: (dict, lambda v: Counter(_pairs(v))),
-    defaultdict: (dict, lambda v: defaultdict(v[2] and FACTORIES[v[2]], _pairs(v[:2]))),
+    dict: (_unpairs, _pairs),
+    OrderedDict: (_unpairs, lambda v: OrderedDict(_pairs(v))),
+    Counter: (_unpairs, lambda v: Counter(_pairs(v))),
+    defaultdict: (_unpairs, lambda v: defaultdict(v[2] and FACTORIES[v[2]], _pairs(v[:2]))),
     bytes: (_b64, _unb64),
     bytearray: (_b64, lambda v: bytearray(_unb64(v))),
     str: (_text, _untext),
     int: (hex, lambda v: int(v, 16)),
-    float: (repr, float),
+    float: (_float, _unfloat),
     complex: (lambda v: [v.real, v.imag], lambda v: complex(*v)),
     range: (lambda v: [v.start, v.stop, v.step], lambda v: range(*v)),
     decimal.Decimal: (str, decimal.Decimal),
@@ -149,7 +206,7 @@ _OWN: dict[type, tuple[Turn, Turn]] = {
     dt.datetime: (_clock, lambda v: _unclock(dt.datetime, v)),
     dt.time: (_clock, lambda v: _unclock(dt.time, v)),
     dt.timezone: (lambda v: list(v.__getinitargs__()), lambda v: dt.timezone(*v)),  # pickle asks for it
-    zoneinfo.ZoneInfo: _same(lambda v: v.key, zoneinfo.ZoneInfo),
+    zoneinfo.ZoneInfo: _same(_zone_key, zoneinfo.ZoneInfo),
 }
 _KINDS: dict[str, tuple[Turn, Turn]] = {cls.__name__: turns for cls, turns in _OWN.items()} | {
     "pendulum.DateTime": (_clock, lambda v: _unclock(_library("pendulum").DateTime, v)),
@@ -163,7 +220,9 @@ _KINDS: dict[str, tuple[Turn, Turn]] = {cls.__name__: turns for cls, turns in _O
     "numpy.generic": (_take_numpy, _make_numpy),
     "pandas.NaTType": (lambda v: None, lambda v: _library("pandas").NaT),
     "pandas.NAType": (lambda v: None, lambda v: _library("pandas").NA),
-    "pandas.Timestamp": (lambda v: [int(v.asm8.view("i8")), v.unit, v.tz], _timestamp),
+    "pandas.Timestamp": (_untimestamp, _timestamp),
     "pandas.Timedelta": (lambda v: [int(v.asm8.view("i8")), v.unit], _timedelta),
+    "PIL.IFDRational": _same(lambda v: [v.numerator, v.denominator], _new("PIL.TiffImagePlugin", "IFDRational")),
+    "PIL.iTXt": (lambda v: [str.__str__(v), v.lang, v.tkey], _new("PIL.PngImagePlugin", "iTXt")),
     "airflow.ObjectStoragePath": (lambda v: [str(v), v.conn_id, dict(v.storage_options)], _storage_path),
 }

@@ -18,6 +18,7 @@ from ..errors import PayloadUnreadable, UnsupportedValue
 from . import Options
 
 TAG = "$t"  # the name of the item that says what an object in the text stands for
+_DAG_FILE = "unusual_prefix_"  # and a digest, an underscore and the file's name: the module that Airflow makes
 Json = dict[str, Any]
 Fields = Callable[[dict[str, Any]], Json]  # values by name → the same as JSON
 
@@ -44,12 +45,27 @@ def _named(cls: type, options: Options) -> str:
     module, name = cls.__module__, cls.__qualname__
     advice = "Move the class to models.py in your package (or another module that "
     advice += "AIRFLOW__CORE__ALLOWED_DESERIALIZATION_CLASSES lists), or return a dict."
-    in_dag_file = module == "__main__" or module.startswith("unusual_prefix_")
-    if in_dag_file or _look_up(sys.modules.get(module), name) is not cls:
-        raise UnsupportedValue(f"The consumer could not import class {module}.{name}", advice)
+    if "[" in name:
+        advice = f"Give {name} a name: a class in models.py of your package that inherits from it."
+    if not importable(cls):
+        raise UnsupportedValue(f"The consumer could not import {class_name(cls)}", advice)
     if not options.class_allowed(f"{module}.{name}"):
         raise UnsupportedValue(f"Class {module}.{name} may not be built from an XCom", advice)
     return f"{module}:{name}"
+
+
+def importable(cls: type) -> bool:
+    """Whether another process finds a class under its name."""
+    in_dag_file = cls.__module__ == "__main__" or cls.__module__.startswith(_DAG_FILE)
+    return not in_dag_file and _look_up(sys.modules.get(cls.__module__), cls.__qualname__) is cls
+
+
+def class_name(cls: type) -> str:
+    """A class for people. Airflow imports DAG files under names of its own."""
+    module, name = cls.__module__, cls.__qualname__
+    if module.startswith(_DAG_FILE):
+        return f"class {name} of the DAG file {module.removeprefix(_DAG_FILE).partition('_')[2]}.py"
+    return f"class {module}.{name}"
 
 
 def _class(named: str, options: Options) -> Any:

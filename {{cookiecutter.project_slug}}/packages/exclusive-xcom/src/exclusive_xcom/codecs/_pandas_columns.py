@@ -17,11 +17,13 @@ import pandas as pd
 import pyarrow as pa
 from pandas.tseries.frequencies import to_offset
 
-from ..errors import UnsupportedValue
+from ..errors import PayloadUnreadable, UnsupportedValue
 from . import Options
+from ._arrow_types import alike
 from ._ipc import alone, from_alone
 from ._json import dumps, loads
 from ._tagged import tag, untag
+from .common import check_decoded
 
 Note = dict[str, Any]
 Cut = Callable[[Any], Any]  # a slice of the column's values → Arrow array
@@ -42,9 +44,12 @@ def plan(values: Any, options: Options) -> Plan:
         if (planned := kind.plan(values, options)) is not None:
             note, cut = planned
             return {"as": name, **note}, cut
-    sparse = isinstance(values.dtype, pd.SparseDtype)
-    advice = "Return column.sparse.to_dense()." if sparse else "Convert it with astype()."
-    raise UnsupportedValue(f"The dtype is {values.dtype}", advice)
+    dtype = values.dtype
+    advice = 'Convert it with astype("float64").' if dtype.kind == "f" else "Convert it with astype(str)."
+    advice = 'Convert it with astype("complex128").' if dtype.kind == "c" else advice
+    if isinstance(dtype, pd.SparseDtype):
+        advice = "Return column.sparse.to_dense(), in place of an index numpy.asarray(index)."
+    raise UnsupportedValue(f"The dtype is {dtype}", advice)
 
 
 def restore(note: Note, found: Any, options: Options) -> Any:
@@ -55,7 +60,60 @@ def restore(note: Note, found: Any, options: Options) -> Any:
 
 def dense_dtype(note: Note) -> Any:
     """The numpy dtype of a column whose slices are copied into one array as they are read; None otherwise."""
-    return np.dtype(note["dense"]) if "dense" in note else None
+    return _dtype(note["dense"], "biufmM", 8) if "dense" in note else None
+
+
+def _dtype(text: str, kinds: str, size: int) -> Any:
+    if (dtype := np.dtype(text)).kind not in kinds or dtype.itemsize > size:
+        raise PayloadUnreadable(f"The payload has a column of dtype {dtype}, which we do not write")
+    return dtype
+
+
+def check_type(note: Note, field: Any) -> None:
+    """Raise `PayloadUnreadable` unless `plan` makes Arrow arrays of this field's type for this note: others
+    would be unfolded into more than they claim."""
+    if not _fits(note, field.type):
+        raise PayloadUnreadable(f"The payload's column {field.name!r} is {field.type}, which we do not write")
+
+
+def _fits(note: Note, kind: Any) -> bool:
+    return bool(_KINDS[note["as"]].fits(note, kind)) if "as" in note else _codes_fit(note, kind)
+
+
+def objects_of(note: Note, column: Any) -> int:
+    """Bytes of the Python objects that `restore` makes of an Arrow array, at most."""
+    kind = _KINDS[note.get("as", "category")]
+    return int(kind.objects(note, column)) if hasattr(kind, "objects") else 0
+
+
+def shared_objects(note: Note, column: Any) -> int:
+    """Bytes of the Python objects that `restore` makes of the dictionary of an Arrow array."""
+    index = note.get("index", {})
+    return objects_of(index["values"], column.dictionary) if "values" in index and "data" not in note else 0
+
+
+def _texts(column: Any) -> int:
+    """Bytes of the Python objects of an array. One character that is not ASCII makes all of its text wide."""
+    wide = _is_text(column.type) and pa.compute.all(pa.compute.string_is_ascii(column)).as_py() is False
+    return int(64 * len(column) + column.nbytes * (4 if wide else 1))
+
+
+def _is_text(kind: Any) -> bool:
+    return bool(kind in (pa.string(), pa.large_string()))
+
+
+def arrow_of(cut: Cut, values: Any) -> Any:
+    """The Arrow array of some values. Raises `UnsupportedValue`."""
+    try:
+        return cut(values)
+    except UnsupportedValue:
+        raise
+    except UnicodeEncodeError as error:
+        what = f"There is half of a surrogate pair in {error.object[:50]!r}, which is no Unicode text"
+        raise UnsupportedValue(what, 'Replace it: text.encode("utf-8", "replace").decode().') from error
+    except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
+        what = f"It can't be turned into Arrow ({error})"[:300]
+        raise UnsupportedValue(what, "Convert it with astype(str).") from error
 
 
 class _Dense:
@@ -66,12 +124,22 @@ class _Dense:
         if isinstance(dtype, pd.DatetimeTZDtype):
             name = getattr(dtype.tz, "key", None) or getattr(dtype.tz, "zone", None) or "UTC"
             kind, moments = pa.timestamp(dtype.unit, name), f"M8[{dtype.unit}]"
-            note = {"dense": moments, "tz": tag(dtype.tz, options)}
+            try:
+                note = {"dense": moments, "tz": tag(dtype.tz, options)}
+            except UnsupportedValue as error:
+                advice = 'Convert it with tz_convert("UTC"), a column with dt.tz_convert("UTC").'
+                raise UnsupportedValue(error.what, advice) from error
             return note, lambda v: pa.array(np.asarray(v, moments), kind)
         if not isinstance(dtype, np.dtype) or dtype.kind not in "biufmM" or dtype.itemsize > 8:
             return None
         native = dtype.newbyteorder("=")
         return {"dense": dtype.str}, lambda v: pa.array(v.astype(native, copy=False))
+
+    def fits(self, note: Note, kind: Any) -> bool:
+        dtype = dense_dtype(note).newbyteorder("=")
+        if "tz" in note:
+            return bool(pa.types.is_timestamp(kind) and kind.tz and f"M8[{kind.unit}]" == note["dense"])
+        return bool(kind == pa.array(np.empty(0, dtype)).type)
 
     def restore(self, note: Note, found: Any, options: Options) -> Any:
         if "tz" not in note:
@@ -88,6 +156,9 @@ class _Categories:
             return None
         note, cut = _plan_codes(values.categories, options, ordered=bool(values.ordered))
         return note, lambda v: cut(v.codes)
+
+    def fits(self, note: Note, kind: Any) -> bool:
+        return _codes_fit(note, kind)
 
     def restore(self, note: Note, found: Any, options: Options) -> Any:
         codes, categories = _restore_codes(note, found, options)
@@ -107,17 +178,40 @@ class _Extension:
             "of": tag([dtype.storage, dtype.na_value], options) if text else str(dtype),
         }, _cut
 
+    def fits(self, note: Note, kind: Any) -> bool:
+        cls, dtype = self._dtype(note)
+        if dtype is None:
+            return True
+        return _is_text(kind) if cls is pd.StringDtype else alike(kind, _cut(pd.array([], dtype)).type)
+
+    def objects(self, note: Note, column: Any) -> int:
+        return _texts(column) if note["dtype"] == "StringDtype" and "python" in note["of"] else 0
+
     def restore(self, note: Note, found: Any, options: Options) -> Any:
-        whole, cls, of = pa.chunked_array(found), getattr(pd, note["dtype"]), untag(note["of"], options)
+        cls, dtype = self._dtype(note)
+        if dtype is None:
+            whole = pa.chunked_array(found)
+            return cls(whole.type).__from_arrow__(whole)
+        if not isinstance(dtype, pd.Float32Dtype | pd.Float64Dtype):
+            return dtype.__from_arrow__(pa.chunked_array(found))
+        mask = np.concatenate([array.is_null().to_numpy(zero_copy_only=False) for array in found])
+        numbers = np.concatenate([array.fill_null(1).to_numpy(zero_copy_only=False) for array in found])
+        return pd.arrays.FloatingArray(numbers, mask)
+
+    @staticmethod
+    def _dtype(note: Note) -> tuple[Any, Any]:
+        """The class of the dtype of a note, and the dtype; None for those that Arrow's types are."""
+        cls = getattr(pd, note["dtype"])
         if not issubclass(cls, pd.api.extensions.ExtensionDtype):
             raise ValueError(f"{cls} is no dtype")
-        if cls is pd.ArrowDtype:
-            return cls(whole.type).__from_arrow__(whole)
-        dtype = cls(*of) if cls is pd.StringDtype else cls.construct_from_string(of)
-        return dtype.__from_arrow__(whole)
+        if cls is pd.StringDtype:
+            return cls, cls(*(untag(part, Options()) for part in note["of"]))
+        return cls, None if cls is pd.ArrowDtype else cls.construct_from_string(note["of"])
 
 
 def _cut(values: Any) -> Any:
+    if isinstance(values, pd.arrays.FloatingArray):  # pandas' own way makes NA of NaN
+        return pa.array(values._data, mask=values._mask)
     array = pa.array(values)
     array = array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
     # Periods and intervals get extension types that others would need pandas to read.
@@ -139,6 +233,12 @@ class _Objects:
         note = {"missing": _MISSING[missing.pop() if missing else type(None)]}
         return note, lambda v: pa.array(v, kind, from_pandas=True)
 
+    def fits(self, note: Note, kind: Any) -> bool:
+        return kind in _OBJECTS.values()
+
+    def objects(self, note: Note, column: Any) -> int:
+        return _texts(column)
+
     def restore(self, note: Note, found: Any, options: Options) -> Any:
         cells = [cell for array in found for cell in array.to_pylist()]
         made = np.fromiter(cells, object, len(cells))
@@ -157,10 +257,17 @@ class _Json:
         text = pa.large_string()
         return {"dtype": dtype.str}, lambda v: pa.array(list(map(dumps, tag(v.tolist(), options))), text)
 
+    def fits(self, note: Note, kind: Any) -> bool:
+        return bool(kind == pa.large_string())
+
+    def objects(self, note: Note, column: Any) -> int:
+        parts = [pa.compute.sum(pa.compute.count_substring(column, mark)).as_py() or 0 for mark in "[{,:"]
+        return int(_texts(column) + 3 * column.nbytes + 80 * sum(parts))
+
     def restore(self, note: Note, found: Any, options: Options) -> Any:
         cells = [cell for array in found for cell in array.to_pylist()]
         made = untag(loads(f"[{','.join(cells)}]".encode()), options)
-        return np.fromiter(made, object, len(cells)).astype(note["dtype"], copy=False)
+        return np.fromiter(made, object, len(cells)).astype(_dtype(note["dtype"], "Oc", 16), copy=False)
 
 
 _KINDS: dict[str, Any] = {  # in the order in which they are asked
@@ -179,9 +286,9 @@ def _plan_codes(categories: Any, options: Options, *, ordered: bool = False) -> 
     and the dictionary their names.
     """
     note, columns = plan_index(categories, options)
-    (dictionary,) = [cut(values) for values, cut in columns] or [
-        pa.array(categories.to_numpy())
-    ]  # of a range
+    of_a_range = [(categories.to_numpy(), pa.array)] if isinstance(categories, pd.RangeIndex) else []
+    ((values, cut_values),) = columns or of_a_range
+    dictionary = arrow_of(cut_values, values)
     kept: Note = {"index": note, "ordered": ordered}
     if pa.types.is_dictionary(dictionary.type) or pa.types.is_nested(dictionary.type):
         kept["data"], dictionary = alone([dictionary]), pa.array(list(map(str, categories)))
@@ -191,11 +298,25 @@ def _plan_codes(categories: Any, options: Options, *, ordered: bool = False) -> 
     )
 
 
+def _codes_fit(note: Note, kind: Any) -> bool:
+    """Whether a type is what `_plan_codes` makes."""
+    if not pa.types.is_dictionary(kind):
+        return False
+    if "data" in note:
+        return bool(kind.value_type == pa.string())
+    index = note["index"]
+    return (
+        bool(kind.value_type == pa.int64()) if "range" in index else _fits(index["values"], kind.value_type)
+    )
+
+
 def _restore_codes(note: Note, found: Sequence[Any], options: Options) -> tuple[Any, Any]:
     """(codes, index) of a column of categories or a level."""
     codes = np.concatenate([array.indices.fill_null(-1).to_numpy() for array in found])
     if "data" in note:
         return codes, restore_alone(note, options)
+    if "range" in note["index"] and len(range(*note["index"]["range"])) != len(found[0].dictionary):
+        raise PayloadUnreadable("The payload has a range of categories that is not in its dictionary")
     return codes, _restore_from(note["index"], [found[0].dictionary], options)
 
 
@@ -215,7 +336,9 @@ def plan_index(index: Any, options: Options) -> tuple[Note, list[tuple[Any, Cut]
             if to_offset(index.freqstr) == index.freq:
                 note["freq"] = index.freqstr
         if "freq" not in note:
-            raise UnsupportedValue(f"The index has the frequency {index.freq!r}", "Set index.freq = None.")
+            raise UnsupportedValue(
+                f"The index has the frequency {index.freq!r}", "Set its freq to None: index.freq = None."
+            )
     return note, [(values, cut)]
 
 
@@ -239,7 +362,7 @@ def restore_index(note: Note, found: Sequence[Any], options: Options) -> Any:
 def plan_alone(index: Any, options: Options) -> Note:
     """An index as JSON with its values in it."""
     note, columns = plan_index(index, options)
-    return {"index": note, "data": alone([cut(values) for values, cut in columns])}
+    return {"index": note, "data": alone([arrow_of(cut, values) for values, cut in columns])}
 
 
 def restore_alone(note: Note, options: Options) -> Any:
@@ -250,6 +373,10 @@ def restore_alone(note: Note, options: Options) -> Any:
 def _restore_from(note: Note, arrays: Sequence[Any], options: Options) -> Any:
     """An index of one whole Arrow array for each of its columns."""
     columns: list[Any] = [[array] for array in arrays]
+    kinds = [note["values"]] if "values" in note else note.get("levels", [])
+    for kind, array in zip(kinds, arrays, strict=False):
+        check_type(kind, pa.field("index", array.type))
+    check_decoded(sum(map(objects_of, kinds, arrays)) + sum(map(shared_objects, kinds, arrays)), options)
     if (dtype := dense_dtype(note.get("values", {}))) is not None:
         columns = [np.array(arrays[0].to_numpy(zero_copy_only=False), dtype)]
     return restore_index(note, columns, options)

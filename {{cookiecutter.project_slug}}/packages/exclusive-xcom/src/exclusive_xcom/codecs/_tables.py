@@ -1,6 +1,7 @@
 """What the codecs of tables do alike: a value becomes an Arrow table, that a file, and back.
 
-Written batch by batch, so that the peak is the frame and its encoded bytes.
+Written batch by batch, so that the peak is the frame and its encoded bytes. Before that, what its first rows
+become is decoded and compared: who pushes is told what would fail or change at who pulls.
 """
 
 from __future__ import annotations
@@ -8,15 +9,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 
-from ..errors import PayloadUnreadable, UnsupportedValue
+from ..errors import PayloadUnreadable, UnsupportedValue, XComError
 from . import Content, Options, OurCodec, Payload
 from ._arrow_types import check_schema, memory, not_held
 from ._ipc import Ipc, write_ipc
 from .common import check_encoded, readable
+
+_FIRST = 20  # rows that are decoded when they are pushed
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,8 @@ class Table:
         rows: how many there are in all batches.
         batches: gives pyarrow RecordBatches, at least one, and the same ones when it is called again. A
             dictionary column (a category) has the same dictionary in all of them.
+        cost: bytes that the value of a batch takes, beside what all of them share.
+        shared: bytes of that.
     """
 
     kind: str
@@ -38,6 +43,8 @@ class Table:
     schema: Any
     rows: int
     batches: Callable[[], Iterable[Any]]
+    cost: Callable[[Any], int] = lambda batch: memory(batch.columns)
+    shared: int = 0
 
 
 class TableCodec(OurCodec, ABC):
@@ -53,29 +60,81 @@ class TableCodec(OurCodec, ABC):
     def value(self, schema: Any, batches: Iterator[Any], shape: str, options: Options) -> Any:
         """The value of a schema and record batches."""
 
+    @abstractmethod
+    def part(self, value: Any, rows: int, columns: slice = slice(None)) -> Any:
+        """The first rows of a value, and these columns of a frame."""
+
+    @abstractmethod
+    def difference(self, found: Any, value: Any) -> str | None:
+        """What is other in the value that came back, in words; None if nothing is."""
+
     def encode(self, value: Any, options: Options) -> Payload:
+        try:
+            if hasattr(value, "__len__") and len(value) > _FIRST:
+                self._checked(self.part(value, _FIRST), options)
+                return self._written(value, options)
+            return self._checked(value, options)
+        except BaseException as error:
+            if not _by_library(error):
+                raise
+            reason = str(error) if isinstance(error, _Lost) else f"{type(error).__name__}: {error}"
+            raise not_held(options.frame_format, reason, self._culprit(value, options)) from error
+
+    def _checked(self, value: Any, options: Options) -> Payload:
+        """A payload of which the same value came back."""
+        payload = self._written(value, options)
+        try:
+            found = self.decode(cast("Content", _Given(payload)), payload.meta, options)
+        except PayloadUnreadable as error:
+            raise _Lost(f"it could not be read again: {error.what}") from error
+        if other := self.difference(found, value):
+            raise UnsupportedValue(other, "Convert it first: what is pulled would not be what was pushed.")
+        return payload
+
+    def _culprit(self, value: Any, options: Options) -> str | None:
+        """The column of a frame that fails, found by halves; None if all its columns do it together."""
+        low, high = 0, value.shape[1] if len(getattr(value, "shape", ())) == 2 else 0
+        if not high:
+            return None
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if self._fails(value, slice(low, middle), options) else (middle, high)
+        found = slice(low, high)
+        labels = getattr(value, "column_names", None) or value.columns
+        return named(labels[low]) if self._fails(value, found, options) else None
+
+    def _fails(self, value: Any, columns: slice, options: Options) -> bool:
+        try:
+            self._checked(self.part(value, len(value), columns), options)
+        except BaseException as error:
+            if not _by_library(error) and not isinstance(error, XComError):
+                raise
+            return True
+        return False
+
+    def _written(self, value: Any, options: Options) -> Payload:
         table = self.table(value, options)
         form = options.frame_format if len(table.schema) else "arrow"  # parquet has no rows without columns
         check_schema(table.schema, form)
+        kind = f"A {table.kind}"
 
         def checked() -> Iterator[Any]:
-            size = 0
+            size = table.shared
             for batch in table.batches():
                 batch.validate(full=True)  # as the reader will
-                size += memory(batch.columns)
-                check_encoded(f"A {table.kind}", size, options)
+                size += table.cost(batch)
+                check_encoded(kind, size, options)
                 yield batch
 
-        try:
-            if form == "parquet":
-                from ._parquet import write_parquet
+        if form == "parquet":
+            from ._parquet import write_parquet
 
-                (out, notes), suffix = write_parquet(table.schema, checked()), ".parquet"
-            else:
-                packed = form == "packed"
-                (out, notes), suffix = write_ipc(table.schema, table.rows, checked, packed=packed), ".arrow"
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
-            raise not_held(form, str(error)) from error
+            written, suffix = write_parquet(table.schema, checked()), ".parquet"
+        else:
+            packed = form == "packed"
+            written, suffix = write_ipc(table.schema, table.rows, checked, packed=packed), ".arrow"
+        out, size, notes = written
+        check_encoded(kind, size, options)
         media_type = "application/vnd.apache" + {".arrow": ".arrow.file"}.get(suffix, suffix)
         meta = {"shape": table.shape, "rows": table.rows, **notes}
         return Payload(self.name, table.kind, media_type, suffix, [out.getbuffer()], table.summary, meta)
@@ -100,6 +159,40 @@ class TableCodec(OurCodec, ABC):
         return self.value(schema, found.batches(fields), "Table", options).select(list(columns))
 
 
+def named(label: Any) -> str:
+    """A column's label for people. pandas can't write down all of its moments."""
+    try:
+        return repr(label)
+    except Exception:
+        return f"of type {type(label).__name__}"
+
+
+def _by_library(error: BaseException) -> bool:
+    """Whether a library raised it about the value: no words of our own, no lack of memory or disk, no signal.
+    polars' Rust code gives up with an exception that is no Exception."""
+    if isinstance(error, XComError | MemoryError | ImportError) or getattr(error, "errno", None):
+        return False
+    return isinstance(error, Exception) or type(error).__name__ == "PanicException"
+
+
+class _Lost(Exception):
+    """What was encoded can't be decoded."""
+
+
+@dataclass(frozen=True)
+class _Given:
+    """A payload as its own reader has it."""
+
+    payload: Payload
+
+    @property
+    def length(self) -> int:
+        return self.payload.length
+
+    def buffer(self, *, as_bytes: bool = False) -> memoryview:
+        return memoryview(cast("Sequence[memoryview]", self.payload.body)[0])
+
+
 def check_columns(wanted: Sequence[str], names: Any) -> None:
     """Raise `UnsupportedValue` for a column that is not among the names."""
     for column in wanted:
@@ -113,13 +206,11 @@ def _open(content: Content, meta: dict[str, Any], options: Options, *, ranges: b
     form, rows = meta["format"], meta["rows"]
     if form in ("arrow", "packed"):
         return Ipc(content.buffer(), options, rows, packed=form == "packed")
-    if form != "parquet":
+    from ._parquet import FORM, Parquet
+
+    if form != FORM:
         raise PayloadUnreadable(
             f"The table was written in the form {form!r}, which this release does not know",
             "Read it with the release that wrote it, or run the task that pushed it again.",
         )
-    from ._parquet import Parquet
-
-    reader = content.reader() if ranges else None
-    source = pa.PythonFile(reader, mode="r") if reader else pa.BufferReader(content.buffer())
-    return Parquet(source, meta["footer"], options, rows)
+    return Parquet(content, meta["tail"], options, rows, ranges=ranges)

@@ -12,18 +12,21 @@ from __future__ import annotations
 import collections
 import datetime as dt
 import enum
+import re
+from collections import abc
 from collections.abc import Callable, Iterable
 from itertools import count
 from typing import Any
 
 from ..errors import PayloadUnreadable, UnsupportedValue
-from . import Options, _objects, codec_for, own_codecs
+from . import Options, _objects, carrying, codec_for, is_of, own_codecs
 from ._json import MAX_DEPTH, is_unicode, paused_gc
 from ._kinds import FACTORIES, kind_of, make
 from ._objects import TAG, Json
 from .common import check_encoded
 
 _INLINE = 4096  # bytes that stay in the text, as base64; more become a part of a container
+_HANDLES = "exclusive_xcom.handle"  # which is of what stands above codecs
 _CONTAINERS = (list, tuple, set, frozenset, dict, collections.deque)
 
 
@@ -44,14 +47,16 @@ class Tagger:
     def run(self, value: Any) -> Any:
         """The value as JSON. Raises `UnsupportedValue` naming what can't be carried, and where it is."""
         try:
-            with paused_gc():
+            with paused_gc(), carrying(value):
                 return self._any(value)
         except UnsupportedValue as error:
             if not self._path:
                 raise
-            where = "".join(f"[{key!r}]" for key in self._path)
-            where = where if len(where) < 100 else f"{where[:100]}…"
-            raise UnsupportedValue(f"{error.what}, at value{where}", error.advice) from error
+            where = f"value{''.join(f'[{key!r}]' for key in self._path)}"
+            where, advice = where if len(where) < 100 else f"{where[:100]}…", error.advice
+            if advice.startswith("Return ") and not where.endswith("…"):
+                advice = "Put there: " + re.sub(r"\bvalue\b", lambda _: where, advice.removeprefix("Return "))
+            raise UnsupportedValue(f"{error.what}, at {where}", advice) from error
 
     def _any(self, value: Any) -> Any:
         cls: Any = type(value)
@@ -110,6 +115,12 @@ class Tagger:
     def _dict(self, value: dict[str, Any]) -> Any:
         return dict(zip(value, self._items_of(value.values(), value), strict=True))
 
+    def _fields(self, value: dict[str, Any]) -> Any:
+        """Attributes by name: of a pydantic model any text may be one."""
+        if _is_json_object(value):
+            return self._dict(value)
+        return {TAG: "dict", "v": self._contained(value, value)}
+
     def _contained(self, taken: Any, value: Any) -> list[Any]:
         """What a container holds, as "v" of its object."""
         if type(taken) is list:
@@ -130,7 +141,7 @@ class Tagger:
         return {TAG: "part", "v": len(self.parts) - 1}
 
     def _object(self, value: Any) -> Json:
-        if (made := _objects.take(value, self._dict, self._options)) is None:
+        if _is_lazy(value) or (made := _objects.take(value, self._fields, self._options)) is None:
             raise _unknown(value)
         return made
 
@@ -172,21 +183,56 @@ _NESTED = frozenset({list, dict})
 
 
 def _unknown(value: Any) -> UnsupportedValue:
-    """With advice for the classes people meet."""
+    """With advice that can be followed, for the classes people meet."""
     cls = type(value)
+    return UnsupportedValue(f"No codec carries a value of {_objects.class_name(cls)}", _advice(value, cls))
+
+
+def _advice(value: Any, cls: Any) -> str:
     base = next((kind for kind in cls.__mro__[1:] if kind in _CONTAINERS or kind in (str, int, float)), None)
+    if _is_lazy(value):
+        return "Put lazy(...) around the whole value, or push this under a key of its own."
+    if is_of(value, _HANDLES, "Handle"):
+        return "Return value.load()."
+    if hasattr(cls, "_asdict"):  # rows of databases, named tuples with more in them
+        return "Return value._asdict()."
+    if isinstance(value, abc.Mapping) or is_of(value, "sqlite3", "Row"):
+        return "Return dict(value)." + (f" A subclass of {base.__name__} would lose its type." if base else "")
     if base is not None:
-        advice = f"Return {base.__name__}(value): a subclass of {base.__name__} would lose its type."
-    elif isinstance(value, dt.tzinfo):
-        advice = "Use zoneinfo.ZoneInfo(name)."
-    elif hasattr(value, "__next__"):
-        advice = "Return list(value): a generator can be read only once."
-    elif hasattr(cls, "__iter__"):
-        advice = "Return list(value)."
-    else:
-        advice = "Return plain values, a dataclass or a pydantic model, or write a codec: a module of your "
-        advice += "package with a CODEC, named in AIRFLOW__XCOM__CODECS."
-    return UnsupportedValue(f"No codec carries a value of type {cls.__module__}.{cls.__qualname__}", advice)
+        return f"Return {base.__name__}(value): a subclass of {base.__name__} would lose its type."
+    if isinstance(value, dt.tzinfo):
+        return "Use zoneinfo.ZoneInfo(name)."
+    if isinstance(value, collections.UserString) or cls.__module__ == "ipaddress":
+        return "Return str(value)."
+    if is_of(value, "io", "BytesIO", "StringIO"):
+        return "Return value.getvalue()."
+    if is_of(value, "io", "IOBase"):
+        return "Return what value.read() gives, or pathlib.Path(value.name) once it is closed."
+    if is_of(value, "scipy.sparse", "sparray", "spmatrix"):
+        return "Return value.toarray(), or the arrays of value.tocoo() (coords, data) and the shape in a dict."
+    if is_of(value, "requests", "Response"):
+        return "Return value.json(), value.text or value.content."
+    if is_of(value, "pandas.api.extensions", "ExtensionArray"):
+        return "Return pandas.Series(value)."
+    if is_of(value, "xarray", "Dataset", "DataArray"):
+        return f"Return value.to_dict(); xarray.{cls.__name__}.from_dict() makes it again."
+    if hasattr(cls, "__array__"):
+        return "Return numpy.asarray(value)."
+    if isinstance(value, abc.Iterator):
+        return "Return list(value): it can be read only once."
+    if isinstance(value, abc.Collection):
+        return "Return list(value)."
+    return _FOR_OTHERS
+
+
+def _is_lazy(value: Any) -> bool:
+    return is_of(value, _HANDLES, "Lazy")
+
+
+_FOR_OTHERS = (
+    "Return plain values, a dataclass or a pydantic model, or write a codec: a module of your package with a "
+    "CODEC, named in AIRFLOW__XCOM__CODECS."
+)
 
 
 def _is_json_object(value: dict[Any, Any]) -> bool:

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 
-from ..errors import PayloadUnreadable, UnsupportedValue, ValueTooLarge, XComError
+from ..errors import (
+    PayloadUnreadable,
+    UnsupportedValue,
+    ValueTooLarge,
+    XComError,
+    is_control_flow,
+)
 from . import Options
 
 THREADS = 4  # that pack one value
+ROW_UNFOLDS = 64  # times AIRFLOW__XCOM__MAX_ROW_SIZE that a value may take whose bytes are in a row
+_LIMITS = f"AIRFLOW__XCOM__MAX_DECODED_SIZE; of what is in a row {ROW_UNFOLDS} × AIRFLOW__XCOM__MAX_ROW_SIZE"
 
 
 @contextlib.contextmanager
@@ -19,34 +28,48 @@ def readable(what: str) -> Iterator[None]:
     except XComError:
         raise
     except BaseException as error:
-        # polars' Rust code gives up with an exception that is no Exception.
-        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+        if is_control_flow(error):
             raise
         reason = f"{type(error).__name__}: {error}"[:300]
         advice = "Perhaps another version of the library wrote it. Run the task that pushed it again."
         if isinstance(error, ImportError):
             advice = "Install it where this task runs, as it is where the value was pushed."
+        elif isinstance(error, MemoryError):  # also Arrow's
+            reason = "there is too little memory"
+            advice = (
+                "Give the worker more memory, let it run fewer tasks at once, or pull a part of the value."
+            )
+        elif isinstance(error, OSError) and error.errno:  # Arrow's own have no number
+            reason = os.strerror(error.errno)
+            advice = "The payload is well: look at this machine's disk for temporary files, and its limits."
         raise PayloadUnreadable(f"The payload can't be decoded as {what} ({reason})", advice) from error
 
 
 def check_decoded(size: int, options: Options) -> None:
     """Refuse a payload that takes more memory than allowed, before it does. Raises `PayloadUnreadable`."""
+    options.note(size)
     if not 0 <= size <= options.max_size:
         raise PayloadUnreadable(
-            f"Decoded, the payload would take {size:,} bytes; the limit is {options.max_size:,}",
-            "If it is what your pipeline made, raise AIRFLOW__XCOM__MAX_DECODED_SIZE.",
+            f"Decoded, the payload would take {size:,} bytes; the limit is {options.max_size:,}{options.beside}",
+            f"If it is what your pipeline made, raise the limit: {_LIMITS}.",
         )
 
 
 def check_encoded(what: str, size: int, options: Options, *, first: str = "") -> None:
     """Refuse a value of at least `size` bytes that no consumer would be allowed to decode. Raises
     `ValueTooLarge`, which calls it `what` ("A numpy array"); `first` is better advice than a higher limit."""
+    options.note(size)
     if size > options.max_size:
         advice = f"{first} Otherwise raise" if first else "Raise"
         raise ValueTooLarge(
-            f"{what} of {size:,} bytes is over the limit of {options.max_size:,} for a decoded value",
-            f"{advice} AIRFLOW__XCOM__MAX_DECODED_SIZE, or write a file and return its Path.",
+            f"{what} of {size:,} bytes is over the limit of {options.max_size:,} for a decoded value{options.beside}",
+            f"{advice} the limit ({_LIMITS}), or write a file and return its Path.",
         )
+
+
+def json_size(text: bytes) -> int:
+    """Bytes that the objects of JSON text take, at most: a list of three characters takes 80."""
+    return 4 * len(text) + 80 * sum(map(text.count, (b"[", b"{", b",", b":")))
 
 
 @contextlib.contextmanager

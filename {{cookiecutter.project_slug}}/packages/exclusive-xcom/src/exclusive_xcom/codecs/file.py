@@ -7,8 +7,10 @@ import stat
 from pathlib import Path, PurePath
 from typing import Any
 
+from .. import scratch
 from ..errors import UnsupportedValue
 from . import Content, Options, OurCodec, Payload
+from ._tagged import tag, untag
 from .common import readable
 
 
@@ -40,12 +42,17 @@ class FileCodec(OurCodec):
             advice = "Write its content to a file and return that."
             raise UnsupportedValue(f"{path} is not a regular file", advice)
         name = path.name
+        if scratch.safe_name(name) != name:
+            what = f"The file name {name!r} has a backslash or a control character"
+            raise UnsupportedValue(what, "Rename the file, as by path.rename(...), and return its new Path.")
         media_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
-        return Payload(self.name, "file", media_type, path.suffix, path, name, {"name": name}, filename=name)
+        meta = {"name": tag(name, options)}  # which may be no Unicode, unlike what others are told
+        told = Path(name.encode(errors="replace").decode())
+        return Payload(self.name, "file", media_type, told.suffix, path, told.name, meta, filename=told.name)
 
     def decode(self, content: Content, meta: dict[str, Any], options: Options) -> Path:
         with readable("file"):  # of the name only a harmless last component is used
-            return content.file(str(meta["name"]))
+            return content.file(str(untag(meta["name"], options)))
 
 
 CODEC = FileCodec()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -13,23 +13,27 @@ import pyarrow as pa
 
 from ..errors import UnsupportedValue
 from . import OURS, Options
-from ._arrow_types import rows_per_batch
+from ._arrow_types import check_schema, memory, rows_per_batch
 from ._json import dumps, loads
 from ._pandas_columns import (
     Cut,
     Note,
+    arrow_of,
+    check_type,
     dense_dtype,
+    objects_of,
     plan,
     plan_alone,
     plan_index,
     restore,
     restore_alone,
     restore_index,
+    shared_objects,
     values_of,
 )
-from ._tables import Table, TableCodec, check_columns
+from ._tables import Table, TableCodec, check_columns, named
 from ._tagged import tag, untag
-from .common import check_decoded, check_encoded, extent, within
+from .common import check_decoded, check_encoded, extent, json_size, within
 
 _NOTES = b"xcom:pandas"  # where the file says how pandas had what it holds
 
@@ -49,29 +53,41 @@ class PandasCodec(TableCodec):
         shape = next(name for name in OURS[self.name][1:] if isinstance(value, getattr(pd, name)))
         name = type(value).__name__
         if getattr(pd, name, None) is not type(value):
-            what = f"A {name} would come back as pandas' own"
-            raise UnsupportedValue(what, f"Return pandas.{shape}(value).")
-        rows, size = len(value), int(np.sum(value.memory_usage()))
-        check_encoded(f"A pandas {name}", size, options)
+            advice = f"Return pandas.{shape}(value).{self._then(value, shape, options)}"
+            if hasattr(value, "to_wkb"):  # geopandas
+                advice = "Return value.to_wkb(), and beside it str(value.crs)."
+            raise UnsupportedValue(f"A {name} would come back as pandas' own", advice)
         notes, columns = _plan(value, shape, options)
         empty = _batch(columns, slice(0, 0))
+        check_schema(empty.schema, options.frame_format)  # before anything is asked for its bytes
+        rows, size = len(value), int(np.sum(value.memory_usage()))
+        check_encoded(f"A pandas {name}", size, options)
         schema = empty.schema.with_metadata({_NOTES: dumps(notes)})
-        _check(notes, empty, value[:0] if shape == "Index" else value.iloc[:0], shape, options)
         summary = extent(rows, value.shape[1] if shape == "DataFrame" else None)
         step = rows_per_batch(rows, size)
         rows = rows if columns else 0  # in Arrow's table
         parts = [slice(start, start + step) for start in range(0, rows or 1, step)]
         batches = partial(map, partial(_batch, columns), parts)
-        return Table(f"pandas {name}", summary, shape, schema, rows, batches)
+        cost = partial(_cost, _columns(notes))
+        return Table(f"pandas {name}", summary, shape, schema, rows, batches, cost, _objects(notes, empty))
+
+    def _then(self, value: Any, shape: str, options: Options) -> str:
+        """What to do about pandas' own value in place of a subclass, if it would be refused in its turn."""
+        try:
+            own = getattr(pd, shape)(self.part(value, 1))
+            self._written(own, options)
+        except UnsupportedValue as error:
+            return f" Before that: {error.what[0].lower()}{error.what[1:]}. {error.advice}"
+        return ""
 
     def value(self, schema: Any, batches: Iterator[Any], shape: str, options: Options) -> Any:
-        return _build(loads(schema.metadata[_NOTES]), batches, shape, options)
+        return _build(_notes(schema, options), batches, shape, options)
 
     def choose(self, found: Any, shape: str, columns: Sequence[str], options: Options) -> Any:
         """A frame of these columns, with the whole index."""
         if shape != "DataFrame":
             raise UnsupportedValue(f"A pandas {shape} has no columns", "Call load() without columns.")
-        notes = loads(found.schema.metadata[_NOTES])
+        notes = _notes(found.schema, options)
         labels = restore_alone(notes["labels"], options)
         check_columns(columns, labels)
         places = (np.arange(len(labels))[labels.get_loc(column)] for column in columns)
@@ -83,6 +99,28 @@ class PandasCodec(TableCodec):
         frame = _build(notes, batches, shape, options)
         order = [fields.index(i) for i in picked]
         return frame if order == list(range(frame.shape[1])) else frame.iloc[:, order]
+
+    def part(self, value: Any, rows: int, columns: slice = slice(None)) -> Any:
+        if isinstance(value, pd.DataFrame):
+            return value.iloc[:rows, columns]
+        return value[:rows] if isinstance(value, pd.Index) else value.iloc[:rows]
+
+    def difference(self, found: Any, value: Any) -> str | None:
+        if isinstance(value, pd.DataFrame):
+            pairs = zip(value.columns, found.items(), value.items(), strict=True)
+            columns = [(f"Column {named(label)}", one, other) for label, (_, one), (_, other) in pairs]
+        else:
+            columns = [] if isinstance(value, pd.Index) else [("The series", found, value)]
+        for what, one, other in columns:
+            if one.dtype != other.dtype or type(one.dtype) is not type(other.dtype):
+                return f"{what} of dtype {other.dtype} would come back as {one.dtype}"
+            if not _same_values(values_of(one), values_of(other)):
+                return f"{what} would come back with other values"
+        axes = [(found, value)] if isinstance(value, pd.Index) else zip(found.axes, value.axes, strict=True)
+        for one, other in axes:
+            if not _same_index(one, other):
+                return f"The index {named(other)} would come back as {named(one)}"[:300]
+        return None
 
 
 CODEC = PandasCodec()
@@ -104,7 +142,7 @@ def _plan(value: Any, shape: str, options: Options) -> tuple[Note, dict[str, tup
 
     for label, column in items:
         values = values_of(column)
-        with within(f"column {label!r}"):
+        with within(f"column {named(label)}"):
             note, cut = plan(values, options)
         notes["columns"].append(note)
         add(label, values, cut)
@@ -113,25 +151,44 @@ def _plan(value: Any, shape: str, options: Options) -> tuple[Note, dict[str, tup
     for name, (values, cut) in zip(index.names, levels, strict=False):
         add("index" if name is None else name, values, cut)
     if shape != "Index":
-        labels = plan_alone(value.columns, options) if shape == "DataFrame" else tag(value.name, options)
+        with within("the column labels"):
+            labels = plan_alone(value.columns, options) if shape == "DataFrame" else tag(value.name, options)
         duplicates = value.flags.allows_duplicate_labels
         notes |= {"labels": labels, "attrs": tag(value.attrs, options), "duplicates": duplicates}
     return notes, columns
+
+
+def _notes(schema: Any, options: Options) -> Note:
+    text = schema.metadata[_NOTES]
+    check_decoded(json_size(text), options)
+    return cast("Note", loads(text))
 
 
 def _batch(columns: dict[str, tuple[Any, Cut]], rows: slice) -> Any:
     """Some rows as a RecordBatch."""
     arrays = []
     for name, (values, cut) in columns.items():
-        try:
-            with within(f"column {name!r}"):
-                arrays.append(cut(values[rows]))
-        except UnsupportedValue:
-            raise
-        except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
-            what = f"Column {name!r} can't be turned into Arrow ({error})"[:300]
-            raise UnsupportedValue(what, "Convert it with astype().") from error
+        with within(f"column {name!r}"):
+            arrays.append(arrow_of(cut, values[rows]))
     return pa.RecordBatch.from_arrays(arrays, list(columns))
+
+
+def _columns(notes: Note) -> list[Note]:
+    """The notes on all columns of the batches: those of the value, and of its index."""
+    index = notes["index"]
+    return [*notes["columns"], *([index["values"]] if "values" in index else index.get("levels", []))]
+
+
+def _cost(columns: list[Note], batch: Any) -> int:
+    """Bytes that a batch takes, in Arrow's arrays and as Python's objects."""
+    pairs = zip(columns, batch.columns, strict=True)
+    return memory(batch.columns) + sum(objects_of(note, column) for note, column in pairs)
+
+
+def _objects(notes: Note, batch: Any) -> int:
+    """Bytes that the objects take which all batches share: categories."""
+    pairs = zip(_columns(notes), batch.columns, strict=True)
+    return sum(shared_objects(note, column) for note, column in pairs)
 
 
 def _gather(batches: Iterable[Any], notes: Note, options: Options) -> list[Any]:
@@ -140,13 +197,20 @@ def _gather(batches: Iterable[Any], notes: Note, options: Options) -> list[Any]:
     Numbers go into arrays of their own as they are read, so that there never is a second copy of the frame
     in memory; columns of one dtype share one array, as pandas has them.
     """
-    index, rows, at = notes["index"], notes["rows"], 0
-    columns = notes["columns"] + ([index["values"]] if "values" in index else index.get("levels", []))
+    rows, at, columns = notes["rows"], 0, _columns(notes)
     keys = [(dense_dtype(note), i < len(notes["columns"])) for i, note in enumerate(columns)]
-    check_decoded(rows * sum(1 if dtype is None else dtype.itemsize for dtype, _ in keys), options)
+    dense = rows * sum(dtype.itemsize for dtype, _ in keys if dtype is not None)
+    check_decoded(max(rows, dense), options)
     blocks = {key: iter(np.empty((keys.count(key), rows), key[0])) for key in set(keys) if key[0] is not None}
     found: list[Any] = [next(blocks[key]) if key in blocks else [] for key in keys]
+    size = 0
     for batch in batches:
+        if not at:
+            for note, field in zip(columns, batch.schema, strict=True):
+                check_type(note, field)
+            size = _objects(notes, batch)
+        size += _cost(columns, batch)
+        check_decoded(size, options)
         for target, column in zip(found, batch.columns, strict=True):
             if isinstance(target, list):
                 target.append(column)
@@ -183,22 +247,22 @@ def _build(notes: Note, batches: Iterable[Any], shape: str, options: Options) ->
     return value
 
 
-def _check(notes: Note, empty: Any, value: Any, shape: str, options: Options) -> None:
-    """Compare a value without its rows with what comes back of it: what nobody thought of is refused."""
-    try:
-        found = _build(loads(dumps(notes | {"rows": 0})), [empty], shape, options)
-    except Exception as error:
-        raise UnsupportedValue(
-            f"pandas can't put the value together again ({type(error).__name__}: {error})"[:300],
-            "Convert unusual dtypes with astype(), an unusual index with reset_index().",
-        ) from error
-    ours, theirs = ([*x.dtypes] if isinstance(x, pd.DataFrame) else [x.dtype] for x in (found, value))
-    for one, other in zip(ours, theirs, strict=True):
-        if one != other or type(one) is not type(other):
-            raise UnsupportedValue(f"dtype {other} would come back as {one}", "Convert it with astype().")
-    axes = [(found, value)] if isinstance(value, pd.Index) else zip(found.axes, value.axes, strict=True)
-    for one, other in axes:
-        same = type(one) is type(other) and one.dtype == other.dtype and one.equals(other)
-        if not same or one.names != other.names or getattr(one, "freq", None) != getattr(other, "freq", None):
-            what = f"The index {other!r} would come back as {one!r}"[:300]
-            raise UnsupportedValue(what, "Return the frame after reset_index().")
+def _same_values(one: Any, other: Any) -> bool:
+    """Whether two columns have the same values, bit for bit; NaN is NaN, but not NA."""
+    if type(one) is not type(other) or one.dtype != other.dtype or len(one) != len(other):
+        return False
+    if isinstance(one, np.ndarray) and one.dtype != object:
+        return bool(one.tobytes() == other.tobytes())
+    same = not isinstance(one, np.ndarray) and one.equals(other)
+    return bool(same or list(map(_cell, one)) == list(map(_cell, other)))
+
+
+def _cell(value: Any) -> tuple[Any, ...]:
+    return type(value), repr(value), getattr(value, "fold", 0)
+
+
+def _same_index(one: Any, other: Any) -> bool:
+    """Whether two indexes are the same, with their names and frequency."""
+    same = type(one) is type(other) and one.dtype == other.dtype and one.equals(other)
+    same = same and getattr(one, "freq", None) == getattr(other, "freq", None)
+    return bool(same and list(map(_cell, one.names)) == list(map(_cell, other.names)))

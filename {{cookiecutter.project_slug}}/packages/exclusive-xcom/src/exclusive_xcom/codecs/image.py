@@ -13,20 +13,21 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from ..errors import PayloadUnreadable, UnsupportedValue
 from . import Content, Options, OurCodec, Payload
+from ._json import dumps
 from ._tagged import tag, untag
-from .common import check_decoded, check_encoded, readable
+from .common import check_decoded, check_encoded, readable, within
 
 _PNG = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
 _TIFF = (*_PNG, "I", "F", "CMYK", "YCbCr", "LAB", "PA", "I;16B")
 _SMALL = 2 * 2**20  # bytes of pixels that are not worth a thought: PNG of them takes a tenth of a second
 _EXIF = 65000  # a TIFF tag for private use: Pillow's TIFF writer takes the bytes of `exif` apart
 _ICC_LIMIT = 2**20  # what Pillow reads from a PNG
+_INFO_LIMIT = 2**16  # bytes of JSON: it stands in the row
 
 
 class ImageCodec(OurCodec):
-    """Keeps mode, size, every pixel, the palette, and of `info` what belongs to the picture: dpi, gamma,
-    transparency, icc_profile, exif. What belongs to the file that it was read from (its compression, jfif,
-    progression) is not kept: a JPEG's pixels come back, not the JPEG. Return its Path for that.
+    """Keeps mode, size, every pixel, the palette and `info`. The file that it was read from is not kept: a
+    JPEG's pixels come back, not the JPEG. Return its Path for that.
 
     A photo of 12 megapixels takes 0.1 s there and back as TIFF, its bytes as they are, and 2 s as PNG, which
     halves them; a plot of that size becomes thirty times smaller in 0.3 s. So large photos are TIFF.
@@ -35,22 +36,27 @@ class ImageCodec(OurCodec):
     name = "image"
 
     def encode(self, value: Any, options: Options) -> Payload:
-        info = {name: value.info[name] for name in ("dpi", "gamma", "transparency") if name in value.info}
-        if isinstance(info.get("dpi"), tuple):
-            info["dpi"] = tuple(x if type(x) in (int, float) else float(x) for x in info["dpi"])
-        exif, icc = value.info.get("exif") or b"", value.info.get("icc_profile") or b""
-        _check(value, icc, options)
-        value.load()
-        meta: dict[str, Any] = {"mode": value.mode, "size": list(value.size), "info": tag(info, options)}
+        _check(value, options)
+        value.load()  # which may find more of the file's `info`
+        info = dict(value.info)
+        exif, icc = (info.pop(name) if _is_some(info.get(name)) else b"" for name in ("exif", "icc_profile"))
+        with within("image.info"):
+            noted = tag(info, options)
+        if len(icc) > _ICC_LIMIT or len(dumps(noted)) > _INFO_LIMIT:
+            name = "icc_profile" if len(icc) > _ICC_LIMIT else max(info, key=lambda name: len(repr(info[name])))
+            advice = f"Take it out: image.info.pop({name!r})."
+            raise UnsupportedValue(f"The entry {name!r} of image.info is too large", advice)
+        meta: dict[str, Any] = {"mode": value.mode, "size": list(value.size), "info": noted}
         meta |= {"exif": [len(exif), exif.startswith(b"Exif\0\0")], "icc": len(icc)}
         if value.palette is not None:
             meta["palette"] = [value.palette.mode, base64.b64encode(bytes(value.palette.palette)).decode()]
+        shown = info.get("transparency") if _is_transparency(info.get("transparency"), value.mode) else None
         out, form, suffix = io.BytesIO(), "png", ".png"
         if value.mode in _PNG and _is_worth_packing(value):
             if value.mode == "P":  # of a shorter palette Pillow would write fewer bits, and cut the pixels
                 value = value.copy()
                 value.putpalette(bytes(value.getpalette()).ljust(768, b"\0"))
-            value.save(out, "PNG", compress_level=1, exif=exif, icc_profile=icc)
+            value.save(out, "PNG", compress_level=1, exif=exif, icc_profile=icc, transparency=shown)
         else:
             form, suffix, tags = "tiff", ".tif", ImageFileDirectory_v2()
             if exif:
@@ -65,10 +71,10 @@ class ImageCodec(OurCodec):
 
         with readable("image"):
             mode, size = meta["mode"], tuple(meta["size"])
+            check_decoded(_taken(size), options)  # before anything is
             found: Any = Image.open(pa.BufferReader(content.buffer()), formats=["PNG", "TIFF"])
             if found.mode != mode or found.size != size or found.info.get("compression", "raw") != "raw":
                 raise PayloadUnreadable(f"A {mode} image of {size} was pushed; the payload is another one")
-            check_decoded(4 * math.prod(size), options)  # before a pixel is decoded
             found.load()
             image = Image.frombytes(mode, size, found.tobytes()) if "palette" in meta else found.copy()
             if meta.get("palette", ["", ""])[1]:
@@ -86,7 +92,25 @@ class ImageCodec(OurCodec):
 CODEC = ImageCodec()
 
 
-def _check(image: Any, icc: bytes, options: Options) -> None:
+def _taken(size: tuple[int, int]) -> int:
+    """Bytes of memory in which a picture is decoded, at most: four for each pixel, twice."""
+    return 8 * math.prod(size)
+
+
+def _is_some(data: Any) -> bool:
+    return type(data) is bytes and len(data) > 0
+
+
+def _is_transparency(shown: Any, mode: str) -> bool:
+    """Whether PNG holds it. What does not fit the mode is kept beside the picture."""
+    if mode == "RGB":
+        return type(shown) is tuple and len(shown) == 3 and all(type(x) is int and 0 <= x < 2**16 for x in shown)
+    if mode == "P" and type(shown) is bytes:
+        return len(shown) <= 256
+    return mode in ("1", "L", "I;16", "P") and type(shown) is int and 0 <= shown < (256 if mode == "P" else 2**16)
+
+
+def _check(image: Any, options: Options) -> None:
     if getattr(image, "n_frames", 1) > 1:
         advice = "Return the Path of its file, or a list with a copy of each frame."
         raise UnsupportedValue(f"An image of {image.n_frames} frames", advice)
@@ -99,10 +123,7 @@ def _check(image: Any, icc: bytes, options: Options) -> None:
             f"An image of {image.width} × {image.height} pixels is more than Pillow opens",
             "Raise PIL.Image.MAX_IMAGE_PIXELS in producer and consumer, or return the Path of its file.",
         )
-    if len(icc) > _ICC_LIMIT:
-        advice = "Take it out: image.info.pop('icc_profile')."
-        raise UnsupportedValue("A colour profile of more than 1 MiB", advice)
-    check_encoded("An image", 4 * math.prod(image.size), options)
+    check_encoded("An image", _taken(image.size), options)
 
 
 def _is_worth_packing(image: Any) -> bool:

@@ -39,6 +39,7 @@ class NumpyCodec(OurCodec):
                 "Return value.tolist(), a data frame, or an array of numbers or fixed-width text.",
             )
         check_encoded("A numpy array", value.nbytes, options)
+        _check_dtype(dtype)
         if not (value.flags.c_contiguous or value.flags.f_contiguous):
             value = np.ascontiguousarray(value)
         # In Fortran order the transposed array is the memory as it lies; through uint8, since memoryview does
@@ -58,7 +59,7 @@ class NumpyCodec(OurCodec):
             check_decoded(size, options)
             if size != data.nbytes - head.tell():
                 raise PayloadUnreadable("The header of the numpy array does not fit what follows it")
-            if size == 0:
+            if 0 in shape or dtype.itemsize == 0 and dtype.kind == "V":  # of others without a size it makes some
                 return np.empty(shape, dtype, order="F" if fortran else "C")
             flat = np.frombuffer(data, dtype, offset=head.tell())
             if not (flat.flags.writeable and flat.flags.aligned):
@@ -67,6 +68,27 @@ class NumpyCodec(OurCodec):
 
 
 CODEC = NumpyCodec()
+
+
+def _check_dtype(dtype: Any) -> None:
+    """Refuse what `.npy` does not hold. Raises `UnsupportedValue`."""
+    if _has_gaps(dtype):  # which may hold what was in fields that are not to be handed on
+        what = "An array of fields with gaps between them, that overlap, or that are aligned or out of order"
+        raise UnsupportedValue(what, "Return repack_fields(value, recurse=True), which is in numpy.lib.recfunctions.")
+    if np.lib.format.drop_metadata(dtype) is not dtype:
+        advice = "Return value.astype(numpy.lib.format.drop_metadata(value.dtype))."
+        raise UnsupportedValue("An array whose dtype has metadata", advice)
+
+
+def _has_gaps(dtype: Any) -> bool:
+    if dtype.subdtype is not None:
+        return _has_gaps(dtype.base)
+    place = 0
+    for inner, start, *_ in (dtype.fields[name] for name in dtype.names or ()):
+        if start != place or _has_gaps(inner):
+            return True
+        place += inner.itemsize
+    return dtype.names is not None and (place != dtype.itemsize or dtype.isalignedstruct)
 
 
 def _header(array: Any) -> bytes:

@@ -13,7 +13,7 @@ from typing import Any
 from ..errors import PayloadUnreadable, UnsupportedValue
 from . import Content, Options, OurCodec, Payload, codec_named, encoded, kind_word
 from ._container import pack, unpack
-from ._json import dumps, exact, loads
+from ._json import decoded_size, dumps, exact, loads
 from ._tagged import Tagger, untag
 from .common import THREADS, check_decoded, check_encoded, count, readable, within
 
@@ -32,17 +32,17 @@ class StructuredCodec(OurCodec):
 
     def encode(self, value: Any, options: Options) -> Payload:
         form, text, parts = _write(value, options)
-        entries = {}
-        for number, (name, inner) in enumerate(parts):
+        kind, entries = kind_word(value), {}
+        size = decoded_size(text, options.max_size, plain=form == "plain")
+        check_encoded(f"A {kind}", size, options)
+        for number, ((name, inner), share) in enumerate(zip(parts, options.shares(size), strict=False)):
             with within(f"part {name!r}"):
-                part = encoded(inner, options)
+                part = encoded(inner, share)
             stem = re.sub(r"[^\w.-]+", "_", name)[:60] or "part"
             entries[f"{number}-{stem}{part.suffix}"] = part
         if parts:
             listed = [[name, part.codec, part.meta] for name, part in entries.items()]
             text = b'{"value":%b,"parts":%b}' % (text, dumps(listed))
-        kind = kind_word(value)
-        check_encoded(f"A {kind}", len(text), options)
         sized = isinstance(value, (str, dict, list, tuple, set, frozenset))
         summary = count(len(value), "character" if isinstance(value, str) else "item") if sized else ""
         body = _packed(text, options)
@@ -61,18 +61,19 @@ class StructuredCodec(OurCodec):
     def decode(self, content: Content, meta: dict[str, Any], options: Options) -> Any:
         with readable("container" if "files" in meta else "JSON text"):
             if meta["form"] == "plain":
-                return _parse(content, meta, options)
+                return _parse(content, meta, options)[0]
             if meta["form"] == "tagged":
-                return untag(_parse(content, meta, options), options)
-            text, *entries = unpack(content, in_file=meta["files"]).items()
-            found = _parse(text[1], meta, options)
+                return untag(_parse(content, meta, options)[0], options)
+            text, *entries = unpack(content, options, in_file=meta["files"]).items()
+            found, size = _parse(text[1], meta, options)
+            shares = options.shares(size)
             if [name for name, _ in entries] != [name for name, _, _ in found["parts"]]:
                 raise PayloadUnreadable("The container does not hold the parts that it lists")
 
             @functools.cache  # a part that occurs twice in the value was one object, and is one again
             def part(number: int) -> Any:
                 _, codec, part_meta = found["parts"][number]
-                return codec_named(codec, options).decode(entries[number][1], part_meta, options)
+                return codec_named(codec, options).decode(entries[number][1], part_meta, next(shares))
 
             return untag(found["value"], options, part)
 
@@ -108,11 +109,14 @@ def _packed(text: bytes, options: Options) -> list[memoryview] | None:
         return [memoryview(piece) for piece in pool.map(codec.compress, pieces)]
 
 
-def _parse(content: Content, meta: dict[str, Any], options: Options) -> Any:
+def _parse(content: Content, meta: dict[str, Any], options: Options) -> tuple[Any, int]:
+    """The objects of the text, and the bytes that they may take."""
     size, data = meta["size"], content.buffer()
     check_decoded(size, options)
     if meta["zstd"]:
         import pyarrow as pa
 
         data = memoryview(pa.decompress(data, decompressed_size=size, codec="zstd"))
-    return loads(data)
+    size = decoded_size(data, options.max_size, plain=meta["form"] == "plain")
+    check_decoded(size, options)
+    return loads(data), size

@@ -162,18 +162,6 @@ def claimant(address: Address, attempt: Attempt) -> str:
     Outside a task there is no try, Airflow 3.4 keeps the rows of each try apart, and a task that writes
     another task's XCom must not take that task's own XComs from it.
     """
-    if not attempt.ti_id or attempts.rows_are_kept_per_try() or _is_another_tasks(address):
+    if not attempt.ti_id or attempts.rows_are_kept_per_try() or attempts.is_anothers(address):
         return ""
     return quoted(attempt.ti_id)
-
-
-def _is_another_tasks(address: Address) -> bool:
-    """Whether the code of a running task handles another task's XCom."""
-    from airflow.sdk import get_current_context
-
-    try:
-        ti: Any = get_current_context()["ti"]
-    except (RuntimeError, KeyError):
-        return False  # not a task's code, but Airflow itself, which handles the task's own
-    own = Address.of(ti.dag_id, ti.run_id, ti.task_id, ti.map_index, address.key)
-    return own != address

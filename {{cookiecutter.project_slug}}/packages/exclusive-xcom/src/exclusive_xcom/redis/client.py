@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import secrets
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
+from ..connections import connection
 from ..errors import StoreDenied, StoreError, StoreMisconfigured, StoreUnreachable, XComError, refused
 
 T = TypeVar("T")
@@ -58,6 +60,7 @@ class Server:
         self.conn_id = conn_id
         self._clients: dict[int, Any] = {}
         self._known: set[str] = set()
+        self._secret: str | None = None  # the connection's password
 
     @property
     def client(self) -> Any:
@@ -65,7 +68,8 @@ class Server:
         # A forked child (LocalExecutor) must not write to its parent's connections.
         clients = self._clients
         if (process := os.getpid()) not in clients:
-            self._clients = clients = {process: _connect(self.conn_id)}
+            client, self._secret = _connect(self.conn_id)
+            self._clients = clients = {process: client}
         return clients[process]
 
     @property
@@ -96,7 +100,7 @@ class Server:
         self._known.update(command.script for command in commands if isinstance(command, Call))
         for reply in replies[:-1] if last_may_fail else replies:
             if isinstance(reply, Exception):
-                raise failure(reply, self.conn_id) from reply
+                raise failure(reply, self.conn_id, self._secret) from None
         return replies
 
     def ask(self, question: Callable[[Any], T], patience: float | None = None) -> T:
@@ -107,32 +111,25 @@ class Server:
             try:
                 return question(self.client)
             except Exception as error:
-                told = failure(error, self.conn_id)
+                told = failure(error, self.conn_id, self._secret)
                 if not (isinstance(told, StoreUnreachable) and (pause := left.pause())):
-                    raise told from error
+                    raise told from None  # the library's own text may quote the password
                 time.sleep(pause)
 
 
-def _connect(conn_id: str) -> Any:
-    """A client for an Airflow connection of type redis, by the provider's hook, which knows of TLS, user and
-    password, db and cluster; with "sentinel_master" in the connection's extra, by Sentinel."""
+def _connect(conn_id: str) -> tuple[Any, str | None]:
+    """A client for an Airflow connection of type redis, and the password in it. The provider's hook knows of
+    TLS, user and password, db and cluster; with "sentinel_master" in the extra, it is found by Sentinel."""
     from airflow.providers.redis.hooks.redis import RedisHook
 
-    try:
-        connection = RedisHook.get_connection(conn_id)
-    except Exception as error:
-        raise StoreMisconfigured(
-            f"Airflow has no usable connection {conn_id!r} ({error})",
-            f"Define it: AIRFLOW_CONN_{conn_id.upper()}=redis://user:password@host:6379/0 in the "
-            "environment, or under Admin → Connections. AIRFLOW__XCOM__CONN_ID says which one is used.",
-        ) from error
+    found = connection(conn_id, "redis://user:password@host:6379/0")
     hook: Any = RedisHook(redis_conn_id=conn_id)
-    hook.get_connection = lambda conn_id: connection  # asking Airflow a second time costs milliseconds
-    client, extra = hook.get_conn(), connection.extra_dejson
+    hook.get_connection = lambda conn_id: found  # asking Airflow a second time costs milliseconds
+    client, extra = hook.get_conn(), found.extra_dejson
     if extra.get("cluster"):
-        return client
+        return client, found.password
     client.connection_pool.connection_kwargs.update(_line())
-    return _by_sentinel(client, extra) if extra.get("sentinel_master") else client
+    return _by_sentinel(client, extra) if extra.get("sentinel_master") else client, found.password
 
 
 def _line() -> dict[str, Any]:
@@ -200,13 +197,18 @@ _MEANINGS: dict[type[StoreError], dict[str, str]] = {
     },
     StoreError: {"": "Redis failed. `xcom probe` may tell more."},
 }
+# A server that does not know a command quotes what came with it: of HELLO, user and password.
+_SENT = re.compile(r"(?is)(unknown command\W*\w*).*|\W*with args.*")
 _REFUSALS = [(sign, kind, text) for kind, texts in _MEANINGS.items() for sign, text in texts.items()]
 
 
-def failure(error: Exception, conn_id: str) -> XComError:
+def failure(error: Exception, conn_id: str, secret: str | None = None) -> XComError:
     """The error of ours for an error of the client library: what happened, and what to do about it."""
     if isinstance(error, XComError):
         return error
     said = f"{getattr(error, 'status_code', None) or ''} {error}".strip()
+    said = _SENT.sub(r"\1", said)
+    if secret:  # a proxy may quote it in words of its own
+        said = said.replace(secret, "***")
     names = " ".join(kind.__name__ for kind in type(error).__mro__)
     return refused(_REFUSALS, f"{names}: {said}", f" (Airflow connection {conn_id!r}: {said})")

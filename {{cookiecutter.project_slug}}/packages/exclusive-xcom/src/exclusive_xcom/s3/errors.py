@@ -49,7 +49,9 @@ _NAME = (StoreMisconfigured, "Correct AIRFLOW__XCOM__URL.")
 _ACCOUNT = (StoreMisconfigured, "Set AZURE_STORAGE_ACCOUNT_NAME where tasks run.")
 _KEY = (StoreMisconfigured, "Check AWS_SSE_KMS_KEY_ID, and that the credentials may use the key.")
 _ENCRYPTION = (StoreMisconfigured, "Set it to AES256, aws:kms or aws:kms:dsse.")
-_DELETED = "It was deleted, or expired by a rule of the bucket."
+_DELETED = (
+    "It was deleted, expired by a rule of the bucket, or went with a store that does not keep its data."
+)
 _GONE = (PayloadMissing, f"{_DELETED} Run the task that pushed it again.")
 
 _NO_TLS = "The TLS connection to {host} failed: "
@@ -82,7 +84,7 @@ _OBSTORE = _CODES + _table(
     (r"^(5..|408|409|429) ", "The store went on answering {answer} when asked to {doing} {where}", _LATER),
     (r"^[1-9]", "The store refused to {doing} {where} ({answer})", _ENDPOINT),
     # A folder. EPERM, EACCES and EROFS have these numbers on every system.
-    (r"(?s) file:.*os error (1|13|30)\b", "This user may not {doing} {where} ({reason})", _RIGHTS),
+    (r" file:.*Errno (1|13|30)\b", "This user may not {doing} {where} ({reason})", _RIGHTS),
     (r"^\S+ \S* \w+ \w+ file:", "It was not possible to {doing} {where}: {reason}", _DISK),
     # No answer: what the text and its debug part say of the connection.
     ("Account must be specified", "Nothing says in which storage account {where} is", _ACCOUNT),
@@ -126,7 +128,7 @@ def explain(error: Exception, where: str, doing: str, uri: str = "") -> XComErro
         )
     told = text.partition("Debug source:")[0]
     status, code = _found(r"status code: (\d{3})", told) or "0", _found(r"<Code>([\w.]+)</Code>", told)
-    region, number = _found(r"expecting '([\w-]+)'", told), _found(r"os error (\d+)", told)
+    region, number = _found(r"expecting '([\w-]+)'", told), str(getattr(error, "errno", None) or "")
     said = f"{status} {code} {name} {'payload' if uri else 'place'} {where.partition(':')[0]}: {text}"
     facts = {
         "answer": f"{status} {code}".strip(),

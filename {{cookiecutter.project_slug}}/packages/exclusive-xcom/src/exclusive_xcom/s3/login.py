@@ -12,56 +12,67 @@ import os
 import threading
 from collections.abc import Callable
 from datetime import UTC, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ..connections import connection
 from ..errors import StoreError, StoreMisconfigured
-from .client import Client, Provider
+from .client import Client, Limits, Provider
 from .errors import explain, explain_boto
+from .folder import Folder
 from .location import Location
 
 ENCRYPTION, ENCRYPTION_KEY = "AWS_SERVER_SIDE_ENCRYPTION", "AWS_SSE_KMS_KEY_ID"
 
-# A request may take as long as a large body needs, but not its silences: obstore's own limit of 30 s
-# for the whole would cut a large download short.
-_TIMES = {"timeout": "1 day", "connect_timeout": "10 s", "read_timeout": "60 s"}
 _KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
-_PATIENCE = {"max_retries": 8, "retry_timeout": timedelta(minutes=2)}  # of each request; obstore pauses
-_IMPATIENCE = {"max_retries": 1, "retry_timeout": timedelta(seconds=5)}
 # boto3 renews what it finds ten minutes before it expires, so it holds good for nine.
 _FRESH = timedelta(minutes=9)
 
 
-def open_location(location: Location, *, patient: bool = True) -> Client:
-    """A client of a store, of which nothing is asked yet. Its requests are repeated for two minutes if they
-    fail; once, if it is not patient. Raises `StoreError` if there can be none."""
-    retries = _PATIENCE if patient else _IMPATIENCE
+def open_location(location: Location, limits: Limits | None = None) -> Client:
+    """A client of a store, of which nothing is asked yet; its requests have these limits, or those of their
+    lengths. Raises `StoreError` if there can be none."""
     try:
-        from obstore import store
-
-        match location.scheme:
-            case "s3":
-                return _amazon(store.S3Store, location, retries)
-            case "gs":
-                source = "Google's application default credentials"
-                return Client(location, _bucket(store.GCSStore, location, retries), source)
-            case "az":
-                source = "Azure's environment variables or identity"
-                return Client(location, _bucket(store.AzureStore, location, retries), source)
-            case "file":
-                folder = store.LocalStore(location.prefix, mkdir=True)
-                return Client(location, folder, "none needed: a folder")
-            case _:
-                return Client(location, store.MemoryStore(), "none needed: memory of this process")
+        client = _client(location)
+        client.limits = limits
+        client.store()  # what is wrong with its options is told here
     except Exception as error:
         raise explain(error, location.url, "open") from None
+    return client
 
 
-def _bucket(kind: Any, location: Location, retries: Any, verify: bool | str = True, **more: Any) -> Any:
+def _client(location: Location) -> Client:
+    from obstore import store
+
+    match location.scheme:
+        case "s3":
+            return _amazon(store.S3Store, location)
+        case "gs":
+            source = "Google's application default credentials"
+            return Client(location, source, partial(_bucket, store.GCSStore, location))
+        case "az":
+            source = "Azure's environment variables or identity"
+            return Client(location, source, partial(_bucket, store.AzureStore, location))
+        case "file":
+            os.makedirs(location.prefix, mode=0o700, exist_ok=True)
+            return Folder(location, "none needed: a folder", lambda limits: None)
+        case _:
+            memory = store.MemoryStore()
+            return Client(location, "none needed: memory of this process", lambda limits: memory)
+
+
+def _bucket(kind: Any, location: Location, limits: Limits, *, verify: bool | str = True, **more: Any) -> Any:
     """A bucket, with our settings of the HTTP client. Raises `StoreMisconfigured`."""
     endpoints = (more.get("aws_endpoint_url_s3"), *map(os.environ.get, _ENDPOINTS))
-    options = {**_TIMES, "allow_http": next(filter(None, endpoints), "").startswith("http://")}
+    times = {
+        "timeout": limits.whole,
+        "read_timeout": limits.silence,
+        "connect_timeout": min(10, limits.silence),
+    }
+    options: dict[str, Any] = {name: f"{seconds} s" for name, seconds in times.items()}
+    options |= {"allow_http": next(filter(None, endpoints), "").startswith("http://")}
     if verify is False:
         options["allow_invalid_certificates"] = True
     elif bundle := verify if isinstance(verify, str) else os.environ.get("AWS_CA_BUNDLE"):
@@ -72,11 +83,16 @@ def _bucket(kind: Any, location: Location, retries: Any, verify: bool | str = Tr
                 f"The file of trusted certificates {bundle} cannot be read ({error.strerror})",
                 "Correct `verify` in the Airflow connection, or AWS_CA_BUNDLE.",
             ) from None
+    # obstore pauses between them.
+    retries = {
+        "max_retries": 8 if limits.repeated > 60 else 1,
+        "retry_timeout": timedelta(seconds=limits.repeated),
+    }
     place = location.prefix or None
     return kind(location.bucket, prefix=place, client_options=options, retry_config=retries, **more)
 
 
-def _amazon(kind: Any, location: Location, retries: Any) -> Client:
+def _amazon(kind: Any, location: Location) -> Client:
     """Plain keys are used as they are. Everything else (roles, profiles, SSO, web identity, the identity of
     a machine or container) is boto3's business, which takes half a second to import."""
     if os.environ.get(ENCRYPTION_KEY) and not os.environ.get(ENCRYPTION, "").startswith("aws:kms"):
@@ -104,8 +120,8 @@ def _amazon(kind: Any, location: Location, retries: Any) -> Client:
     more: dict[str, Any] = {name: value for name, value in places.items() if value}
     provider = more["credential_provider"] = Provider(location.url, find) if find else None
     # Not every server knows bulk requests.
-    store = _bucket(kind, location, retries, verify, disable_bulk_delete=True, **more)
-    return Client(location, store, source, provider, verify)
+    make = partial(_bucket, kind, location, verify=verify, disable_bulk_delete=True, **more)
+    return Client(location, source, make, provider, verify)
 
 
 def _by_boto3(
@@ -145,22 +161,14 @@ def _credentials(key: str, secret: str, token: str | None, expires: Any = None) 
 
 def _connection(conn_id: str) -> dict[str, Any]:
     """What an Airflow connection says, by the names of its extra. Raises `StoreMisconfigured`."""
-    from airflow.sdk import Connection
-
-    try:
-        connection: Any = Connection.get(conn_id)
-        extra = connection.extra_dejson
-    except Exception as error:
-        raise StoreMisconfigured(
-            f"Airflow did not give the connection {conn_id!r} ({type(error).__name__})",
-            f"Define it in the UI or as AIRFLOW_CONN_{conn_id.upper()}, or correct AIRFLOW__XCOM__CONN_ID.",
-        ) from None
+    found = connection(conn_id, "aws://key:secret@/?region_name=eu-central-1")
+    extra = found.extra_dejson
     if (method := extra.get("assume_role_method") or "assume_role") != "assume_role":
         raise StoreMisconfigured(
             f"Connection {conn_id!r} asks for {method}, which this backend does not do",
             "Leave keys and role out of it, and let AWS's own chain find the identity.",
         )
-    own = {"aws_access_key_id": connection.login, "aws_secret_access_key": connection.password}
+    own = {"aws_access_key_id": found.login, "aws_secret_access_key": found.password}
     s3 = (extra.get("service_config") or {}).get("s3") or {}
     # Airflow's UI makes empty text of what is not given.
     given = (*extra.items(), *own.items(), ("endpoint_url", s3.get("endpoint_url")))

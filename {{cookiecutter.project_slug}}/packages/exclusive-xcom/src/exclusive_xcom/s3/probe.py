@@ -11,14 +11,15 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
-from ..address import NOBODY
 from ..errors import PayloadAltered, StoreDenied, StoreError, StoreMisconfigured, StoreUnreachable, XComError
 from ..store import Check
+from .client import TRYING
 from .location import Location
 from .login import ENCRYPTION, ENCRYPTION_KEY, open_location
 
 _CONTENT = bytes(range(256)) * 8
 _MEDIA_TYPE = "application/octet-stream"
+_METADATA = {"trynumber": "0"}
 _SMALLEST_PART = 5 * 2**20  # bytes that S3 takes for a part that is not the last
 
 
@@ -59,7 +60,7 @@ class Probe:
             return Check(name, False, str(error))
 
     def enter(self) -> str:
-        self.client = open_location(self.location, patient=False)
+        self.client = open_location(self.location, TRYING)
         if self.client.provider:
             self.client.provider()
         return self.client.source
@@ -67,7 +68,7 @@ class Probe:
     def write(self) -> str:
         try:
             with self.client.explained("write to"):
-                self.client.put(self.small, [memoryview(_CONTENT)], _MEDIA_TYPE, NOBODY)
+                self.client.put(self.small, [memoryview(_CONTENT)], _MEDIA_TYPE, _METADATA)
             self.wrote = True
         except XComError as error:
             self.refusal = error
@@ -81,7 +82,7 @@ class Probe:
     def write_in_parts(self) -> str:
         pieces = [memoryview(bytes(_SMALLEST_PART)), memoryview(b"end")]
         with self.client.explained("write in parts to"):
-            self.client.put(self.large, pieces, _MEDIA_TYPE, NOBODY, chunk_size=_SMALLEST_PART)
+            self.client.put(self.large, pieces, _MEDIA_TYPE, _METADATA, chunk_size=_SMALLEST_PART)
         return "large payloads are uploaded in parts"
 
     def read(self) -> str:
@@ -140,7 +141,7 @@ class Probe:
 
         verify = self.client.verify
         with self.client.explained("read"):
-            url = obstore.sign(self.client.store, "HEAD", self.small, timedelta(minutes=5))
+            url = obstore.sign(self.client.store(), "HEAD", self.small, timedelta(minutes=5))
         trusted = verify if isinstance(verify, str) else os.environ.get("AWS_CA_BUNDLE")
         context = ssl.create_default_context(cafile=trusted)
         if verify is False:

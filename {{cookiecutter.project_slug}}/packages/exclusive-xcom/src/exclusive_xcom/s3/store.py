@@ -1,21 +1,17 @@
 """An object store as XCom backend: S3 and what speaks its language, Google Cloud Storage, Azure, a folder.
 
-Payloads are immutable objects, each at a path of its own that a person can read and other tools can open:
-`<url>/<dag>/<run>/<task>/<map index>/<key>/<task instance>-<nonce><suffix>`. Nothing here needs
-conditional requests, listing or a bucket of its own, so any S3 server will do.
+Payloads are immutable objects, each at a path of its own that a person can read and other tools can open (see
+names.py). Nothing here needs conditional requests, listing or a bucket of its own, so any S3 server will do.
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
 import logging
 import re
-import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, cast
 
 from ..address import Address, Attempt
@@ -27,6 +23,7 @@ from ..store import Check, Store, Stored
 from .client import Client
 from .location import SCHEMES, Location
 from .login import client_of
+from .names import KEY_LIMIT, is_own, metadata, object_name
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -40,8 +37,6 @@ _AT_ONCE = 16  # requests under way when a sequence is pulled
 _PIECE = _MIB  # bytes that a stream hands on at a time; larger pieces measure slower
 _PAUSES = (0.2, 1.0, 3.0)  # seconds before what obstore does not repeat by itself
 
-_KEY_LIMIT = 1024  # bytes of an object's name with its prefix, in S3, GCS and Azure
-_PART_LIMITS = (200, 120, 70, 40)  # bytes of one part of it, tried in turn; file systems end at 255
 _NAME = re.compile(r"(?!\.+(?:/|$))[\w.@-]+(?:/(?!\.+(?:/|$))[\w.@-]+)*", re.ASCII)
 
 
@@ -53,20 +48,25 @@ class S3Store(Store):
     def put(self, address: Address, attempt: Attempt, payload: Payload) -> Stored:
         client = client_of(_here())
         name = object_name(client.location, address, attempt, payload)
+        told = {
+            "trynumber": str(attempt.try_number),
+            "taskinstance": attempt.ti_id,
+            **metadata(name, address),
+        }
         with client.explained("write to"):
-            length, sha256 = _persistently(lambda: _upload(client, name, attempt, payload), _passes)
+            length, sha256 = _persistently(lambda: _upload(client, name, told, payload), _passes)
         return Stored(length, sha256, uri=f"{client.location.url}/{name}")
 
     def abandon(self, stored: Stored) -> None:
         try:
-            client, name = _find(stored.uri)
+            client, name = _below(stored.uri)
             client.delete(name)
         except Exception as error:
             log.warning("A payload that no XCom refers to was left behind: %s", error)
 
     def fetch(self, ref: Reference) -> memoryview:
         """By one request. Where its body breaks off, obstore goes on from there by a range."""
-        client, name = _find(ref.uri)
+        client, name = _find(ref)
         with client.explained("read", ref.where):
             return memoryview(_open(client, name, ref).bytes())
 
@@ -76,20 +76,21 @@ class S3Store(Store):
             yield from pool.map(self.fetch, refs)
 
     def stream(self, ref: Reference) -> Iterator[memoryview]:
-        client, name = _find(ref.uri)
+        client, name = _find(ref)
         with client.explained("read", ref.where):
             for piece in _open(client, name, ref).stream(min_chunk_size=_PIECE):
                 yield memoryview(piece)
 
     def reader(self, ref: Reference) -> BinaryIO | None:
         """By ranged requests; None if the server is known to answer them wrongly."""
-        client, name = _find(ref.uri)
+        client, name = _find(ref)
         return cast("BinaryIO", RangeReader(self, ref, client, name)) if client.ranges else None
 
     def delete(self, ref: Reference) -> None:
         """Repeated when there is no answer, which obstore does not do by itself."""
-        client, name = _find(ref.uri)
-        _persistently(lambda: client.delete(name), lambda error: isinstance(error, StoreUnreachable))
+        client, name = _find(ref)
+        unreachable = lambda error: isinstance(error, StoreUnreachable)  # noqa: E731
+        _persistently(lambda: client.delete(name), unreachable, _PAUSES[:2])
 
     def probe(self) -> Iterator[Check]:
         from .probe import Probe
@@ -134,44 +135,7 @@ class RangeReader(io.RawIOBase):
         return bytes(piece)
 
 
-# -- names ------------------------------------------------------------------------------------------
-
-
-def object_name(location: Location, address: Address, attempt: Attempt, payload: Payload) -> str:
-    """A name for a payload below a location, unlike any other: parts that a person can read, and a nonce.
-
-    Letters, digits and `._-` stay; any other byte becomes `@` and two hexadecimal digits. Percent signs
-    would be decoded by some tools, and `=` or `*` mean something to others. Long parts are cut and get
-    a digest. Raises `BadOption` when the location's own path leaves no room.
-    """
-    places = [address.dag_id, address.run_id, address.task_id, str(address.map_index), address.key]
-    unique = f"{quoted(attempt.ti_id or 'no-task', 60)}-{secrets.token_hex(8)}"
-    for limit in _PART_LIMITS:
-        if payload.filename:
-            last = [unique, quoted(payload.filename, limit, Path(payload.filename).suffix)]
-        else:
-            last = [unique + quoted(payload.suffix, 30)]
-        name = "/".join([*(quoted(place, limit) for place in places), *last])
-        if len(f"{location.prefix}/{name}".encode()) <= _KEY_LIMIT or location.scheme == "file":
-            return name
-    raise BadOption(
-        f"The path in AIRFLOW__XCOM__URL is too long: an object's name has at most {_KEY_LIMIT} bytes",
-        "Choose a shorter prefix.",
-    )
-
-
-def quoted(text: str, limit: int, ending: str = "") -> str:
-    """A part of a name, at most `limit` bytes long; if it has to be cut, `ending` is kept if it is short."""
-    plain = re.sub(
-        rb"[^A-Za-z0-9._-]", lambda byte: b"@%02X" % byte[0][0], text.encode("utf-8", "surrogatepass")
-    ).decode()
-    if not plain.strip("."):
-        return plain.replace(".", "@2E") or "@"
-    if len(plain) <= limit:
-        return plain
-    digest = hashlib.sha256(plain.encode()).hexdigest()[:16]
-    ending = ending if re.fullmatch(r"\.[A-Za-z0-9]{1,8}", ending) else ""
-    return f"{plain[: limit - 18 - len(ending)]}@-{digest}{ending}"
+# -- places -----------------------------------------------------------------------------------------
 
 
 def _here() -> Location:
@@ -184,14 +148,26 @@ def _here() -> Location:
     return location
 
 
-def _find(uri: str | None) -> tuple[Client, str]:
-    """The client and name for a payload. Raises `BadReference` if it is in none of our places."""
+def _find(ref: Reference) -> tuple[Client, str]:
+    """The client and name for a payload. Raises `BadReference` if it is not where we would have put it."""
+    client, name = _below(ref.uri)
+    if not is_own(name, ref):
+        raise BadReference(
+            f"The row does not point to its own payload, but to {ref.uri}",
+            "It was changed by hand. Run the task that pushed it again.",
+            address=ref.address,
+        )
+    return client, name
+
+
+def _below(uri: str | None) -> tuple[Client, str]:
+    """The client and name for an object. Raises `BadReference` if it is in none of our places."""
     uri, known = uri or "", []
     for read in (Location.current, Location.before):
         if location := read():
             known.append(location.url)
             name = uri.removeprefix(location.url + "/")
-            if name != uri and _NAME.fullmatch(name) and len(name) <= _KEY_LIMIT:
+            if name != uri and _NAME.fullmatch(name) and len(name) <= KEY_LIMIT:
                 return client_of(location), name
     raise BadReference(
         f"The reference does not point to a payload below {' or '.join(known) or 'any place that is known'}",
@@ -203,9 +179,11 @@ def _find(uri: str | None) -> tuple[Client, str]:
 # -- transfer ---------------------------------------------------------------------------------------
 
 
-def _persistently(act: Callable[[], T], passes: Callable[[Exception], bool]) -> T:
+def _persistently(
+    act: Callable[[], T], passes: Callable[[Exception], bool], pauses: Sequence[float] = _PAUSES
+) -> T:
     """Do what may be repeated, again and again while its errors are of those that pass."""
-    for pause in _PAUSES:
+    for pause in pauses:
         try:
             return act()
         except Exception as error:
@@ -222,21 +200,21 @@ def _passes(error: Exception) -> bool:
     return "409 Conflict" in str(error) or "NoSuchUpload" in str(error)
 
 
-def _upload(client: Client, name: str, attempt: Attempt, payload: Payload) -> tuple[int, str]:
+def _upload(client: Client, name: str, told: dict[str, str], payload: Payload) -> tuple[int, str]:
     """Length and sha256 of what was uploaded. The bytes are not copied."""
     length = payload.length
     if length <= _ONE_REQUEST:
         pieces = list(_pieces(payload))
         if length < _MIB:  # less than starting a thread takes
-            client.put(name, pieces, payload.media_type, attempt)
+            client.put(name, pieces, payload.media_type, told)
             return _measure(pieces)
         with ThreadPoolExecutor(1) as pool:  # while the bytes travel
             measured = pool.submit(_measure, pieces)
-            client.put(name, pieces, payload.media_type, attempt)
+            client.put(name, pieces, payload.media_type, told)
             return measured.result()
     part = max(_PART, -(-length // _PARTS // _MIB) * _MIB)
     stream, at_once = Measured(_pieces(payload)), max(1, _IN_FLIGHT // part)
-    client.put(name, stream, payload.media_type, attempt, chunk_size=part, max_concurrency=at_once)
+    client.put(name, stream, payload.media_type, told, chunk_size=part, max_concurrency=at_once)
     return stream.length, stream.sha256
 
 
@@ -260,6 +238,6 @@ def _pieces(payload: Payload) -> Iterator[memoryview]:
 
 def _open(client: Client, name: str, ref: Reference) -> Any:
     """obstore's answer to a GET, before its body is read."""
-    got = client.get(name)
+    got = client.get(name, ref.length)
     check_length(ref, got.meta["size"])  # before anything is downloaded, so no memory is spent on it
     return got

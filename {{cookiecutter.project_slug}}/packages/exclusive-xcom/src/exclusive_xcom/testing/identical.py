@@ -31,7 +31,9 @@ def _same(one: Any, other: Any, where: str) -> None:
     if is_of(one, "numpy", "generic"):
         _equal((one.dtype, one.tobytes()), (other.dtype, other.tobytes()), where)
     elif isinstance(one, float):
-        _equal(one.hex(), other.hex(), where)
+        _equal(struct.pack(">d", one), struct.pack(">d", other), where)  # NaN has many forms
+    elif cls is complex:
+        _same((one.real, one.imag), (other.real, other.imag), where)
     elif isinstance(one, enum.Enum):
         assert one is other, f"{where}: {one!r} is not {other!r}"
     elif isinstance(one, dict):
@@ -47,6 +49,7 @@ def _same(one: Any, other: Any, where: str) -> None:
         _equal(one.as_tuple(), other.as_tuple(), where)
     elif is_of(one, "numpy", "ndarray"):
         _equal((one.dtype, one.shape), (other.dtype, other.shape), where)
+        _equal(one.dtype.isalignedstruct, other.dtype.isalignedstruct, where)
         assert one.tobytes() == other.tobytes(), f"{where}: other numbers"
     elif is_of(one, "pandas", "DataFrame", "Series", "Index"):
         _same_pandas(one, other, where)

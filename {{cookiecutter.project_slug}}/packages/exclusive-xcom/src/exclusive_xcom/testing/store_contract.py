@@ -308,6 +308,34 @@ class StoreContract:
                 assert "password" not in str(caught.value)
         assert bytes(store.fetch(ref)) == b"value"
 
+    def test_another_xcoms_payload_is_neither_read_nor_deleted(self, store: Store) -> None:
+        """A row may claim the address that was asked for, and point to what another one's row points to."""
+        theirs = keep(store, [b"theirs"])
+        uri_of(theirs)
+        for address in (
+            replace(ADDRESS, dag_id="mine"),
+            replace(ADDRESS, run_id="mine"),
+            replace(ADDRESS, task_id="mine"),
+            replace(ADDRESS, map_index=0),
+            replace(ADDRESS, key="mine"),
+        ):
+            writer = theirs.attempt if address.key == "mine" else attempt()  # a task has one that is current
+            mine = keep(store, [b"mine!!"], address, writer)
+            for forged in (
+                replace(mine, uri=theirs.uri),
+                replace(mine, uri=theirs.uri, attempt=theirs.attempt, sha256=theirs.sha256),
+                replace(theirs, address=mine.address),
+                replace(mine, attempt=attempt()),
+            ):
+                for act in (store.fetch, lambda bad: whole(store.stream(bad)), store.delete):
+                    with pytest.raises(BadReference):
+                        act(forged)
+                if type(store).reader is not Store.reader:
+                    with pytest.raises(BadReference):
+                        store.reader(forged)
+            assert bytes(store.fetch(mine)) == b"mine!!"
+        assert bytes(store.fetch(theirs)) == b"theirs"
+
     # -- past the store -----------------------------------------------------------------------------
 
     def test_what_is_kept_lies_there_until_it_is_deleted(self, store: Store) -> None:

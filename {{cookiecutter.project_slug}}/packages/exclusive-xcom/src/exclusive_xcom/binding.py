@@ -1,0 +1,145 @@
+"""Which XCom was asked for, and whether what a row refers to is that one.
+
+Who may edit rows could otherwise make any payload readable by pulling, and have it deleted by clearing a
+task. So each reference is compared with the question that brought its row here, and its payload's name with
+its address (the stores do that). Open is only what Airflow itself leaves open.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from typing import Any
+
+from . import attempt as attempts
+from .address import Address
+from .errors import MisplacedReference, about
+from .reference import Reference, is_reference, parse
+
+_ADVICE = (
+    "It was moved, copied or changed by hand or by another program; nothing was read or deleted. Run the "
+    "task that pushed it again. To hand one XCom's value on as another, pull it in a task and push it there."
+)
+
+
+@dataclass(frozen=True)
+class Question:
+    """What Airflow was asked for: the XCom at an address, of which the run or the map index may be open."""
+
+    address: Address
+    any_run: bool = False
+    any_index: bool = False
+
+    @classmethod
+    def of(cls, query: Mapping[str, Any], *, several: bool = False) -> Question:
+        """The question that the arguments of `get_one` or `delete` are, or those of `get_all`."""
+        any_run = bool(query.get("include_prior_dates"))
+        return cls(_address(query), any_run, any_index=several or attempts.rows_are_kept_per_try())
+
+    def reference(self, row: Any) -> Reference | None:
+        """The reference in a row that is an answer; None if the row holds a plain value.
+
+        Raises:
+            MisplacedReference: it is that of another XCom.
+            BadReference: it is none.
+        """
+        if not is_reference(row):
+            return None
+        with about(self.address):
+            ref = parse(row)
+            wanted, found = self.address, ref.address
+            if self.any_run:
+                wanted = replace(wanted, run_id=found.run_id)
+            if self.any_index:
+                wanted = replace(wanted, map_index=found.map_index)
+            if wanted != found:
+                raise MisplacedReference(
+                    f"The row does not belong to this XCom: it refers to {found}", _ADVICE
+                )
+        return ref
+
+    def references(self, rows: Iterable[Any]) -> list[Reference | None]:
+        """The same of several rows, whose map indexes ascend, and repeat only from run to run. Each row has
+        one, also that of a plain value, which does not tell it."""
+        found: list[Reference | None] = []
+        ordered, seen, least = not attempts.rows_are_kept_per_try(), set(), -1
+        for row in rows:
+            ref = self.reference(row)
+            if ref is not None and ordered:
+                if ref.address.map_index < least or ref.address in seen:
+                    what = (
+                        f"Row {len(found)} of the sequence refers to an XCom out of its turn, {ref.address}"
+                    )
+                    raise MisplacedReference(what, _ADVICE, address=self.address)
+                seen.add(ref.address)
+                least = ref.address.map_index
+            least += not self.any_run
+            found.append(ref)
+        return found
+
+
+_deleting: ContextVar[Question | None] = ContextVar("deleting", default=None)
+
+
+@contextmanager
+def deleting(question: Question) -> Iterator[None]:
+    """Meanwhile, `purge` is about this XCom: Airflow hands it a row that does not say whose it is."""
+    token = _deleting.set(question)
+    try:
+        yield
+    finally:
+        _deleting.reset(token)
+
+
+def deleted() -> Question:
+    """The XCom that is being deleted. Raises `MisplacedReference` if that is not known."""
+    if question := _deleting.get():
+        return question
+    raise MisplacedReference(
+        "It is not known whose XCom goes", "Delete by XCom.delete(), which tells it to purge()."
+    )
+
+
+def unasked(row: Any) -> Reference | None:
+    """The reference in a row that is handed over without the question that it answers. It is an item of a
+    lazy sequence, which knows its question; or, outside of tasks, comes from somebody who has the row.
+
+    Raises:
+        MisplacedReference: it is that of another XCom, or nobody knows of which it should be.
+        BadReference: it is none.
+    """
+    if not is_reference(row):
+        return None
+    if question := _of_sequence():
+        return question.reference(row)
+    ref = parse(row)
+    if attempts.current().ti_id:
+        what = f"A reference to {ref.address} was to be read without a question that it answers"
+        raise MisplacedReference(what, "Pull it by ti.xcom_pull().")
+    return ref
+
+
+def _of_sequence() -> Question | None:
+    """What the lazy sequence asked for whose item is being loaded in this thread.
+
+    While a task's arguments are rendered nobody knows which task that is: the context is not set yet, no
+    listener was called. Only the sequence knows, which calls us: it has its XComArg and its run.
+    """
+    from airflow.sdk.execution_time.lazy_sequence import LazyXComSequence
+
+    asking, frame = LazyXComSequence.__getitem__.__code__, sys._getframe(1)
+    while frame is not None and frame.f_code is not asking:
+        frame = frame.f_back  # type: ignore[assignment]
+    if frame is None:
+        return None
+    sequence = frame.f_locals["self"]
+    source, run_id = sequence._xcom_arg, sequence._ti.run_id
+    of = Address.of(source.operator.dag_id, run_id, source.operator.task_id, None, source.key)
+    return Question(of, any_index=True)
+
+
+def _address(query: Mapping[str, Any]) -> Address:
+    return Address.of(*map(query.get, ("dag_id", "run_id", "task_id", "map_index", "key")))

@@ -1,0 +1,185 @@
+"""The way back of a value: row → reference → store → length and sha256 verified → codec → value."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, BinaryIO, TypeGuard
+
+from airflow.sdk.bases.xcom import BaseXCom
+
+from . import config
+from .binding import Question
+from .codecs import ColumnCodec, Options, codec_named
+from .codecs.common import ROW_UNFOLDS
+from .content import StoredContent
+from .errors import PayloadMissing, PayloadReplaced, UnsupportedValue, about
+from .handle import Handle
+from .reference import Reference
+from .store import store_of
+from .transfer import Watch
+
+# What is fetched together when a sequence is pulled: payloads of so many bytes each and in all, and so many.
+_SMALL, _BATCH, _MANY = 8 * 2**20, 16 * 2**20, 256
+
+
+class Rows(BaseXCom):
+    """Gives rows back as they are."""
+
+    @staticmethod
+    def deserialize_value(result: Any) -> Any:
+        return result.value
+
+
+def values(refs: list[Reference | None], rows: list[Any]) -> list[Any]:
+    """The values of several rows, in their order, and of the references in them.
+
+    What is small is fetched together; its pulls are one line in the log.
+    """
+    watch = Watch("pull")
+    small = [ref for ref in refs if _is_small(ref)]
+    if len(small) < 2:
+        return list(map(value, refs, rows))
+    fetched = _fetched(small)
+    try:
+        found = [
+            _decoded(ref, fetched) if _is_small(ref) else value(ref, row)
+            for ref, row in zip(refs, rows, strict=True)
+        ]
+    except PayloadMissing:
+        return list(map(value, refs, rows))  # one of them may have been pushed again meanwhile
+    task, length = replace(small[0].address, map_index=-1), sum(ref.length for ref in small)
+    watch.log(task, listed(ref.kind for ref in small), f"{len(small):,} values", length, small[0].where)
+    return found
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where a value comes from, verified: what `Handle` asks, and what a pull without one asks at once."""
+
+    ref: Reference
+
+    def load(self, columns: Sequence[str] | None = None) -> Any:
+        watch = Watch("pull")
+        with _if_replaced(self.ref):
+            found = _decoded(self.ref, columns=columns)
+        watch.done(self.ref)
+        return found
+
+    def path(self) -> Path:
+        watch = Watch("pull")
+        name = self.ref.filename or (self.ref.uri or "").rsplit("/", 1)[-1] or "payload"
+        with about(self.ref.address), _if_replaced(self.ref):
+            found = StoredContent(self.ref, store_of(self.ref)).file(name)
+        watch.done(self.ref)
+        return found
+
+    def open(self) -> BinaryIO:
+        path = self.path()
+        stream = path.open("rb")
+        path.unlink()  # it is there until the stream is closed, and goes with the process
+        path.parent.rmdir()
+        return stream
+
+
+def value(ref: Reference | None, row: Any) -> Any:
+    """The value of a row, and of the reference in it if there is one: what its consumer gets."""
+    if ref is None:
+        return BaseXCom.deserialize_value(SimpleNamespace(value=row))
+    if ref.lazy:
+        return Handle(ref, _Source(ref))
+    try:
+        return _Source(ref).load()
+    except PayloadReplaced:
+        return value(*_now(ref))
+
+
+@contextmanager
+def _if_replaced(ref: Reference) -> Iterator[None]:
+    """Tell a payload that is gone because its XCom was pushed again from one that is lost."""
+    try:
+        yield
+    except PayloadMissing as error:
+        try:
+            replaced = _now(ref)[0] != ref
+        except Exception:
+            replaced = False  # nobody can be asked here
+        if not replaced:
+            raise
+        raise PayloadReplaced(
+            "The XCom was pushed again since it was pulled, and what it was before is gone",
+            "Pull it again. If both values are needed, push them under two keys.",
+            address=ref.address,
+        ) from error
+
+
+def _now(ref: Reference) -> tuple[Reference | None, Any]:
+    """What the row of a reference's XCom refers to now, and the row."""
+    of = ref.address
+    row = Rows.get_one(
+        key=of.key, dag_id=of.dag_id, task_id=of.task_id, run_id=of.run_id, map_index=of.map_index
+    )
+    return (ref, row) if row is None else (Question(of).reference(row), row)
+
+
+def _decoded(
+    ref: Reference, fetched: Iterator[memoryview] | None = None, columns: Sequence[str] | None = None
+) -> Any:
+    """The value of a reference, whose payload may be the next of those that are fetched together."""
+    with about(ref.address):
+        codec_options = configured() if ref.uri else in_row(configured())
+        codec = codec_named(ref.codec, codec_options)
+        content = StoredContent(ref, store_of(ref), None if fetched is None else next(fetched))
+        if columns is None:
+            return codec.decode(content, ref.meta, codec_options)
+        if isinstance(codec, ColumnCodec):
+            return codec.select(content, ref.meta, codec_options, list(columns))
+        raise UnsupportedValue(f"A {ref.kind} has no columns to choose from", "Call load() without columns.")
+
+
+def _is_small(ref: Reference | None) -> TypeGuard[Reference]:
+    """Whether a payload is small enough to be fetched together with others."""
+    return ref is not None and ref.uri is not None and not ref.lazy and ref.length <= _SMALL
+
+
+def _fetched(refs: list[Reference]) -> Iterator[memoryview]:
+    """Payloads in their order, fetched a batch at a time."""
+    for store, same in itertools.groupby(refs, store_of):
+        batch: list[Reference] = []
+        room = _BATCH
+        for ref in same:
+            if batch and (ref.length > room or len(batch) == _MANY):
+                yield from store.fetch_many(batch)
+                batch, room = [], _BATCH
+            batch.append(ref)
+            room -= ref.length
+        yield from store.fetch_many(batch)
+
+
+def configured() -> Options:
+    """What codecs are told of the configuration when they decode. Raises `BadOption`."""
+    most, codecs = config.MAX_DECODED_SIZE.read(), config.CODECS.read()
+    return Options(max_size=most, class_allowed=_class_allowed, codecs=codecs)
+
+
+def in_row(codec_options: Options) -> Options:
+    """The same for what a row itself holds: whoever may edit rows can't have a few kilobytes of one unfold to
+    gigabytes."""
+    most = min(codec_options.max_size, ROW_UNFOLDS * config.MAX_ROW_SIZE.read())
+    return replace(codec_options, max_size=most)
+
+
+def _class_allowed(qualified_name: str) -> bool:
+    """Whether Airflow's own allow-list ([core] allowed_deserialization_classes) holds a class."""
+    from airflow.sdk import serde
+
+    return bool(serde._match(qualified_name)) or qualified_name in serde._extra_allowed
+
+
+def listed(kinds: Iterable[str]) -> str:
+    """Each of them once."""
+    return ", ".join(dict.fromkeys(kinds))
