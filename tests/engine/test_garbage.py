@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import shutil
+import tempfile
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +15,9 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
 from airflow.sdk.execution_time import comms, task_runner
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from structlog.contextvars import bound_contextvars
 
 from exclusive_xcom import Handle, garbage, lazy
@@ -277,3 +284,60 @@ def test_the_time_of_all_together_counts(
 def test_while_there_is_time_all_of_them_go(slow: Slow, airflow: Airflow) -> None:
     clear(airflow)
     assert slow.asked == 10
+
+
+# -- whatever happens -----------------------------------------------------------------------------------
+
+
+class Pushes(RuleBasedStateMachine):
+    """One key, pushed by tries that replace each other, over a line that loses answers and delays rows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.airflow, self.patch = Airflow(), pytest.MonkeyPatch()
+        self.folder = Path(tempfile.mkdtemp())
+        garbage._rows.clear()
+        self.patch.setenv("AIRFLOW__XCOM__URL", self.folder.as_uri())
+        self.patch.setenv("AIRFLOW__XCOM__CONN_ID", "")
+        self.patch.setattr(task_runner, "SUPERVISOR_COMMS", self.airflow, raising=False)
+        self.count, self.current = 0, str(uuid.uuid4())
+        self.on_its_way: list[Any] = []
+
+    def teardown(self) -> None:
+        self.patch.undo()
+        shutil.rmtree(self.folder)
+
+    @rule(fate=st.sampled_from(["acknowledged", "written", "on its way", "lost"]), is_lazy=st.booleans())
+    def push(self, fate: str, is_lazy: bool) -> None:
+        """By the current try."""
+        self.count += 1
+        before = dict(self.airflow.rows)
+        self.airflow.lost = None if fate == "acknowledged" else TimeoutError()
+        with bound_contextvars(ti_id=self.current, try_number=1), contextlib.suppress(TimeoutError):
+            push(lazy((self.count,)) if is_lazy else (self.count,))
+        self.airflow.lost = None
+        if fate in ("on its way", "lost"):
+            self.on_its_way += [self.airflow.rows["value", -1]] if fate == "on its way" else []
+            self.airflow.rows = before
+
+    @precondition(lambda self: self.on_its_way)
+    @rule()
+    def arrive(self) -> None:
+        """A row of which nobody has heard since it was sent."""
+        self.airflow.rows["value", -1] = self.on_its_way.pop(0)
+
+    @rule()
+    def replace(self) -> None:
+        """Another try begins; in the same process, which is the hardest case."""
+        self.current = str(uuid.uuid4())
+
+    @invariant()
+    def what_the_row_names_is_there(self) -> None:
+        """Whatever it is."""
+        if self.airflow.rows:
+            found = pull()
+            assert isinstance(found.load() if isinstance(found, Handle) else found, tuple)
+
+
+TestPushes = Pushes.TestCase
+TestPushes.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
