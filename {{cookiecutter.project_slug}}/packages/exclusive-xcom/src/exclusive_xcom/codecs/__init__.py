@@ -251,10 +251,14 @@ def carrying(value: Any) -> Iterator[None]:
             raise
         what = f"A value of type {type(value).__name__}"
         if isinstance(error, RecursionError):
-            raise UnsupportedValue(f"{what} is nested too deeply", "Flatten it, or write it to a file.") from error
+            raise UnsupportedValue(
+                f"{what} is nested too deeply", "Flatten it, or write it to a file."
+            ) from error
         if isinstance(error, MemoryError):
             advice = "Give the worker more, push less, or write a file and return its Path."
-            raise UnsupportedValue(f"There is not enough memory to encode a {kind_word(value)}", advice) from error
+            raise UnsupportedValue(
+                f"There is not enough memory to encode a {kind_word(value)}", advice
+            ) from error
         advice = "Return plain values, or the Path of a file that holds it."
         raise UnsupportedValue(f"{what} can't be encoded ({reason(error)})", advice) from error
 

@@ -49,7 +49,9 @@ def make(tag: str, found: Any) -> Any:
     or what the value's class does."""
     if tag not in _KINDS:
         advice = "Another release wrote it. Bring this worker to that release, or run the task again."
-        raise PayloadUnreadable(f"It holds a value of kind {str(tag)[:100]!r}, which is not known here", advice)
+        raise PayloadUnreadable(
+            f"It holds a value of kind {str(tag)[:100]!r}, which is not known here", advice
+        )
     return _KINDS[tag][1](found)
 
 
@@ -222,7 +224,9 @@ _KINDS: dict[str, tuple[Turn, Turn]] = {cls.__name__: turns for cls, turns in _O
     "pandas.NAType": (lambda v: None, lambda v: _library("pandas").NA),
     "pandas.Timestamp": (_untimestamp, _timestamp),
     "pandas.Timedelta": (lambda v: [int(v.asm8.view("i8")), v.unit], _timedelta),
-    "PIL.IFDRational": _same(lambda v: [v.numerator, v.denominator], _new("PIL.TiffImagePlugin", "IFDRational")),
+    "PIL.IFDRational": _same(
+        lambda v: [v.numerator, v.denominator], _new("PIL.TiffImagePlugin", "IFDRational")
+    ),
     "PIL.iTXt": (lambda v: [str.__str__(v), v.lang, v.tkey], _new("PIL.PngImagePlugin", "iTXt")),
     "airflow.ObjectStoragePath": (lambda v: [str(v), v.conn_id, dict(v.storage_options)], _storage_path),
 }

@@ -18,7 +18,9 @@ from ..errors import PayloadUnreadable, UnsupportedValue
 from . import Options
 
 TAG = "$t"  # the name of the item that says what an object in the text stands for
-_DAG_FILE = "unusual_prefix_"  # and a digest, an underscore and the file's name: the module that Airflow makes
+_DAG_FILE = (
+    "unusual_prefix_"  # and a digest, an underscore and the file's name: the module that Airflow makes
+)
 Json = dict[str, Any]
 Fields = Callable[[dict[str, Any]], Json]  # values by name → the same as JSON
 

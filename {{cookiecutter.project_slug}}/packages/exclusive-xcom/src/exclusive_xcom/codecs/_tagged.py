@@ -197,7 +197,9 @@ def _advice(value: Any, cls: Any) -> str:
     if hasattr(cls, "_asdict"):  # rows of databases, named tuples with more in them
         return "Return value._asdict()."
     if isinstance(value, abc.Mapping) or is_of(value, "sqlite3", "Row"):
-        return "Return dict(value)." + (f" A subclass of {base.__name__} would lose its type." if base else "")
+        return "Return dict(value)." + (
+            f" A subclass of {base.__name__} would lose its type." if base else ""
+        )
     if base is not None:
         return f"Return {base.__name__}(value): a subclass of {base.__name__} would lose its type."
     if isinstance(value, dt.tzinfo):
@@ -209,7 +211,9 @@ def _advice(value: Any, cls: Any) -> str:
     if is_of(value, "io", "IOBase"):
         return "Return what value.read() gives, or pathlib.Path(value.name) once it is closed."
     if is_of(value, "scipy.sparse", "sparray", "spmatrix"):
-        return "Return value.toarray(), or the arrays of value.tocoo() (coords, data) and the shape in a dict."
+        return (
+            "Return value.toarray(), or the arrays of value.tocoo() (coords, data) and the shape in a dict."
+        )
     if is_of(value, "requests", "Response"):
         return "Return value.json(), value.text or value.content."
     if is_of(value, "pandas.api.extensions", "ExtensionArray"):

@@ -43,7 +43,9 @@ class ImageCodec(OurCodec):
         with within("image.info"):
             noted = tag(info, options)
         if len(icc) > _ICC_LIMIT or len(dumps(noted)) > _INFO_LIMIT:
-            name = "icc_profile" if len(icc) > _ICC_LIMIT else max(info, key=lambda name: len(repr(info[name])))
+            name = (
+                "icc_profile" if len(icc) > _ICC_LIMIT else max(info, key=lambda name: len(repr(info[name])))
+            )
             advice = f"Take it out: image.info.pop({name!r})."
             raise UnsupportedValue(f"The entry {name!r} of image.info is too large", advice)
         meta: dict[str, Any] = {"mode": value.mode, "size": list(value.size), "info": noted}
@@ -104,10 +106,16 @@ def _is_some(data: Any) -> bool:
 def _is_transparency(shown: Any, mode: str) -> bool:
     """Whether PNG holds it. What does not fit the mode is kept beside the picture."""
     if mode == "RGB":
-        return type(shown) is tuple and len(shown) == 3 and all(type(x) is int and 0 <= x < 2**16 for x in shown)
+        return (
+            type(shown) is tuple and len(shown) == 3 and all(type(x) is int and 0 <= x < 2**16 for x in shown)
+        )
     if mode == "P" and type(shown) is bytes:
         return len(shown) <= 256
-    return mode in ("1", "L", "I;16", "P") and type(shown) is int and 0 <= shown < (256 if mode == "P" else 2**16)
+    return (
+        mode in ("1", "L", "I;16", "P")
+        and type(shown) is int
+        and 0 <= shown < (256 if mode == "P" else 2**16)
+    )
 
 
 def _check(image: Any, options: Options) -> None:

@@ -59,7 +59,9 @@ class NumpyCodec(OurCodec):
             check_decoded(size, options)
             if size != data.nbytes - head.tell():
                 raise PayloadUnreadable("The header of the numpy array does not fit what follows it")
-            if 0 in shape or dtype.itemsize == 0 and dtype.kind == "V":  # of others without a size it makes some
+            if (
+                0 in shape or dtype.itemsize == 0 and dtype.kind == "V"
+            ):  # of others without a size it makes some
                 return np.empty(shape, dtype, order="F" if fortran else "C")
             flat = np.frombuffer(data, dtype, offset=head.tell())
             if not (flat.flags.writeable and flat.flags.aligned):
@@ -74,7 +76,9 @@ def _check_dtype(dtype: Any) -> None:
     """Refuse what `.npy` does not hold. Raises `UnsupportedValue`."""
     if _has_gaps(dtype):  # which may hold what was in fields that are not to be handed on
         what = "An array of fields with gaps between them, that overlap, or that are aligned or out of order"
-        raise UnsupportedValue(what, "Return repack_fields(value, recurse=True), which is in numpy.lib.recfunctions.")
+        raise UnsupportedValue(
+            what, "Return repack_fields(value, recurse=True), which is in numpy.lib.recfunctions."
+        )
     if np.lib.format.drop_metadata(dtype) is not dtype:
         advice = "Return value.astype(numpy.lib.format.drop_metadata(value.dtype))."
         raise UnsupportedValue("An array whose dtype has metadata", advice)
