@@ -151,8 +151,8 @@ class LeaseLost(StoreError):
 
 
 def is_control_flow(error: BaseException) -> bool:
-    """Whether an exception is no failure but an order to stop, as Airflow's time-outs are. A panic of a library's
-    Rust code is a failure, though it is no `Exception`."""
+    """Whether an exception is no failure but an order to stop, as Airflow's time-outs are. A panic of a
+    library's Rust code is a failure, though it is no `Exception`."""
     return not isinstance(error, Exception) and type(error).__name__ != "PanicException"
 
 

@@ -41,7 +41,8 @@ def new_file(name: str) -> Path:
 
 @contextlib.contextmanager
 def filling() -> Iterator[None]:
-    """What writes to a file of this folder does so in here: that there is no space for it becomes `NoSpace`."""
+    """What writes to a file of this folder does so in here: that there is no space for it becomes
+    `NoSpace`."""
     try:
         yield
     except OSError as error:
@@ -99,8 +100,8 @@ def _sweep() -> None:
 
 
 def safe_name(name: str) -> str:
-    """The last component of a name, without what a file name can't have, or what moves a terminal's cursor. Bytes
-    that are no Unicode stay, in the way in which Python's file names have them."""
+    """The last component of a name, without what a file name can't have, or what moves a terminal's cursor.
+    Bytes that are no Unicode stay, in the way in which Python's file names have them."""
     last = name.replace("\\", "/").rsplit("/", 1)[-1]
     clean = "".join("_" if unicodedata.category(c) in ("Cc", "Zl", "Zp") else c for c in last)
     clean = re.sub("[\ud800-\udc7f\udd00-\udfff]", "_", clean)

@@ -72,7 +72,8 @@ class Options:
     note: Callable[[int], None] = lambda size: None
 
     def shares(self, used: int = 0) -> Iterator[Options]:
-        """For values inside of a value: the options of each in turn, with what those before it left of `max_size`.
+        """For values inside of a value: the options of each in turn, with what those before it left of
+        `max_size`.
 
         Args:
             used: bytes that the outer value takes itself.

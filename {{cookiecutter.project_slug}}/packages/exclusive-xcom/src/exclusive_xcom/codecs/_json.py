@@ -130,8 +130,8 @@ def loads(text: bytes | memoryview) -> Any:
 
 
 def decoded_size(text: bytes | memoryview, limit: int, *, plain: bool) -> int:
-    """Bytes that the text and what is made of it take, at most. What is inside of strings is looked at only where
-    it matters, that is where the rest would be over the limit.
+    """Bytes that the text and what is made of it take, at most. What is inside of strings is looked at only
+    where it matters, that is where the rest would be over the limit.
 
     Args:
         plain: whether nothing else is made of the objects in it, as a set of a list.

@@ -45,8 +45,8 @@ def kind_of(cls: type) -> tuple[str, Turn] | None:
 
 
 def make(tag: str, found: Any) -> Any:
-    """The value of a tagged object whose "v" was found. Raises `PayloadUnreadable` for a tag that is not known,
-    or what the value's class does."""
+    """The value of a tagged object whose "v" was found. Raises `PayloadUnreadable` for a tag that is not
+    known, or what the value's class does."""
     if tag not in _KINDS:
         advice = "Another release wrote it. Bring this worker to that release, or run the task again."
         raise PayloadUnreadable(

@@ -50,7 +50,8 @@ def check_decoded(size: int, options: Options) -> None:
     options.note(size)
     if not 0 <= size <= options.max_size:
         raise PayloadUnreadable(
-            f"Decoded, the payload would take {size:,} bytes; the limit is {options.max_size:,}{options.beside}",
+            f"Decoded, the payload would take {size:,} bytes; the limit is {options.max_size:,}"
+            f"{options.beside}",
             f"If it is what your pipeline made, raise the limit: {_LIMITS}.",
         )
 
@@ -62,7 +63,8 @@ def check_encoded(what: str, size: int, options: Options, *, first: str = "") ->
     if size > options.max_size:
         advice = f"{first} Otherwise raise" if first else "Raise"
         raise ValueTooLarge(
-            f"{what} of {size:,} bytes is over the limit of {options.max_size:,} for a decoded value{options.beside}",
+            f"{what} of {size:,} bytes is over the limit of {options.max_size:,} for a decoded value"
+            f"{options.beside}",
             f"{advice} the limit ({_LIMITS}), or write a file and return its Path.",
         )
 

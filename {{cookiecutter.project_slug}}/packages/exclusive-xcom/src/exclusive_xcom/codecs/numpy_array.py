@@ -59,8 +59,8 @@ class NumpyCodec(OurCodec):
             check_decoded(size, options)
             if size != data.nbytes - head.tell():
                 raise PayloadUnreadable("The header of the numpy array does not fit what follows it")
-            if (
-                0 in shape or dtype.itemsize == 0 and dtype.kind == "V"
+            if 0 in shape or (
+                dtype.itemsize == 0 and dtype.kind == "V"
             ):  # of others without a size it makes some
                 return np.empty(shape, dtype, order="F" if fortran else "C")
             flat = np.frombuffer(data, dtype, offset=head.tell())
