@@ -207,7 +207,7 @@ def test_it_becomes_one_s_own(person: Person, readme: str, warehouse: dict[str, 
     person.save(SHIPMENTS, block(readme, '"""Shipments by country, into the warehouse."""'))
     person.save("tests/finance/test_shipments.py", block(readme, '"""Shipments: light parcels'))
     settings = person.project.read("src/my_pipelines/settings.py")
-    old = re.search(r"class Shipments\(.*?(?=\n\n\n|\Z)", settings, re.DOTALL)
+    old = re.search(r"class Shipments\(.*?(?=\n\n\n|\n\Z)", settings, re.DOTALL)
     assert old
     person.edit("src/my_pipelines/settings.py", at=old[0], to=block(readme, "class Shipments(").rstrip())
     said = person.shell("make variables")

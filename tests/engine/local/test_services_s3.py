@@ -108,7 +108,7 @@ class TestSeaweedFS(ServerContract):
 def test_where_it_has_no_wheel_moto_takes_its_place_and_that_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(servers, "WEED", tmp_path / "weed")
+    monkeypatch.setattr(servers, "weed", lambda: tmp_path / "weed")
     said: list[str] = []
     with services.running(WANTED, tmp_path / "new", say=said.append) as variables:
         with client(variables) as s3:

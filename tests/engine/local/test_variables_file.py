@@ -153,7 +153,8 @@ class TestAProjectSOwnTest:
             "-p",
             "no:hypothesispytest",
         ]
-        where = {"cwd": project.folder, "env": {"PYTHONPATH": str(project.folder / "src")}}
+        environ = {"PYTHONPATH": str(project.folder / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
+        where = {"cwd": project.folder, "env": environ}
         return subprocess.run([*command, str(test)], capture_output=True, text=True, **where)
 
     def test_is_green(self, project: Project) -> None:

@@ -13,7 +13,7 @@ from airflow.dag_processing.bundles.manager import DagBundlesManager
 from airflow.dag_processing.dagbag import BundleDagBag, sync_bag_to_db
 
 from . import metadata, traces
-from .pipelines import Found, Pipeline
+from .pipelines import Found, Pipeline, shown
 
 
 def load() -> tuple[dict[str, Any], Found]:
@@ -26,17 +26,9 @@ def load() -> tuple[dict[str, Any], Found]:
     # Each `dag.test()` writes all pipelines to the database. Once it has been done they only confirm it.
     DagBundlesManager().sync_bundles_to_db()
     sync_bag_to_db(bag, bundle.name, None)
-    found = [
-        Pipeline(id_, _in_project(dag.fileloc), sorted(dag.tags)) for id_, dag in sorted(bag.dags.items())
-    ]
+    found = [Pipeline(id_, shown(dag.fileloc), sorted(dag.tags)) for id_, dag in sorted(bag.dags.items())]
     broken = {
-        _in_project(Path(bundle.path, file)): traces.in_short_of_text(error)
+        shown(Path(bundle.path, file)): traces.in_short_of_text(error)
         for file, error in sorted(bag.import_errors.items())
     }
-    return dict(bag.dags), Found(_in_project(bundle.path), found, broken)
-
-
-def _in_project(path: str | Path) -> str:
-    """A path as people write it: from the project's folder, where it is in there."""
-    path = Path(path)
-    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+    return dict(bag.dags), Found(shown(bundle.path), found, broken)

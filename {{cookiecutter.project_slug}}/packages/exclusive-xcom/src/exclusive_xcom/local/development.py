@@ -45,7 +45,7 @@ def run(
 ) -> None:
     """Run pipelines once and show what was handed over: those that are named, otherwise those that have one
     of the run-tags in pyproject.toml."""
-    out, home, names = console(), _home(), pipelines or []
+    out, home, names = console(), environment.home(), pipelines or []
     if names and every:
         raise Refused("Name pipelines, or say --all: not both.")
     _refuse_while_up(home)
@@ -72,7 +72,7 @@ def debug(
     post_mortem: Annotated[bool, typer.Option("--post-mortem", help="Stop where a task fails.")] = False,
 ) -> None:
     """Run a pipeline in this terminal: breakpoint() works, and all that is said is seen."""
-    home = _home()
+    home = environment.home()
     _refuse_while_up(home)
     with processes.lock(home / "run.lock", ALONE), _stores():
         print("Starting Airflow", flush=True)
@@ -94,7 +94,7 @@ def _refuse_while_up(home: Path) -> None:
 def _stores() -> Iterator[None]:
     """What the backend needs: found if it runs, or started."""
     say = partial(print, flush=True)
-    with services.running(os.environ, _home() / "services", wait=False, say=say) as variables:
+    with services.running(os.environ, environment.home() / "services", wait=False, say=say) as variables:
         os.environ.update(variables)
         yield
 
@@ -129,8 +129,3 @@ def airflow(context: typer.Context) -> None:
     """Run Airflow's own command in this project's environment."""
     sys.stdout.flush()  # the rest is done by plain.py, as for `airflow` itself
     os.execv(sys.executable, [sys.executable, "-m", "airflow", *context.args])
-
-
-def _home() -> Path:
-    """Airflow's folder in this project. Raises `NotInProject`."""
-    return environment.home()

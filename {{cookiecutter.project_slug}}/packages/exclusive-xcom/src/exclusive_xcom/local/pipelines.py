@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from pathlib import Path
 from textwrap import indent
 
 from ..console import Failed, Refused
@@ -101,6 +102,12 @@ def _unknown(found: Found, name: str, wanted: str) -> Failed:
         return Refused(text)
     broken = [f"\n{file} can't be imported:\n{indent(why, '  ')}" for file, why in found.broken.items()]
     return Failed(f"{text} It may be in a file that is broken:{''.join(broken)}")
+
+
+def shown(path: str | os.PathLike[str]) -> str:
+    """A path for people: from the current folder, which is the project's, where it is in there."""
+    path = Path(path)
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def listed(names: Sequence[str]) -> str:

@@ -11,6 +11,7 @@ from secrets import token_bytes, token_hex
 
 from dotenv.parser import parse_stream
 
+from ..atomic import replacing
 from . import envfile
 from .environment import CONNECTIONS, SECRETS
 
@@ -30,14 +31,8 @@ def fill_in(folder: Path) -> list[str]:
         return []
     text = path.read_text(encoding="utf-8") if path.exists() else f"# Secrets, explained in {EXAMPLE}.\n"
     text = _filled_in(text, {name: _random(name) for name in missing})
-    unfinished = path.with_name(f"{path.name}.new")
-    try:
-        unfinished.unlink(missing_ok=True)
-        unfinished.touch(mode=0o600)  # nobody but its owner may read it, from its first moment on
-        unfinished.write_text(text, encoding="utf-8")
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with replacing(path, private=True) as file:
+        file.write(text.encode())
     return missing
 
 

@@ -7,6 +7,7 @@ machine by a secret that is made anew at each start.
 
 from __future__ import annotations
 
+import functools
 import http.client
 import importlib.metadata
 import importlib.util
@@ -25,7 +26,8 @@ from typing import ClassVar
 USER = "development"
 
 
-def _weed() -> Path:
+@functools.cache
+def weed() -> Path:
     """SeaweedFS's program, where its wheel has put it: that may be another environment than this Python's,
     on which this one lies (`uv run --with`)."""
     with suppress(importlib.metadata.PackageNotFoundError):
@@ -33,9 +35,6 @@ def _weed() -> Path:
             if file.name == "weed":
                 return Path(str(file.locate())).resolve()
     return Path(sysconfig.get_path("scripts")) / "weed"
-
-
-WEED = _weed()
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,7 @@ class SeaweedFS(_S3):
         (self.folder / "mini.options").unlink(missing_ok=True)
         parts = [f"{part}.port{kind}" for part in _PARTS for kind in ("", ".grpc")]
         return [
-            str(WEED),
+            str(weed()),
             "-logtostderr=true",
             "mini",
             "-dir=.",
@@ -211,4 +210,4 @@ SERVERS: dict[str, type[Server]] = {"seaweedfs": SeaweedFS, "moto": Moto, "valke
 
 def for_s3() -> str:
     """Which server for S3 there is on this machine."""
-    return "moto" if not os.access(WEED, os.X_OK) and importlib.util.find_spec("moto") else "seaweedfs"
+    return "moto" if not os.access(weed(), os.X_OK) and importlib.util.find_spec("moto") else "seaweedfs"

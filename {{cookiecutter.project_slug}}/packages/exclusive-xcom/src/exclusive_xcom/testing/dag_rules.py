@@ -27,8 +27,9 @@ from typing import Any
 import pytest
 
 from ..console import Refused
+from ..local.pipelines import shown
 from ..local.project import FILE, TABLE, Project
-from .loading import Loaded, dags_folder, files, shown
+from .loading import Loaded, dags_folder, files
 
 # Each takes long to import.
 HEAVY = ("numpy", "pandas", "PIL", "polars", "pyarrow", "scipy", "sklearn", "torch")

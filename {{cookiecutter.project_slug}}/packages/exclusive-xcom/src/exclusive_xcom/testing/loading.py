@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ..console import Refused
-from ..local.pipelines import Found, Pipeline, choose
+from ..local.pipelines import Found, Pipeline, choose, shown
 
 if TYPE_CHECKING:
     from airflow.dag_processing.dagbag import DagBag
@@ -116,11 +116,6 @@ def files(folder: Path) -> list[Path]:
     from airflow.utils.file import list_py_file_paths
 
     return sorted(map(Path, list_py_file_paths(folder)))
-
-
-def shown(path: Path) -> str:
-    """A path for people: from the current folder, where it is in there."""
-    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def dags_folder() -> Path:
