@@ -106,7 +106,8 @@ def lengths() -> dict[str, int]:
     assert location is not None
     if location.scheme == "file":
         files = [path for path in Path(location.prefix).rglob("*") if path.is_file()]
-        return {path.as_uri(): path.stat().st_size for path in files}
+        root = Path(location.prefix)
+        return {f"{location.url}/{path.relative_to(root)}": path.stat().st_size for path in files}
     found = obstore.list(client_of(location).store()).collect()
     return {f"{location.url}/{entry['path']}": entry["size"] for entry in found}
 
