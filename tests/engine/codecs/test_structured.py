@@ -78,6 +78,18 @@ class Order:
         return len(self.lines)
 
 
+@dataclasses.dataclass
+class Watched:
+    """With a property that runs code when it is set."""
+
+    number: int
+
+    def seen(self, value: Any) -> None:
+        raise SystemExit
+
+    seen = property(fset=seen)  # type: ignore[assignment]
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Place:
     name: str
@@ -375,6 +387,7 @@ class TestStructured(CodecContract):
             {"$t": "dataclass", "class": f"{__name__}:sys.exit", "v": {}},
             {"$t": "dataclass", "class": f"{__name__}:Order", "v": {"number": 1}},
             {"$t": "dataclass", "class": f"{__name__}:Colour", "v": {}},
+            {"$t": "dataclass", "class": f"{__name__}:Watched", "v": {"number": 1, "seen": 2}},
             {"$t": "enum", "class": f"{__name__}:Order", "v": "x"},
             {"$t": "pydantic", "class": f"{__name__}:Order", "v": {}, "set": []},
             {"$t": "namedtuple", "class": f"{__name__}:Point", "v": [1, 2, 3]},

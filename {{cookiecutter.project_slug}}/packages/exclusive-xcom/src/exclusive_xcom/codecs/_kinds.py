@@ -28,6 +28,7 @@ FACTORIES = {kind.__name__: kind for kind in (list, dict, set, tuple, int, float
 
 Turn = Callable[[Any], Any]
 _SAME_HASH = 64
+_LONG = 1024  # bits
 _NAN = struct.pack(">d", float("nan"))
 _library = importlib.import_module
 
@@ -90,11 +91,24 @@ def _untext(text: str) -> str:
 
 def _apart(keys: Iterable[Any], wrong: Callable[[str], Exception] = ValueError) -> Iterable[Any]:
     """The items of a set or the keys of a dict themselves, unless so many have the same hash that to build it
-    would take forever: each is compared with all before it."""
+    would take forever: each is compared with all before it. Of long numbers none may: to compare an integer
+    with a Decimal, it is turned into one."""
     hashes = sorted(map(hash, keys))
     if any(map(eq, hashes, islice(hashes, _SAME_HASH, None))):
         raise wrong(f"More than {_SAME_HASH} items of a set, or keys of a dict, have the same hash")
+    if any(map(eq, hashes, islice(hashes, 1, None))) and any(map(_is_long, keys)):
+        raise wrong("Items of a set, or keys of a dict, with numbers of many digits have the same hash")
     return keys
+
+
+def _is_long(item: Any) -> bool:
+    """Whether it is, or holds, a number of many digits."""
+    if isinstance(item, int):
+        return item.bit_length() > _LONG
+    held = [*item] if isinstance(item, tuple | frozenset) else []
+    held += getattr(item, "__dict__", {}).values()
+    held += (getattr(item, name, None) for name in getattr(item, "__slots__", ()))
+    return any(map(_is_long, held))
 
 
 def _listed(value: Any, advice: str = "Return list(value).") -> list[Any]:

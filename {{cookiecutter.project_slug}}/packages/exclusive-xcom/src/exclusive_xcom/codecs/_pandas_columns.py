@@ -30,6 +30,7 @@ Cut = Callable[[Any], Any]  # a slice of the column's values → Arrow array
 Plan = tuple[Note, Cut]
 
 _OBJECTS = {str: pa.large_string(), bytes: pa.large_binary(), dt.date: pa.date32(), bool: pa.bool_()}
+_LONGEST = 300  # characters of a dtype's name: pandas' patterns try each of many blanks anew
 _MISSING = {type(None): "None", type(pd.NA): "NA", float: "nan"}
 
 
@@ -201,6 +202,8 @@ class _Extension:
     @staticmethod
     def _dtype(note: Note) -> tuple[Any, Any]:
         """The class of the dtype of a note, and the dtype; None for those that Arrow's types are."""
+        if len(note["of"]) > _LONGEST:
+            raise PayloadUnreadable("The payload has a dtype of a longer name than we write")
         cls = getattr(pd, note["dtype"])
         if not issubclass(cls, pd.api.extensions.ExtensionDtype):
             raise ValueError(f"{cls} is no dtype")

@@ -168,6 +168,7 @@ class Chunks:
 _WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "FLOAT": 4, "DOUBLE": 8, "BYTE_ARRAY": 8}
 _DATA, _DICTIONARY = 0, 2  # kinds of pages
 _PLAIN, _CODES, _LEVELS = (0,), (2, 8), 3  # encodings
+_LONGEST = 64  # bits of a number in a header: to put together a long one takes forever
 
 
 def _pages(data: memoryview) -> tuple[int, int, bool]:
@@ -228,6 +229,8 @@ def _varint(data: memoryview, at: int) -> tuple[int, int]:
         at += 1
         if data[at - 1] < 128:
             return value, at
+        if shift >= _LONGEST:
+            raise PayloadUnreadable("The parquet file has a number that we do not write")
 
 
 class _Verified(io.RawIOBase):

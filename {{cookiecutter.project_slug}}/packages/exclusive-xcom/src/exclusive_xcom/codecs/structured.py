@@ -73,6 +73,9 @@ class StructuredCodec(OurCodec):
             @functools.cache  # a part that occurs twice in the value was one object, and is one again
             def part(number: int) -> Any:
                 _, codec, part_meta = found["parts"][number]
+                if codec.partition("/")[0] == self.name:
+                    # Tuples that hold the same ones over and over take forever to hash.
+                    raise PayloadUnreadable("The container holds a part that belongs into its text")
                 return codec_named(codec, options).decode(entries[number][1], part_meta, next(shares))
 
             return untag(found["value"], options, part)
