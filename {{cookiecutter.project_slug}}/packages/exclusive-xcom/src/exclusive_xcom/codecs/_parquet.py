@@ -68,7 +68,8 @@ def write_parquet(schema: Any, batches: Iterator[Any]) -> Written:
             # write_table, because write_batch would keep up to a million rows in memory.
             group = pa.Table.from_arrays(columns, schema=writer.schema)
             writer.write_table(group, row_group_size=max(1, group.num_rows))
-        writer.add_key_value_metadata({_COLUMNS: dumps(notes)})
+        text = dumps(notes)
+        writer.add_key_value_metadata({_COLUMNS: text})
     with out.getbuffer() as written:  # given back before the file grows
         end, footer = len(written), _parted(written)[1]
         if footer.count(_SCHEMA) != 1:  # the reader could not tell which one it is
@@ -82,6 +83,7 @@ def write_parquet(schema: Any, batches: Iterator[Any]) -> Written:
     tail = b"".join(digests) + footer
     out.seek(end - len(footer))
     out.write(tail)
+    size = max(size, json_size(text))  # as the reader will count
     return out, size, {"format": FORM, "tail": [len(tail), hashlib.sha256(tail).hexdigest()]}
 
 
