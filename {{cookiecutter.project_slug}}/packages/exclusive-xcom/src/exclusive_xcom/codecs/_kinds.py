@@ -18,7 +18,7 @@ import uuid
 import zoneinfo
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable
-from itertools import islice
+from itertools import groupby, islice
 from operator import eq
 from typing import Any
 
@@ -92,12 +92,18 @@ def _untext(text: str) -> str:
 def _apart(keys: Iterable[Any], wrong: Callable[[str], Exception] = ValueError) -> Iterable[Any]:
     """The items of a set or the keys of a dict themselves, unless so many have the same hash that to build it
     would take forever: each is compared with all before it. Of long numbers none may: to compare an integer
-    with a Decimal, it is turned into one."""
-    hashes = sorted(map(hash, keys))
+    with a Decimal, it is turned into one. And none is there twice: one that is looked for among all others
+    would be so as often as it is there."""
+    ordered = sorted(keys, key=hash)
+    hashes = list(map(hash, ordered))
     if any(map(eq, hashes, islice(hashes, _SAME_HASH, None))):
         raise wrong(f"More than {_SAME_HASH} items of a set, or keys of a dict, have the same hash")
-    if any(map(eq, hashes, islice(hashes, 1, None))) and any(map(_is_long, keys)):
-        raise wrong("Items of a set, or keys of a dict, with numbers of many digits have the same hash")
+    if any(map(eq, hashes, islice(hashes, 1, None))):
+        if any(map(_is_long, ordered)):
+            raise wrong("Items of a set, or keys of a dict, with numbers of many digits have the same hash")
+        runs = (list(run) for _, run in groupby(ordered, hash))
+        if any(len(set(run)) < len(run) for run in runs):
+            raise wrong("An item of a set, or a key of a dict, is there twice")
     return keys
 
 

@@ -229,7 +229,9 @@ class _Objects:
             return None
         kinds = set(map(type, values))
         missing, only = kinds & _MISSING.keys(), kinds - _MISSING.keys()
-        numbers = float in kinds and any(cell == cell for cell in values if type(cell) is float)
+        # Also NaN of other bits than the usual one's.
+        floats = np.array([cell for cell in values if type(cell) is float] if float in kinds else [], "f8")
+        numbers = bool((floats.view("i8") != np.array(np.nan).view("i8")).any())
         if len(missing) > 1 or len(only) > 1 or not only <= _OBJECTS.keys() or numbers:
             return None
         kind = _OBJECTS[only.pop() if only else str]
