@@ -47,6 +47,7 @@ EXACT: dict[str, Callable[[], Any]] = {
     "NaN and NA further on": lambda: pd.Series(floats([1] * 98 + [NAN, 1], [False] * 99 + [True])),
     "NaN and NA of a sum": lambda: pd.Series([1.0, None, -1.0], dtype="Float64").mul(np.inf).cumsum(),
     "categories of a frequency": lambda: pd.Categorical(pd.date_range("2024", periods=2)).categories,
+    "a fold without a zone": lambda: pd.Series([pd.Timestamp(2024, 10, 27, 2, fold=1), 1], dtype=object),
     "a fold in a zone": lambda: pd.Series([pd.Timestamp(2024, 10, 27, 2, tz=PARIS, fold=1), 1], dtype=object),
     "no rows of a batch": lambda: pa.record_batch({"a": [1, 2]}).filter(pa.array([False] * 2)),
     "no rows of maps of UUIDs": lambda: pa.record_batch({"a": pa.nulls(0, pa.map_(pa.string(), pa.uuid()))}),
@@ -223,11 +224,6 @@ ADVICE: dict[str, tuple[Callable[[], Any], str, Callable[[Any], Any]]] = {
         lambda: pd.Series(pd.date_range("2024", periods=2, tz="dateutil/Europe/Paris")),
         'dt.tz_convert("UTC")',
         lambda value: value.dt.tz_convert("UTC"),
-    ),
-    "fold without a zone": (
-        lambda: pd.Series([pd.Timestamp(2024, 10, 27, 2, fold=1), 1], dtype=object),
-        "replace(fold=0)",
-        lambda value: pd.Series([value[0].replace(fold=0), 1], dtype=object),
     ),
     "array of pandas": (lambda: pd.Series(["x", "y"]).unique(), "pandas.Series(value)", pd.Series),
 }  # fmt: skip

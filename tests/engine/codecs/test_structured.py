@@ -395,6 +395,8 @@ class TestStructured(CodecContract):
             {"$t": "enum", "class": __name__, "v": 1},
             {"$t": "defaultdict", "v": [[], [], "eval"]},
             {"$t": "part", "v": 0},
+            {"$t": "pandas.Timestamp", "v": [0, "s", "dateutil//usr/share/zoneinfo/UTC"]},
+            {"$t": "pandas.Timestamp", "v": [0, "s", "UTC"]},
             {"$t": "set", "v": [1, 2, 1]},
             {"$t": "frozenset", "v": [1, {"$t": "int", "v": hex(2**61)}, 1]},
             {"$t": "dict", "v": [[1, 2, 1.0], [0, 0, 0]]},

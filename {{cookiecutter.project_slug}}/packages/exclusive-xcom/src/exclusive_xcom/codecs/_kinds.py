@@ -169,10 +169,17 @@ def _untimestamp(value: Any) -> list[Any]:
     return [int(value.asm8.view("i8")), value.unit, value.tz, *[1] * (value.fold and value.tz is None)]
 
 
+def zone(found: Any) -> dt.tzinfo:
+    """A time zone itself. Of a name, pandas would open whatever file "dateutil//a/path" means."""
+    if not isinstance(found, dt.tzinfo):
+        raise PayloadUnreadable("The payload has the name of a time zone in place of one")
+    return found
+
+
 def _timestamp(found: list[Any]) -> Any:
     number, unit, tz, *fold = found
     moment = _library("pandas").Timestamp(_library("numpy").datetime64(number, unit))
-    moment = moment if tz is None else moment.tz_localize("UTC").tz_convert(tz)
+    moment = moment if tz is None else moment.tz_localize("UTC").tz_convert(zone(tz))
     return moment.replace(fold=1) if fold else moment
 
 

@@ -22,6 +22,7 @@ from . import Options
 from ._arrow_types import alike
 from ._ipc import alone, from_alone
 from ._json import dumps, loads
+from ._kinds import zone
 from ._tagged import tag, untag
 from .common import check_decoded
 
@@ -145,7 +146,7 @@ class _Dense:
     def restore(self, note: Note, found: Any, options: Options) -> Any:
         if "tz" not in note:
             return found
-        tz = untag(note["tz"], options)
+        tz = zone(untag(note["tz"], options))
         return pd.DatetimeIndex(found, copy=False).tz_localize("UTC").tz_convert(tz).array
 
 
