@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import copy
 import pickle  # noqa: TID251 - only to see that errors survive it, as multiprocessing needs
+import re
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from exclusive_xcom import Handle, errors
 from exclusive_xcom.address import Address
@@ -82,3 +85,15 @@ def test_text_of_many_letters_stays_as_it_is() -> None:
     text = "größe 数 😀 1,000 rows × 4 columns → “x”"
     assert errors.legible(text) == text
     assert errors.legible("one\n  two\tthree") == "one two three"
+
+
+@given(st.text(" \t\n\r\x1c\x85\u2028a", max_size=12))
+def test_a_break_and_the_blanks_around_it_become_one(text: str) -> None:
+    joined = re.sub(r"\s*[\r\n\t\v\f]\s*", " ", text)
+    assert errors.legible(text) == errors.legible(joined)
+    assert "\n" not in errors.legible(text)
+
+
+def test_many_blanks_are_read_once() -> None:
+    """Of a forged row's summary, of which an error or a log tells."""
+    assert errors.legible(" " * 2_000_000) == " " * 2_000_000

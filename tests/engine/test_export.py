@@ -82,6 +82,14 @@ def test_an_index_that_says_something_is_a_column() -> None:
     assert written(pa.array([1]), ".csv") == b'"value"\n1\n'
 
 
+def test_a_range_is_not_counted_out() -> None:
+    """It may be longer than there is memory for its numbers."""
+    shown = view(pd.RangeIndex(10**13, name="row")).splitlines()
+    assert shown[0] == "row" and shown[-1] == "… 9,999,999,999,990 more rows"
+    numbers = pd.Series([1, 2], index=pd.Index([0.5, 20.5], name="at"))
+    assert view(numbers).splitlines()[-1] == "2 rows × 2 columns"
+
+
 def test_arrays() -> None:
     array = np.arange(6, dtype=np.int16).reshape(2, 3)
     assert np.array_equal(np.load(io.BytesIO(written(array, "")), allow_pickle=False), array)

@@ -53,3 +53,10 @@ def test_no_row_unfolds_to_more(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("AIRFLOW__XCOM__MAX_ROW_SIZE", str(ROW))
         with pytest.raises(errors.PayloadUnreadable, match="MAX_ROW_SIZE"):
             backend.deserialize_value(SimpleNamespace(value=row))
+
+
+def test_a_row_that_claims_to_be_long_takes_no_memory() -> None:
+    """Nor is the machine blamed for having too little of it."""
+    row = pushed(np.zeros(3)) | {"length": 10**14}
+    with pytest.raises(errors.PayloadTruncated, match=r"instead of 100,000,000,000,000"):
+        DbXComBackend.deserialize_value(SimpleNamespace(value=row))

@@ -52,12 +52,12 @@ def repeated(item: bytes, tag: str = "") -> Bomb:
     return text(b'{"$t":"%b","v":%b}' % (tag.encode(), items), "tagged") if tag else text(items)
 
 
-def container(parts: list[Bomb]) -> Bomb:
-    """A zip of them."""
+def container(parts: list[Bomb], value: Any = None) -> Bomb:
+    """A zip of them; without another value, a list of all of them."""
     out, names = io.BytesIO(), [f"{number}-x" for number in range(len(parts))]
     listed = [[name, codec, meta] for name, (codec, _, meta) in zip(names, parts, strict=True)]
     refs = [{"$t": "part", "v": number} for number in range(len(parts))]
-    body = json.dumps({"value": refs, "parts": listed}).encode()
+    body = json.dumps({"value": value or refs, "parts": listed}).encode()
     with zipfile.ZipFile(out, "w") as archive:
         archive.writestr("value.json", body)
         for name, (_, data, _) in zip(names, parts, strict=True):
@@ -67,6 +67,25 @@ def container(parts: list[Bomb]) -> Bomb:
         out.getvalue(),
         {"form": "container", "size": len(body), "zstd": False, "files": False},
     )
+
+
+def twice_over(depth: int) -> Bomb:
+    """A set of a tuple that holds a tuple twice, which holds a tuple twice, and so on."""
+    inner = text(b'{"$t":"tuple","v":[]}', "tagged", packed=False)
+    for _ in range(depth):
+        inner = container([inner], {"$t": "tuple", "v": [{"$t": "part", "v": 0}] * 2})
+    return container([inner], {"$t": "set", "v": [{"$t": "part", "v": 0}]})
+
+
+def long_number(*, inside: bool = False) -> Bomb:
+    """An integer beside a Decimal of the same hash: to compare them takes minutes."""
+    digits = 4_000_000
+    numbers = [
+        {"$t": "int", "v": f"0x1{'0' * digits}"},
+        {"$t": "Decimal", "v": str(pow(16, digits, SAME_HASH))},
+    ]
+    items = [{"$t": "tuple", "v": [number]} for number in numbers] if inside else numbers
+    return tagged("dict", [items, [0, 0]]) if inside else tagged("set", items)
 
 
 def entries(count: int) -> Bomb:
@@ -169,6 +188,8 @@ BOMBS: dict[str, Callable[[], Bomb]] = {
     "tagged: equal decimals": lambda: tagged(
         "Counter", [[{"$t": "Decimal", "v": f"{n * SAME_HASH}"} for n in range(30_000)], [0] * 30_000]
     ),
+    "tagged: a long number": long_number,
+    "tagged: long numbers in keys": lambda: long_number(inside=True),
     "tagged: sets": lambda: repeated(b'{"$t":"set","v":[]}', "list"),
     "tagged: a list of sets": lambda: text(b"[%b]" % b",".join([b'{"$t":"set","v":[]}'] * MANY), "tagged"),
     "tagged: frozensets": lambda: text(b"[%b]" % b",".join([b'{"$t":"frozenset","v":[0]}'] * MANY), "tagged"),
@@ -194,6 +215,7 @@ BOMBS: dict[str, Callable[[], Bomb]] = {
     "container: containers near the limit": lambda: container(
         [container([text(b'"%b"' % (b"a" * (LIMIT // 3)))]) for _ in range(30)]
     ),
+    "container: tuples twice over": lambda: twice_over(60),
     "container: a list of many": lambda: entries(MANY // 2),
     "container: a comment behind it": lambda: ("structured/1", entries(9)[1] + b"x", entries(9)[2]),
     "PNG of 13,000²": lambda: ("image/1", png((13_000, 13_000), 8, 0), noted("L", (13_000, 13_000))),

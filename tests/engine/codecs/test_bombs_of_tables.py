@@ -12,6 +12,7 @@ import io
 import json
 import os
 import resource
+import signal
 import struct
 import subprocess
 import sys
@@ -27,6 +28,9 @@ import pytest
 from pyarrow import parquet
 
 from exclusive_xcom.codecs import Options, codec_named
+from exclusive_xcom.codecs._ipc import alone
+from exclusive_xcom.codecs._parquet import _varint
+from exclusive_xcom.errors import PayloadUnreadable
 from exclusive_xcom.testing.codec_contract import OPTIONS, Stored, data_of, decode, encode
 
 MIB = 2**20
@@ -138,6 +142,23 @@ def dtype_of_objects() -> Bomb:
 def dtype_of_wide_text() -> Bomb:
     notes = [{"as": "json", "dtype": "<U50000"}]
     return of_pandas(pd.DataFrame({"a": [1]}), pa.array(["1"] * 2000, pa.large_string()), columns=notes)
+
+
+def dtype_of_many_blanks() -> Bomb:
+    """A pattern of pandas' tries each blank anew."""
+    note = {"as": "extension", "dtype": "PeriodDtype", "of": f"period[{' ' * 200_000}]"}
+    return of_pandas(pd.DataFrame({"a": [1]}), pa.array([1]), columns=[note])
+
+
+def index_of_a_long_range() -> Bomb:
+    index = {"names": [None], "range": [0, 10**12, 1]}
+    like, column = pd.DataFrame({"a": pd.period_range("2026", periods=1, freq="D")}), pa.array([1])
+    return of_pandas(like, column, index=index, labels=labels_of_a_range(10**12))
+
+
+def labels_of_a_range(count: int) -> dict[str, Any]:
+    """Column labels that take no bytes."""
+    return {"index": {"names": [None], "range": [0, count, 1]}, "data": alone([])}
 
 
 def rows_that_are_not_there() -> Bomb:
@@ -269,7 +290,8 @@ def parquet_notes() -> Bomb:
 
 BOMBS = [
     text_as_dictionary, str_as_dictionary, numbers_as_dictionary, objects, wide_text, python_text, dates,
-    json_cells, json_notes, dtype_of_objects, dtype_of_wide_text, rows_that_are_not_there,
+    json_cells, json_notes, dtype_of_objects, dtype_of_wide_text, dtype_of_many_blanks,
+    index_of_a_long_range, rows_that_are_not_there,
     categories_that_are_objects, many_categories, polars_lists, polars_bytes, former_version,
     zeros, nulls, nulls_inside, dictionary_that_grows, fields, batches_of_nothing, one_long_text,
     narrow_numbers, parquet_texts, parquet_bytes, parquet_prefixes, parquet_lists, parquet_wide_nulls,
@@ -294,6 +316,7 @@ def explode(folder: Path) -> None:
             payload = encode(value, replace(OPTIONS, frame_format=form))
             decode(payload, options=options)
     most = memory("VmSize") + 2 * LIMIT + CONSTANT
+    signal.alarm(300)  # one that takes forever is killed
     if "free" not in sys.argv:
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
     for path in sorted(folder.iterdir()):
@@ -337,3 +360,17 @@ def test_a_bomb_is_refused_before_it_takes_its_memory(
     assert size < 2 * LIMIT
     assert outcome.startswith("PayloadUnreadable") and "MemoryError" not in outcome
     assert most <= 2 * LIMIT + CONSTANT
+
+
+def test_labels_that_are_a_long_range_are_not_counted_out() -> None:
+    one = pd.DataFrame({"a": [1]})
+    codec, data, meta = of_pandas(one, pa.array([1]), labels=labels_of_a_range(10**11))
+    reader: Any = codec_named(f"{codec}/1", OPTIONS)
+    with pytest.raises(PayloadUnreadable, match="100,000,000,000 columns instead of 1"):
+        reader.select(Stored(data), meta, OPTIONS, [0])
+
+
+def test_a_number_in_a_header_of_parquet_ends() -> None:
+    assert _varint(memoryview(b"\xff" * 9 + b"\x01"), 0) == (2**64 - 1, 10)
+    with pytest.raises(PayloadUnreadable, match="a number that we do not write"):
+        _varint(memoryview(b"\xff" * 2_000_000), 0)

@@ -56,6 +56,7 @@ OBJECTS = {
     "text and NaN": ["a", np.nan, "b"],
     "text and NA": ["a", pd.NA, "b"],
     "text, None and NaN": ["a", None, np.nan],
+    "text and NaN of another sign": ["a", -np.nan],
     "booleans": [True, None, False],
     "booleans and NaN": [True, np.nan, False],
     "text and a number": ["a", 1.5, np.nan],

@@ -78,6 +78,18 @@ class Order:
         return len(self.lines)
 
 
+@dataclasses.dataclass
+class Watched:
+    """With a property that runs code when it is set."""
+
+    number: int
+
+    def seen(self, value: Any) -> None:
+        raise SystemExit
+
+    seen = property(fset=seen)  # type: ignore[assignment]
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Place:
     name: str
@@ -375,6 +387,7 @@ class TestStructured(CodecContract):
             {"$t": "dataclass", "class": f"{__name__}:sys.exit", "v": {}},
             {"$t": "dataclass", "class": f"{__name__}:Order", "v": {"number": 1}},
             {"$t": "dataclass", "class": f"{__name__}:Colour", "v": {}},
+            {"$t": "dataclass", "class": f"{__name__}:Watched", "v": {"number": 1, "seen": 2}},
             {"$t": "enum", "class": f"{__name__}:Order", "v": "x"},
             {"$t": "pydantic", "class": f"{__name__}:Order", "v": {}, "set": []},
             {"$t": "namedtuple", "class": f"{__name__}:Point", "v": [1, 2, 3]},
@@ -382,6 +395,11 @@ class TestStructured(CodecContract):
             {"$t": "enum", "class": __name__, "v": 1},
             {"$t": "defaultdict", "v": [[], [], "eval"]},
             {"$t": "part", "v": 0},
+            {"$t": "pandas.Timestamp", "v": [0, "s", "dateutil//usr/share/zoneinfo/UTC"]},
+            {"$t": "pandas.Timestamp", "v": [0, "s", "UTC"]},
+            {"$t": "set", "v": [1, 2, 1]},
+            {"$t": "frozenset", "v": [1, {"$t": "int", "v": hex(2**61)}, 1]},
+            {"$t": "dict", "v": [[1, 2, 1.0], [0, 0, 0]]},
             {"$t": "numpy.generic", "v": ["O", "AAAAAAAAAAA="]},
             {"$t": "numpy.generic", "v": ["<f8", "AA=="]},
             {"$t": "ZoneInfo", "v": "../../etc/passwd"},

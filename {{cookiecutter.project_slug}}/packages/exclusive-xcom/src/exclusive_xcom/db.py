@@ -17,6 +17,7 @@ from . import config
 from .address import Address, Attempt
 from .backend import XComBackend
 from .codecs import Options, Payload
+from .content import check_length
 from .errors import ValueTooLarge
 from .handle import human_size
 from .pull import in_row
@@ -47,7 +48,10 @@ class RowStore(Store):
         return Stored(len(whole), hashlib.sha256(whole).hexdigest(), data=inline(payload.media_type, whole))
 
     def fetch(self, ref: Reference) -> memoryview:
-        return memoryview(ref.inline_bytes())
+        """Of the length that the row says: before somebody takes memory for that."""
+        found = memoryview(ref.inline_bytes())
+        check_length(ref, found.nbytes)
+        return found
 
     def delete(self, ref: Reference) -> None:
         """Airflow deletes the row itself."""

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from .address import Address
 
 
+_BREAKS = frozenset("\r\n\t\v\f")
+
+
 class XComError(Exception):
     """Base of all errors of this package.
 
@@ -43,7 +46,8 @@ class XComError(Exception):
 def legible(text: str) -> str:
     """Text of one line, without what a terminal would obey or hide: escape sequences, marks of direction,
     halves of characters. They get into it from rows, which somebody may have forged."""
-    text = re.sub(r"\s*[\r\n\t\v\f]\s*", " ", text)
+    # In two steps, since a pattern of a break between blanks would try each of many blanks anew.
+    text = re.sub(r"\s+", lambda gap: gap[0] if _BREAKS.isdisjoint(gap[0]) else " ", text)
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 

@@ -103,10 +103,10 @@ Head = tuple[list[str], list[str], list[list[str]], str]  # names, types, rows, 
 def _head(value: Any) -> Head | None:
     """The beginning of a frame or table; None for all else."""
     if is_of(value, *OURS["frame_pandas"]):
-        frame = _pandas(value)
+        frame = _pandas(getattr(value, "iloc", value)[:ROWS])  # a range may be longer than memory
         names, types = [str(name) for name in frame.columns], [str(each) for each in frame.dtypes]
-        rows: Iterator[Any] = frame.head(ROWS).itertuples(index=False, name=None)
-        height = len(frame)
+        rows: Iterator[Any] = frame.itertuples(index=False, name=None)
+        height = len(value)
     elif is_of(value, *OURS["frame_polars"]):
         frame = _polars(value)
         names, types = list(frame.columns), [str(each) for each in frame.dtypes]

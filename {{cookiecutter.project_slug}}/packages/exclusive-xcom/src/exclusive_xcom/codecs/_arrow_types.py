@@ -47,10 +47,10 @@ def spelled_out(column: Any) -> int:
     return int(pa.compute.sum(lengths).as_py() or 0) + 9 * len(column)
 
 
-def check_rows(found: int, promised: int) -> None:
-    """Raise `PayloadUnreadable` for a table of other than the rows that were pushed."""
+def check_rows(found: int, promised: int, what: str = "rows") -> None:
+    """Raise `PayloadUnreadable` for a table of other than the rows, or columns, that were pushed."""
     if found != promised:
-        raise PayloadUnreadable(f"The table has {found:,} rows instead of {promised}")
+        raise PayloadUnreadable(f"The table has {found:,} {what} instead of {promised}")
 
 
 def not_held(form: str, reason: str, column: str | None = None) -> UnsupportedValue:

@@ -18,7 +18,7 @@ import uuid
 import zoneinfo
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable
-from itertools import islice
+from itertools import groupby, islice
 from operator import eq
 from typing import Any
 
@@ -28,6 +28,7 @@ FACTORIES = {kind.__name__: kind for kind in (list, dict, set, tuple, int, float
 
 Turn = Callable[[Any], Any]
 _SAME_HASH = 64
+_LONG = 1024  # bits
 _NAN = struct.pack(">d", float("nan"))
 _library = importlib.import_module
 
@@ -90,11 +91,30 @@ def _untext(text: str) -> str:
 
 def _apart(keys: Iterable[Any], wrong: Callable[[str], Exception] = ValueError) -> Iterable[Any]:
     """The items of a set or the keys of a dict themselves, unless so many have the same hash that to build it
-    would take forever: each is compared with all before it."""
-    hashes = sorted(map(hash, keys))
+    would take forever: each is compared with all before it. Of long numbers none may: to compare an integer
+    with a Decimal, it is turned into one. And none is there twice: one that is looked for among all others
+    would be so as often as it is there."""
+    ordered = sorted(keys, key=hash)
+    hashes = list(map(hash, ordered))
     if any(map(eq, hashes, islice(hashes, _SAME_HASH, None))):
         raise wrong(f"More than {_SAME_HASH} items of a set, or keys of a dict, have the same hash")
+    if any(map(eq, hashes, islice(hashes, 1, None))):
+        if any(map(_is_long, ordered)):
+            raise wrong("Items of a set, or keys of a dict, with numbers of many digits have the same hash")
+        runs = (list(run) for _, run in groupby(ordered, hash))
+        if any(len(set(run)) < len(run) for run in runs):
+            raise wrong("An item of a set, or a key of a dict, is there twice")
     return keys
+
+
+def _is_long(item: Any) -> bool:
+    """Whether it is, or holds, a number of many digits."""
+    if isinstance(item, int):
+        return item.bit_length() > _LONG
+    held = [*item] if isinstance(item, tuple | frozenset) else []
+    held += getattr(item, "__dict__", {}).values()
+    held += (getattr(item, name, None) for name in getattr(item, "__slots__", ()))
+    return any(map(_is_long, held))
 
 
 def _listed(value: Any, advice: str = "Return list(value).") -> list[Any]:
@@ -149,10 +169,17 @@ def _untimestamp(value: Any) -> list[Any]:
     return [int(value.asm8.view("i8")), value.unit, value.tz, *[1] * (value.fold and value.tz is None)]
 
 
+def zone(found: Any) -> dt.tzinfo:
+    """A time zone itself. Of a name, pandas would open whatever file "dateutil//a/path" means."""
+    if not isinstance(found, dt.tzinfo):
+        raise PayloadUnreadable("The payload has the name of a time zone in place of one")
+    return found
+
+
 def _timestamp(found: list[Any]) -> Any:
     number, unit, tz, *fold = found
     moment = _library("pandas").Timestamp(_library("numpy").datetime64(number, unit))
-    moment = moment if tz is None else moment.tz_localize("UTC").tz_convert(tz)
+    moment = moment if tz is None else moment.tz_localize("UTC").tz_convert(zone(tz))
     return moment.replace(fold=1) if fold else moment
 
 

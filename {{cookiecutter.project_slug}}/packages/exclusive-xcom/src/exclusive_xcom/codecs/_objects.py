@@ -168,10 +168,11 @@ _KINDS: dict[str, Any] = {
 
 
 def _assembled(cls: Any, attributes: dict[str, Any], names: set[str]) -> Any:
+    _expect(not attributes.keys() - names, cls)  # before anything is set: a property runs code
     made = object.__new__(cls)
     for name, item in attributes.items():
         object.__setattr__(made, name, item)
-    _expect(not attributes.keys() - names and all(hasattr(made, name) for name in names), cls)
+    _expect(all(hasattr(made, name) for name in names), cls)
     return made
 
 

@@ -22,6 +22,7 @@ from . import Options
 from ._arrow_types import alike
 from ._ipc import alone, from_alone
 from ._json import dumps, loads
+from ._kinds import zone
 from ._tagged import tag, untag
 from .common import check_decoded
 
@@ -30,6 +31,7 @@ Cut = Callable[[Any], Any]  # a slice of the column's values → Arrow array
 Plan = tuple[Note, Cut]
 
 _OBJECTS = {str: pa.large_string(), bytes: pa.large_binary(), dt.date: pa.date32(), bool: pa.bool_()}
+_LONGEST = 300  # characters of a dtype's name: pandas' patterns try each of many blanks anew
 _MISSING = {type(None): "None", type(pd.NA): "NA", float: "nan"}
 
 
@@ -144,7 +146,7 @@ class _Dense:
     def restore(self, note: Note, found: Any, options: Options) -> Any:
         if "tz" not in note:
             return found
-        tz = untag(note["tz"], options)
+        tz = zone(untag(note["tz"], options))
         return pd.DatetimeIndex(found, copy=False).tz_localize("UTC").tz_convert(tz).array
 
 
@@ -201,6 +203,8 @@ class _Extension:
     @staticmethod
     def _dtype(note: Note) -> tuple[Any, Any]:
         """The class of the dtype of a note, and the dtype; None for those that Arrow's types are."""
+        if len(note["of"]) > _LONGEST:
+            raise PayloadUnreadable("The payload has a dtype of a longer name than we write")
         cls = getattr(pd, note["dtype"])
         if not issubclass(cls, pd.api.extensions.ExtensionDtype):
             raise ValueError(f"{cls} is no dtype")
@@ -226,7 +230,9 @@ class _Objects:
             return None
         kinds = set(map(type, values))
         missing, only = kinds & _MISSING.keys(), kinds - _MISSING.keys()
-        numbers = float in kinds and any(cell == cell for cell in values if type(cell) is float)
+        # Also NaN of other bits than the usual one's.
+        floats = np.array([cell for cell in values if type(cell) is float] if float in kinds else [], "f8")
+        numbers = bool((floats.view("i8") != np.array(np.nan).view("i8")).any())
         if len(missing) > 1 or len(only) > 1 or not only <= _OBJECTS.keys() or numbers:
             return None
         kind = _OBJECTS[only.pop() if only else str]

@@ -68,7 +68,8 @@ def write_parquet(schema: Any, batches: Iterator[Any]) -> Written:
             # write_table, because write_batch would keep up to a million rows in memory.
             group = pa.Table.from_arrays(columns, schema=writer.schema)
             writer.write_table(group, row_group_size=max(1, group.num_rows))
-        writer.add_key_value_metadata({_COLUMNS: dumps(notes)})
+        text = dumps(notes)
+        writer.add_key_value_metadata({_COLUMNS: text})
     with out.getbuffer() as written:  # given back before the file grows
         end, footer = len(written), _parted(written)[1]
         if footer.count(_SCHEMA) != 1:  # the reader could not tell which one it is
@@ -82,6 +83,7 @@ def write_parquet(schema: Any, batches: Iterator[Any]) -> Written:
     tail = b"".join(digests) + footer
     out.seek(end - len(footer))
     out.write(tail)
+    size = max(size, json_size(text))  # as the reader will count
     return out, size, {"format": FORM, "tail": [len(tail), hashlib.sha256(tail).hexdigest()]}
 
 
@@ -168,6 +170,7 @@ class Chunks:
 _WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "FLOAT": 4, "DOUBLE": 8, "BYTE_ARRAY": 8}
 _DATA, _DICTIONARY = 0, 2  # kinds of pages
 _PLAIN, _CODES, _LEVELS = (0,), (2, 8), 3  # encodings
+_LONGEST = 64  # bits of a number in a header: to put together a long one takes forever
 
 
 def _pages(data: memoryview) -> tuple[int, int, bool]:
@@ -228,6 +231,8 @@ def _varint(data: memoryview, at: int) -> tuple[int, int]:
         at += 1
         if data[at - 1] < 128:
             return value, at
+        if shift >= _LONGEST:
+            raise PayloadUnreadable("The parquet file has a number that we do not write")
 
 
 class _Verified(io.RawIOBase):

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from ..errors import UnsupportedValue
 from . import OURS, Options
-from ._arrow_types import check_schema, memory, rows_per_batch
+from ._arrow_types import check_rows, check_schema, memory, rows_per_batch
 from ._json import dumps, loads
 from ._pandas_columns import (
     Cut,
@@ -89,8 +89,10 @@ class PandasCodec(TableCodec):
             raise UnsupportedValue(f"A pandas {shape} has no columns", "Call load() without columns.")
         notes = _notes(found.schema, options)
         labels = restore_alone(notes["labels"], options)
+        check_rows(len(labels), len(notes["columns"]), "columns")  # a range of any length takes no bytes
         check_columns(columns, labels)
-        places = (np.arange(len(labels))[labels.get_loc(column)] for column in columns)
+        numbers = np.arange(len(labels))
+        places = (numbers[labels.get_loc(column)] for column in columns)
         picked = [i for place in places for i in np.atleast_1d(place).tolist()]
         fields = sorted(set(picked))
         notes["columns"] = [notes["columns"][i] for i in fields]
@@ -227,6 +229,7 @@ def _build(notes: Note, batches: Iterable[Any], shape: str, options: Options) ->
     index = restore_index(notes["index"], found[len(data) :], options)
     if rows == 0:
         index = index[:0]
+    check_rows(len(index), rows)
     if shape == "Index":
         return index
     if shape == "Series":

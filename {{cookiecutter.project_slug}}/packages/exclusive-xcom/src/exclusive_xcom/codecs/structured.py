@@ -35,7 +35,8 @@ class StructuredCodec(OurCodec):
         kind, entries = kind_word(value), {}
         size = decoded_size(text, options.max_size, plain=form == "plain")
         check_encoded(f"A {kind}", size, options)
-        for number, ((name, inner), share) in enumerate(zip(parts, options.shares(size), strict=False)):
+        shares = options.shares(size)
+        for number, ((name, inner), share) in enumerate(zip(parts, shares, strict=False)):
             with within(f"part {name!r}"):
                 part = encoded(inner, share)
             stem = re.sub(r"[^\w.-]+", "_", name)[:60] or "part"
@@ -43,6 +44,8 @@ class StructuredCodec(OurCodec):
         if parts:
             listed = [[name, part.codec, part.meta] for name, part in entries.items()]
             text = b'{"value":%b,"parts":%b}' % (text, dumps(listed))
+            more = decoded_size(text, options.max_size, plain=False) - size
+            check_encoded(f"The list of what is in a {kind}", more, next(shares))
         sized = isinstance(value, (str, dict, list, tuple, set, frozenset))
         summary = count(len(value), "character" if isinstance(value, str) else "item") if sized else ""
         body = _packed(text, options)
@@ -73,6 +76,9 @@ class StructuredCodec(OurCodec):
             @functools.cache  # a part that occurs twice in the value was one object, and is one again
             def part(number: int) -> Any:
                 _, codec, part_meta = found["parts"][number]
+                if codec.partition("/")[0] == self.name:
+                    # Tuples that hold the same ones over and over take forever to hash.
+                    raise PayloadUnreadable("The container holds a part that belongs into its text")
                 return codec_named(codec, options).decode(entries[number][1], part_meta, next(shares))
 
             return untag(found["value"], options, part)
