@@ -433,6 +433,7 @@ class TestStructured(CodecContract):
         "forged",
         [
             {"$t": "enum", "class": "os:system", "v": "true"},
+            {"$t": "of another release", "class": f"{__name__}:Order", "v": {}},
             {"$t": "pydantic.url", "v": ["NameEmail", "a@b"]},
             {"$t": "pydantic.url", "v": ["import_email_validator", "x"]},
             {"$t": "pydantic.url", "v": ["AnyUrl", "no address"]},

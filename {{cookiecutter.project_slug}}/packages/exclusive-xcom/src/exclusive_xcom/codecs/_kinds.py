@@ -20,12 +20,13 @@ from collections import Counter, OrderedDict, UserString, defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from operator import eq
-from typing import Any
+from typing import Any, TypeVar
 
 from ..errors import PayloadUnreadable, UnsupportedValue
 
 FACTORIES = {kind.__name__: kind for kind in (list, dict, set, tuple, int, float, str, bool)}
 
+T = TypeVar("T")
 Turn = Callable[[Any], Any]
 _SAME_HASH = 64
 _NAN = struct.pack(">d", float("nan"))
@@ -71,12 +72,16 @@ def plain_of(value: Any) -> Any:
 def make(tag: str, found: Any) -> Any:
     """The value of a tagged object whose "v" was found. Raises `PayloadUnreadable` for a tag that is not
     known, or what the value's class does."""
-    if tag not in _KINDS:
+    return known_kind(_KINDS, tag)[1](found)
+
+
+def known_kind(kinds: dict[str, T], name: Any) -> T:
+    """One of some kinds by its name. Raises `PayloadUnreadable` for one that this release does not have."""
+    if not isinstance(name, str) or name not in kinds:
         advice = "Another release wrote it. Bring this worker to that release, or run the task again."
-        raise PayloadUnreadable(
-            f"It holds a value of kind {str(tag)[:100]!r}, which is not known here", advice
-        )
-    return _KINDS[tag][1](found)
+        what = f"It holds a value of kind {str(name)[:100]!r}, which is not known here"
+        raise PayloadUnreadable(what, advice)
+    return kinds[name]
 
 
 def _same(take: Turn, make: Turn) -> tuple[Turn, Turn]:

@@ -17,6 +17,7 @@ from typing import Any
 
 from ..errors import PayloadUnreadable, UnsupportedValue
 from . import Options
+from ._kinds import known_kind
 
 TAG = "$t"  # the name of the item that says what an object in the text stands for
 _DAG_FILE = (
@@ -41,7 +42,7 @@ def take(value: Any, named: tuple[str, str], fields: Fields) -> Json:
 def make(found: Json, turn: Callable[[Any], Any], options: Options) -> Any:
     """The object that `take` took apart; `turn` makes values of what it holds. Raises `PayloadUnreadable` if
     it may not be built, and what Python does for whatever else is wrong."""
-    kind, cls = _KINDS[found[TAG]], _class(found["class"], options)
+    kind, cls = known_kind(_KINDS, found[TAG]), _class(found["class"], options)
     _expect(kind.fits(cls), cls)
     return kind.make(cls, {key: turn(item) for key, item in found.items()})
 

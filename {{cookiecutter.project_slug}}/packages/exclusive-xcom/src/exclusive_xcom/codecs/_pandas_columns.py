@@ -21,6 +21,7 @@ from ..errors import PayloadUnreadable, UnsupportedValue
 from . import Options
 from ._arrow_types import alike
 from ._ipc import alone, from_alone
+from ._kinds import known_kind
 from ._pandas_objects import Arrays, Cells, Cut, Note, Objects, Plan, dtype_of, is_text, texts_of
 from ._tagged import tag, untag
 from .common import check_decoded
@@ -49,7 +50,7 @@ def plan(values: Any, options: Options) -> Plan:
 def restore(note: Note, found: Any, options: Options) -> Any:
     """The values of a column with this note, of its dense array (see `dense_dtype`) or its Arrow arrays, of
     which there is at least one."""
-    return _KINDS[note["as"]].restore(note, found, options)
+    return known_kind(_KINDS, note["as"]).restore(note, found, options)
 
 
 def dense_dtype(note: Note) -> Any:
@@ -65,12 +66,12 @@ def check_type(note: Note, field: Any) -> None:
 
 
 def _fits(note: Note, kind: Any) -> bool:
-    return bool(_KINDS[note["as"]].fits(note, kind)) if "as" in note else _codes_fit(note, kind)
+    return bool(known_kind(_KINDS, note["as"]).fits(note, kind)) if "as" in note else _codes_fit(note, kind)
 
 
 def objects_of(note: Note, column: Any) -> int:
     """Bytes of the Python objects that `restore` makes of an Arrow array, at most."""
-    kind = _KINDS[note.get("as", "category")]
+    kind = known_kind(_KINDS, note.get("as", "category"))
     return int(kind.objects(note, column)) if hasattr(kind, "objects") else 0
 
 
