@@ -17,7 +17,7 @@ unexport VIRTUAL_ENV
 export PYTHONPYCACHEPREFIX := $(CURDIR)/build/pycache
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test engine-test test-all update-test docker-test bench bench-readme lint digests golden clean
+.PHONY: help demo test engine-test test-all update-test docker-test bench bench-readme lint digests golden compared clean
 
 help:  ## List these commands
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -67,6 +67,9 @@ digests: .venv/.ready  ## List the files that every project gets as they are (pa
 
 golden: .venv/.ready  ## Write the golden payloads of this version, which later releases have to read
 	@$(RUN) python tests/engine/formats/write_golden.py
+
+compared: .venv/.ready  ## Write the tables of docs/values.md that compare plain Airflow with us
+	@$(RUN) python tests/engine/formats/write_compared.py
 
 clean:  ## Remove what these commands made
 	rm -rf build .venv .mypy_cache .pytest_cache .ruff_cache

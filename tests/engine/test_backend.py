@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from http import HTTPStatus
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -638,3 +639,12 @@ def test_importing_it_loads_no_heavy_library() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     heavy = {"numpy", "pandas", "polars", "pyarrow", "PIL", "obstore", "boto3", "redis"}
     assert not heavy & set(done.stdout.split())
+
+
+def test_the_log_says_once_what_comes_back_as_a_plain_value(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        row = push([HTTPStatus.OK, {"a": HTTPStatus.NOT_FOUND}])
+        push([200])
+    assert same(pull(row), [200, {"a": 404}])
+    (record,) = (record for record in caplog.records if record.levelno == logging.WARNING)
+    assert record.getMessage() == f"XCom {ADDRESS} comes back with plain values: class http.HTTPStatus as int"

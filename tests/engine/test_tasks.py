@@ -80,6 +80,14 @@ def handed_over() -> None:
         seen["mapped, pulled"] = ti().xcom_pull(task_ids="doubles")
 
     @task
+    def returns_all(pairs: Any) -> Any:
+        return pairs
+
+    @task
+    def takes_them(pairs: Any) -> None:
+        seen["mapped, handed on"] = pairs
+
+    @task
     async def pushes_from_coroutines() -> None:
         await asyncio.gather(*(ti().axcom_push(f"number {n}", ("number", n)) for n in range(10)))
 
@@ -101,7 +109,9 @@ def handed_over() -> None:
     takes_a_handle(returns_lazy())
     several = returns_several()
     takes_several(several["frame"], several["rows"], several["pair"])
-    takes_all(doubles.expand(number=[1, 2, 3]))
+    doubled = doubles.expand(number=[1, 2, 3])
+    takes_all(doubled)
+    takes_them(returns_all(doubled))
     pushes_from_coroutines() >> pulls_what_coroutines_pushed()
     takes_a_file(returns_a_file())
 
@@ -159,6 +169,12 @@ def test_several_values_at_once() -> None:
 
 def test_mapped_tasks() -> None:
     assert seen["mapped"] == seen["mapped, pulled"] == [(1, 2), (2, 4), (3, 6)]
+
+
+def test_the_results_of_a_mapped_task_handed_on_as_a_whole() -> None:
+    """Airflow gives a task a sequence that asks for each: it comes back as the list of them."""
+    assert seen["mapped, handed on"] == [(1, 2), (2, 4), (3, 6)]
+    assert type(seen["mapped, handed on"]) is list
 
 
 def test_coroutines() -> None:

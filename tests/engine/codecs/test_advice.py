@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import array
-import collections
+import datetime
 import io
 import ipaddress
 import re
 import sqlite3
-import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -72,29 +70,14 @@ def sqlite_row() -> Any:
 FIELDS = np.ones(3, [("a", "i4"), ("b", "f8"), ("c", "i2")])
 REFUSED: dict[str, Callable[[], Any]] = {
     "response": response,
-    "headers": lambda: response().headers,
-    "chain of dicts": lambda: collections.ChainMap({"a": 1}, {"b": 2}),
-    "user's dict": lambda: collections.UserDict(a=1),
-    "user's list": lambda: collections.UserList([1]),
-    "user's text": lambda: collections.UserString("ab"),
-    "proxy": lambda: types.MappingProxyType({"a": 1}),
-    "row of SQLAlchemy": lambda: rows()[0],
-    "mapping of SQLAlchemy": lambda: rows()[0]._mapping,
-    "row of sqlite": sqlite_row,
     "bytes in memory": lambda: io.BytesIO(b"x"),
     "text in memory": lambda: io.StringIO("x"),
     "network": lambda: ipaddress.ip_network("10.0.0.0/8"),
     "address": lambda: ipaddress.ip_address("10.0.0.1"),
-    "array": lambda: array.array("i", [1]),
     "keys": lambda: {"a": 1}.keys(),
     "values": lambda: {"a": 1}.values(),
     "generator": lambda: (n for n in (1, 2)),
     "map": lambda: map(str, [1]),
-    "named tuple of a subclass": lambda: Wordier(1),
-    "list of a subclass": lambda: type("L", (list,), {})([1]),
-    "dict of a subclass": lambda: type("D", (dict,), {})(a=1),
-    "text of a subclass": lambda: type("S", (str,), {})("x"),
-    "factory": lambda: collections.defaultdict(lambda: 1, a=1),
     "items of one hash": lambda: {n * (2**61 - 1) for n in range(100)},
     "keys of one hash": lambda: dict.fromkeys(n * (2**61 - 1) for n in range(100)),
     "fields out of order": lambda: FIELDS[["c", "a"]],
@@ -105,13 +88,17 @@ REFUSED: dict[str, Callable[[], Any]] = {
     "records": lambda: np.rec.array([(1, 2)]),
     "matrix": lambda: np.matrix([1]),
     "array of objects": lambda: np.array(["a", None], object),
-    "memory": lambda: memoryview(b"abc"),
     "cells of a column": lambda: pd.Series(["x", "y"]).unique(),
 }
 EXPRESSION = re.compile(
     r"(?:Return|Put there:) ((?:[\w.]+\(value.*?\)+|value[\w.()\[\]']*\(.*?\)+))(?=[.,:; ]|$)"
 )
-NAMES = {"numpy": np, "pandas": pd, "repack_fields": numpy.lib.recfunctions.repack_fields}
+NAMES = {
+    "datetime": datetime,
+    "numpy": np,
+    "pandas": pd,
+    "repack_fields": numpy.lib.recfunctions.repack_fields,
+}
 
 
 def followed(advice: str, value: Any) -> Any:
@@ -137,12 +124,6 @@ def test_advice_about_a_part_says_where(make: Callable[[], Any]) -> None:
     if "in part" in str(caught.value):  # of another codec: its advice is of the part
         value = value[1]["a"]
     decode(encode([1, {"a": followed(caught.value.advice, value)}]))
-
-
-def test_mappings_keep_their_values() -> None:
-    with pytest.raises(errors.UnsupportedValue) as caught:
-        encode(collections.ChainMap({"a": 1}))
-    assert followed(caught.value.advice, collections.ChainMap({"a": 1})) == {"a": 1}
 
 
 def test_an_open_file_is_to_be_read_or_named(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
+import dateutil.tz
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -22,6 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing.parametric import dataframes
 from pyarrow import parquet
+from pydantic_core import TzInfo
 
 from exclusive_xcom import errors
 from exclusive_xcom.codecs import Options, _narrow, codec_named
@@ -69,6 +71,10 @@ OBJECTS = {
     "decimals": [Decimal("1.10"), None, Decimal("NaN")],
     "mixed": [1, "a", (1, 2)],
     "timestamps": [pd.Timestamp("2024-01-01"), pd.NaT, 1],
+    "arrays": [np.array([1, 2.5], "f4"), np.array([np.nan, -0.0], "f4"), np.array([3, 4], "f4")],
+    "ragged arrays": [np.arange(9.0)[::2], None, np.array([])],
+    "arrays and NaN": [np.array([True, False]), np.nan, np.array([], "?")],
+    "arrays and NA": [pd.NA, np.array([-1, 2**62]), np.array([7])],
 }
 MOMENTS = np.array(["2024-01-01", "NaT", "2025-02-03"], "M8[s]")
 TYPED: dict[str, Any] = {
@@ -105,6 +111,17 @@ TYPED: dict[str, Any] = {
     "category of anything": pd.Categorical(["a", 1, None], pd.Index(["a", 1], dtype=object)),
     "period": pd.PeriodIndex(["2024-01", None, "2024-03"], freq="M"),
     "interval": pd.arrays.IntervalArray.from_tuples([(0, 1), None, (1, 2)], closed="left"),
+    "zone of dateutil": pd.DatetimeIndex(MOMENTS).tz_localize(dateutil.tz.tzutc()),
+    "zone of pydantic": pd.DatetimeIndex(MOMENTS).tz_localize(TzInfo(-19800)),
+    "interval in a zone": pd.arrays.IntervalArray.from_tuples(
+        [(pd.Timestamp("2024", tz="Europe/Paris"), pd.Timestamp("2025", tz="Europe/Paris")), None, None]
+    ),
+    "interval in a zone of dateutil": pd.arrays.IntervalArray.from_breaks(
+        pd.date_range("2024", periods=4, tz=dateutil.tz.tzutc()), closed="both"
+    ),
+    "category of intervals in a zone": pd.cut(
+        pd.date_range("2024", periods=3, tz=dateutil.tz.tzoffset("X", 60)), 2
+    ),
     "interval of dates": pd.arrays.IntervalArray.from_breaks(pd.date_range("2024", periods=4)),
     "Arrow integer": pd.array([1, None, 3], "int64[pyarrow]"),
     "Arrow list": pd.array([[1], None, []], pd.ArrowDtype(pa.list_(pa.int64()))),
@@ -210,7 +227,7 @@ class TestPandas(CodecContract):
         "sparse": (frame(a=pd.arrays.SparseArray([1, 0, 0])), "to_dense"),
         "long double": (frame(a=np.zeros(2, "g")), "column 'a'"),
         "frames in cells": (frame(a=[pd.DataFrame()]), "column 'a'"),
-        "arrays in cells": (frame(b=[np.zeros(2)]), "column 'b'"),
+        "arrays of two dimensions in cells": (frame(b=[np.zeros((2, 2))]), "column 'b'"),
         "objects in cells": (frame(c=pd.Series([object()])), "column 'c'"),
         "lone surrogate": (frame(d=pd.Series(["\ud800"], dtype=object)), "column 'd'"),
         "subclass": (lambda: Sales({"a": [1]}), "pandas.DataFrame(value)"),
@@ -222,6 +239,9 @@ class TestPandas(CodecContract):
     def test_the_consumer_can_write_to_it(self, options: Options) -> None:
         found = decode(encode(pd.DataFrame({"a": [1, 2], "b": [0.5, 1.5], "c": ["x", "y"]}), options))
         found.loc[0, "a"] = 7
+        arrays = decode(encode(pd.Series([np.zeros(2), np.ones(1)]), options))
+        arrays[0][1] = 5
+        assert (arrays[0].tolist(), arrays[1].tolist()) == ([0.0, 5.0], [1.0])
         found["b"] *= 2
         found.loc[1, "c"] = "z"
         assert found.to_dict("list") == {"a": [7, 2], "b": [1.0, 3.0], "c": ["x", "z"]}
@@ -234,6 +254,28 @@ class TestPandas(CodecContract):
         data = data_of(encode(value, replace(OPTIONS, frame_format="parquet")))
         assert pd.read_parquet(io.BytesIO(data))["c"].tolist() == ["u", "v"]
         assert pl.read_parquet(data)["a"].to_list() == [1, 2]
+
+    def test_a_zone_that_nobody_can_make_becomes_its_offset(self, options: Options) -> None:
+        """If it is one for the whole column; the moments and what a clock shows are the same."""
+        paris = dateutil.tz.gettz("Europe/Paris")
+        dates = pd.DatetimeIndex(["2024-01-01 12:30", None, "2024-02-01"]).tz_localize(paris)
+        frame = pd.DataFrame({"a": dates, "b": 1}, index=dates)
+        frame.attrs = {"by": (1,)}
+        for value in (frame, frame["a"], dates, pd.DataFrame([[1, 2, 3]], columns=dates)):
+            payload = encode(value, options)
+            assert payload.turned == ("class dateutil.tz.tz.tzfile as timezone",)
+            found = decode(payload, options=options)
+            axes = [found] if isinstance(found, pd.Index) else [found.index]
+            found_dates = found.columns if value.shape == (1, 3) else axes[0]
+            assert found_dates.tz == dt.timezone(dt.timedelta(hours=1))
+            assert found_dates.equals(dates.tz_convert(found_dates.tz))
+            assert found_dates[0].hour == 12
+        assert frame["a"].dt.tz is paris  # the producer's own stays as it is
+        assert decode(encode(frame, options), options=options).attrs == {"by": (1,)}
+
+    def test_arrays_are_lists_for_others(self) -> None:
+        data = data_of(encode(pd.DataFrame({"a": [np.array([1.5, 2]), np.array([])]})))
+        assert pl.read_ipc(data)["a"].to_list() == [[1.5, 2.0], []]
 
     def test_some_columns(self, options: Options) -> None:
         value = all_columns()

@@ -221,9 +221,33 @@ ADVICE: dict[str, tuple[Callable[[], Any], str, Callable[[Any], Any]]] = {
         lambda value: pd.Index(np.asarray(value)),
     ),
     "zone of dateutil": (
-        lambda: pd.Series(pd.date_range("2024", periods=2, tz="dateutil/Europe/Paris")),
+        lambda: pd.Series(pd.date_range("2024", periods=2, freq="180D", tz="dateutil/Europe/Paris")),
         'dt.tz_convert("UTC")',
         lambda value: value.dt.tz_convert("UTC"),
+    ),
+    "intervals in a zone of dateutil": (
+        lambda: pd.Series(pd.interval_range(pd.Timestamp("2024", tz="dateutil/Europe/Paris"), periods=2)),
+        'from_arrays(a.left.tz_convert("UTC"), a.right.tz_convert("UTC"), a.closed)',
+        lambda value: pd.Series(
+            pd.arrays.IntervalArray.from_arrays(
+                (a := value.array).left.tz_convert("UTC"), a.right.tz_convert("UTC"), a.closed
+            )
+        ),
+    ),
+    "arrays of texts": (
+        lambda: pd.Series([np.array(["a"]), np.array(["b", "c"])]),
+        "list(value[0])",
+        lambda value: value.map(list),
+    ),
+    "arrays of two dimensions": (
+        lambda: pd.Series([np.ones((2, 2))]),
+        "value[0].tolist()",
+        lambda value: value.map(np.ndarray.tolist),
+    ),
+    "table in a cell": (
+        lambda: pd.DataFrame({"a": [pd.Series([1])]}),
+        "return both in a dict",
+        lambda value: {"frame": value.drop(columns="a"), "a": list(value["a"])},
     ),
     "array of pandas": (lambda: pd.Series(["x", "y"]).unique(), "pandas.Series(value)", pd.Series),
 }  # fmt: skip

@@ -24,13 +24,15 @@ from dataclasses import replace
 from typing import Any, ClassVar, NamedTuple
 from zoneinfo import ZoneInfo
 
+import attrs
+import dateutil.tz
 import numpy as np
 import pandas as pd
 import pendulum
 import pyarrow as pa
 import pydantic
 import pytest
-from airflow.sdk import ObjectStoragePath
+from airflow.sdk import Asset, ObjectStoragePath
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -94,6 +96,50 @@ class Watched:
 class Place:
     name: str
     at: tuple[float, float]
+
+
+@attrs.define
+class Sized:
+    number: int
+    lines: list[Any]
+
+    def __attrs_post_init__(self) -> None:
+        self.number += 1  # must not run again in the consumer
+
+
+@attrs.frozen(slots=False)
+class Frozen:
+    name: str | None
+
+
+class Account:
+    """As Airflow's documentation has it."""
+
+    __version__ = 2
+
+    def __init__(self, name: str, number: int) -> None:
+        self.name, self.number = name, number
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Account) and vars(self) == vars(other)
+
+    def serialize(self) -> dict[str, Any]:
+        return {"name": self.name, "number": (self.number,)}
+
+    @staticmethod
+    def deserialize(data: dict[str, Any], version: int) -> Account:
+        if version > 2:
+            raise TypeError(f"version {version}")
+        return Account(data["name"], *data["number"])
+
+
+class Forgetful(Account):
+    """Comes back as its base."""
+
+
+def parsed(text: str) -> dt.datetime:
+    """As pydantic reads a moment."""
+    return pydantic.TypeAdapter(dt.datetime).validate_python(text)
 
 
 class Customer(pydantic.BaseModel):
@@ -189,6 +235,10 @@ SIZED = [
     *('{"$t":"set","v":[N]}', '{"$t":"frozenset","v":[]}', '{"$t":"dict","v":[[N],[N]]}'),
     *('{"$t":"OrderedDict","v":[[N],[N]]}', '{"$t":"deque","v":[[N],null]}', '{"$t":"tuple","v":[N]}'),
     *('{"$t":"set","v":[N,1,2,3,4,5,6,7,8,9]}', '{"$t":"dict","v":[[N,1,2,3,4,5],[1,2,3,4,5,6]]}'),
+    *('{"$t":"dateutil.tzoffset","v":["N",{"$t":"timedelta","v":[0,N,0]}]}',),
+    *('{"$t":"pydantic_core.TzInfo","v":[N]}', '{"$t":"pydantic.url","v":["AnyUrl","http://N/"]}'),
+    f'{{"$t":"attrs","class":"{__name__}:Sized","v":{{"number":N,"lines":[N]}}}}',
+    f'{{"$t":"serialized","class":"{__name__}:Account","v":{{"name":"N","number":[N]}},"version":2}}',
     *('{"$t":"Decimal","v":"N"}', '{"$t":"timedelta","v":[N,0,0]}', '{"$t":"bytes","v":"AAAA"}'),
     '{"$t":"pandas.Timestamp","v":[N,"s",null]}',
     f'{{"$t":"dataclass","class":"{__name__}:Place","v":{{"name":"N","at":[N,N]}}}}',
@@ -289,6 +339,22 @@ class TestStructured(CodecContract):
         "pydantic, a root without a class": lambda: pydantic.RootModel[dict[str, int]]({"a": 1}),
         "pydantic, odd extras": lambda: Customer(**{"name": "a", "$t": "set", "v": [1], "größe": ()}),
         "pydantic, not validated": lambda: Customer.model_construct(name=5),
+        "attrs": lambda: [Sized(1, [Frozen("a")]), Frozen(None)],
+        "Airflow's own assets": lambda: [Asset("x", uri="s3://bucket/x", extra={"a": 1}), Asset("y")],
+        "methods of its own": lambda: {"account": Account("a", 7), "all": [Account("b", 8)]},
+        "zones of libraries": lambda: [
+            parsed("2024-01-01T00:00:00Z"),
+            parsed("2024-01-01T00:00:00-05:30"),
+            dt.datetime(2024, 1, 1, tzinfo=dateutil.tz.tzutc()),
+            dt.datetime(2024, 1, 1, tzinfo=dateutil.tz.tzoffset("X", -3600)),
+            dt.time(1, tzinfo=dateutil.tz.tzoffset(None, 19800)),
+            pd.Timestamp("2024-01-01", tz=dateutil.tz.tzutc()),
+        ],
+        "addresses": lambda: [
+            pydantic.AnyUrl("http://größe.de/ü?a=b#c"),
+            pydantic.HttpUrl("https://a"),
+            pydantic.PostgresDsn("postgres://u:p@h1:1,h2/db"),
+        ],
         "many kinds": lambda: [
             (i, {i}, 1j * i, np.float32(i), dt.date(2024, 1, 1), {i: b"x"}) for i in range(50)
         ],
@@ -301,21 +367,18 @@ class TestStructured(CodecContract):
         "function": (lambda: [len], "value[0]"),
         "module": (lambda: sys, "module"),
         "lock": (lambda: {"lock": threading.Lock()}, "value['lock']"),
-        "subclass of list": (lambda: MyList([1]), "list(value)"),
-        "subclass of str": (lambda: type("S", (str,), {})("x"), "str(value)"),
         "cyclic": (cyclic, "contains itself"),
         "deep": (lambda: deep(10**5), "levels deep"),
         "deep tuples": (lambda: deep(300, (1,)), "levels deep"),
-        "factory": (lambda: collections.defaultdict(lambda: 1), "dict(value)"),
         "class without a name": (lambda: pydantic.RootModel[set[int]]({1}), "inherits from it"),
         "local class": (local_class, "models"),
         "class of a DAG file": (from_dag_file, "class InDag of the DAG file my_dag.py"),
         "odd attribute": (odd_order, "extra"),
+        "methods that make another": (lambda: Forgetful("a", 1), "makes no Forgetful"),
         "dataclass that is a dict": (lambda: MyDict(), "dict(value)"),
         "zone of a file": (lambda: zone_of_a_file("Europe/Rome"), "zoneinfo"),
         "zone of a file without a name": (lambda: zone_of_a_file(None), "zoneinfo"),
         "zone of its own": (lambda: dt.time(tzinfo=type("Z", (dt.tzinfo,), {})()), "zoneinfo"),
-        "struct sequence": (lambda: sys.version_info, "tuple(value)"),
         "items of one hash": (lambda: {n * (2**61 - 1) for n in range(100)}, "list"),
         "keys of one hash": (lambda: dict.fromkeys(n * (2**61 - 1) for n in range(100)), "list"),
         "arrow scalar": (lambda: pa.scalar(1), "pyarrow"),
@@ -368,7 +431,7 @@ class TestStructured(CodecContract):
         ]
 
     def test_classes_must_be_allowed_when_written(self) -> None:
-        for value in (Colour.RED, Point(1), order(), Customer(name="a")):
+        for value in (Colour.RED, order(), Customer(name="a")):
             with pytest.raises(errors.UnsupportedValue, match="ALLOWED_DESERIALIZATION_CLASSES"):
                 encode([value], replace(OPTIONS, class_allowed=lambda name: False))
 
@@ -382,6 +445,14 @@ class TestStructured(CodecContract):
         "forged",
         [
             {"$t": "enum", "class": "os:system", "v": "true"},
+            {"$t": "of another release", "class": f"{__name__}:Order", "v": {}},
+            {"$t": "pydantic.url", "v": ["NameEmail", "a@b"]},
+            {"$t": "pydantic.url", "v": ["import_email_validator", "x"]},
+            {"$t": "pydantic.url", "v": ["AnyUrl", "no address"]},
+            {"$t": "serialized", "class": f"{__name__}:Order", "v": {}, "version": 0},
+            {"$t": "serialized", "class": f"{__name__}:Account", "v": {}, "version": 2},
+            {"$t": "attrs", "class": f"{__name__}:Frozen", "v": {"name": 1, "more": 2}},
+            {"$t": "attrs", "class": f"{__name__}:Order", "v": {}},
             {"$t": "dataclass", "class": "subprocess:Popen", "v": {"args": ["true"]}},
             {"$t": "dataclass", "class": f"{__name__}:dataclasses.dataclass", "v": {}},
             {"$t": "dataclass", "class": f"{__name__}:sys.exit", "v": {}},

@@ -28,13 +28,18 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+import attrs
 import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pydantic
+from airflow.sdk import Asset
+from dateutil.tz import tzoffset, tzutc
 from PIL import Image
 from PIL.TiffImagePlugin import IFDRational
+from pydantic_core import TzInfo
 
 from exclusive_xcom.address import Address, Attempt
 from exclusive_xcom.codecs import FRAME_FORMATS, Options, Payload, codec_named, encoded
@@ -64,6 +69,35 @@ class Order:
 
     number: int
     colour: Colour
+
+
+@attrs.define
+class Item:
+    """One of attrs."""
+
+    number: int
+    tags: tuple[str, ...]
+
+
+class Account:
+    """One with Airflow's own two methods."""
+
+    __version__ = 2
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"Account({self.name!r})"
+
+    def serialize(self) -> dict[str, Any]:
+        """What is kept."""
+        return {"name": self.name, "more": (1,)}
+
+    @staticmethod
+    def deserialize(data: dict[str, Any], version: int) -> Account:
+        """Made again."""
+        return Account(data["name"] if (version, data["more"]) == (2, (1,)) else "")
 
 
 def pandas_frame() -> pd.DataFrame:
@@ -174,6 +208,11 @@ STRUCTURED: dict[str, Callable[[], Any]] = {
         "tags": {"$t": "tuple", "v": []},
     },
     "classes": lambda: [Order(1, Colour.RED), Colour.RED],
+    "more classes": lambda: [Item(1, ("a",)), Account("x"), Asset("orders", extra={"a": 1})],
+    "zones": lambda: [
+        dt.datetime(2026, 1, 2, tzinfo=zone) for zone in (tzutc(), tzoffset("X", -3600), TzInfo(19800))
+    ],
+    "addresses": lambda: [pydantic.AnyUrl("https://a/b?c#d"), pydantic.PostgresDsn("postgres://u@a,b/c")],
     "container": lambda: {
         "frame": pandas_frame(),
         "more": [polars_frame(), arrow_table(), np.arange(6, dtype="i2").reshape(2, 3)],
@@ -202,6 +241,14 @@ TABLES: dict[str, Callable[[], Any]] = {
         [1.5, None], name=("x", 1), index=pd.Index(["a", "b"], name="id")
     ),
     "frame_pandas, index": lambda: pd.date_range("2026-01-01", periods=3, freq="D", tz="UTC"),
+    "frame_pandas, cells": lambda: pd.DataFrame(
+        {
+            "vectors": [np.array([1.5, -0.0], "f4"), None, np.array([], "f4")],
+            "lists": [[1.5], [], [2.5, 3.5]],
+            "intervals": pd.interval_range(pd.Timestamp("2026", tz=tzutc()), periods=3),
+            "zoned": pd.DatetimeIndex(["2026-01-02"] * 3).tz_localize(TzInfo(19800)),
+        }
+    ),
     "frame_pandas, no rows": lambda: pandas_frame()[:0],
     "frame_polars, frame": polars_frame,
     "frame_polars, series": lambda: pl.Series("größe", ["a", None]),

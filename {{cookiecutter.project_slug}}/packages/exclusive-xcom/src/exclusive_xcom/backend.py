@@ -182,6 +182,8 @@ class XComBackend(BaseXCom):
         """Encode and store a value, ask Airflow, commit. Returns the reference, and its row."""
         store, codec_options = cls.store(), cls.codec_options()
         payload = encoded(value, codec_options)
+        if payload.turned:
+            log.warning("XCom %s comes back with plain values: %s", address, ", ".join(payload.turned))
         limit = config.MAX_SIZE.read(cls.default_max_size)
         if payload.length > limit:
             sizes = f"{human_size(payload.length)} is over the limit of {human_size(limit)}"

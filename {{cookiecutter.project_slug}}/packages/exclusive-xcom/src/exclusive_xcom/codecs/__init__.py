@@ -104,6 +104,7 @@ class Payload:
         summary: size in the value's own terms: "1,000 rows × 4 columns", "4032 × 3024 RGB".
         meta: what `decode` needs beyond the bytes; JSON, a few kilobytes at most.
         filename: the name to keep, where the value is a file that has one.
+        turned: what in the value comes back as a plain one, for people: "class markupsafe.Markup as str".
     """
 
     codec: str
@@ -114,6 +115,7 @@ class Payload:
     summary: str = ""
     meta: dict[str, Any] = field(default_factory=dict)
     filename: str | None = None
+    turned: tuple[str, ...] = ()
 
     @property
     def length(self) -> int:
@@ -149,8 +151,8 @@ class Content(Protocol):
         """The whole payload as a private local file of that name, streamed and verified."""
 
     def reader(self) -> BinaryIO | None:
-        """A seekable reader of ranges, NOT verified: only for formats with checksums of their own (parquet
-        pages). None where the store has no ranges."""
+        """A seekable reader of ranges, NOT verified: what reads by it compares what it gets with digests that
+        the row has (parquet's pages and end). None where the store has no ranges."""
 
 
 @runtime_checkable

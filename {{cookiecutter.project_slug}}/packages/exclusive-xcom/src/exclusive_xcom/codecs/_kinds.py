@@ -16,16 +16,17 @@ import struct
 import sys
 import uuid
 import zoneinfo
-from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Callable, Iterable
+from collections import Counter, OrderedDict, UserString, defaultdict, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby, islice
 from operator import eq
-from typing import Any
+from typing import Any, TypeVar
 
 from ..errors import PayloadUnreadable, UnsupportedValue
 
 FACTORIES = {kind.__name__: kind for kind in (list, dict, set, tuple, int, float, str, bool)}
 
+T = TypeVar("T")
 Turn = Callable[[Any], Any]
 _SAME_HASH = 64
 _LONG = 1024  # bits
@@ -41,19 +42,47 @@ def kind_of(cls: type) -> tuple[str, Turn] | None:
         name = "generic"
     elif library == "pytz":
         name = "tzinfo"
+    elif cls.__module__ == "pydantic.networks" and hasattr(cls, "unicode_string"):
+        name = "url"
     tag = name if cls in _OWN else f"{library}.{name}"
     return (tag, _KINDS[tag][0]) if tag in _KINDS else None
+
+
+def plain_of(value: Any) -> Any:
+    """The nearest of Python's own kinds that a value of another class is: what its class inherits from, or by
+    its protocol a dict, list, text or bytes, or a tuple if it is a row of a database. None if it is none, or
+    if that would not be equal to it or not have its length; nor of a class that adds fields to such a
+    kind.""" cls: Any = type(value) if base := next((base for base in cls.__mro__[1:] if base in _BASES or
+    base in _OWN), None):
+        if hasattr(cls, "__dataclass_fields__") or hasattr(cls, "__attrs_attrs__"):
+            return None
+        if base in _BASES:
+            return _BASES[base](value)
+        take, make = _OWN[base]
+        made = base(take(value)) if issubclass(base, dict) else make(take(value))
+        return made if made == value else None
+    kind: Any = next((kind for of, kind in _PROTOCOLS.items() if isinstance(value, of)), None)
+    if kind is list and any(hasattr(value, name) for name in _OF_ROWS):
+        kind = tuple
+    if kind is None:
+        return None
+    made = kind(value[:] if kind is list else value)  # of a mapped task's results in one request
+    return made if len(made) == len(value) else None
 
 
 def make(tag: str, found: Any) -> Any:
     """The value of a tagged object whose "v" was found. Raises `PayloadUnreadable` for a tag that is not
     known, or what the value's class does."""
-    if tag not in _KINDS:
+    return known_kind(_KINDS, tag)[1](found)
+
+
+def known_kind(kinds: dict[str, T], name: Any) -> T:
+    """One of some kinds by its name. Raises `PayloadUnreadable` for one that this release does not have."""
+    if not isinstance(name, str) or name not in kinds:
         advice = "Another release wrote it. Bring this worker to that release, or run the task again."
-        raise PayloadUnreadable(
-            f"It holds a value of kind {str(tag)[:100]!r}, which is not known here", advice
-        )
-    return _KINDS[tag][1](found)
+        what = f"It holds a value of kind {str(name)[:100]!r}, which is not known here"
+        raise PayloadUnreadable(what, advice)
+    return kinds[name]
 
 
 def _same(take: Turn, make: Turn) -> tuple[Turn, Turn]:
@@ -187,6 +216,14 @@ def _timedelta(found: list[Any]) -> Any:
     return _library("pandas").Timedelta(_library("numpy").timedelta64(*found))
 
 
+def _url(found: list[str]) -> Any:
+    name, text = found
+    cls = getattr(_library("pydantic.networks"), name)
+    if kind_of(cls) != ("pydantic.url", _KINDS["pydantic.url"][0]):
+        raise ValueError(f"{name} is no class of addresses")
+    return cls(text)
+
+
 def _storage_path(found: list[Any]) -> Any:
     path, conn_id, options = found
     return _library("airflow.sdk").ObjectStoragePath(path, conn_id=conn_id, **options)
@@ -237,6 +274,22 @@ _OWN: dict[type, tuple[Turn, Turn]] = {
     dt.timezone: (lambda v: list(v.__getinitargs__()), lambda v: dt.timezone(*v)),  # pickle asks for it
     zoneinfo.ZoneInfo: _same(_zone_key, zoneinfo.ZoneInfo),
 }
+# What `plain_of` takes a value's part of that is Python's own by, whatever its class made of `str(value)`.
+_BASES: dict[type, Turn] = {
+    str: str.__str__,
+    int: int.__int__,
+    float: float.__float__,
+    list: lambda v: made if (made := [*v]) == v else None,
+    defaultdict: lambda v: {**v},
+}
+_PROTOCOLS: dict[type, type] = {
+    UserString: str,
+    memoryview: bytes,
+    Mapping: dict,
+    Sequence: list,
+}
+_OF_ROWS = ("_asdict", "_mapping", "keys")  # of named tuples, SQLAlchemy, sqlite3
+
 _KINDS: dict[str, tuple[Turn, Turn]] = {cls.__name__: turns for cls, turns in _OWN.items()} | {
     "pendulum.DateTime": (_clock, lambda v: _unclock(_library("pendulum").DateTime, v)),
     "pendulum.Time": (_clock, lambda v: _unclock(_library("pendulum").Time, v)),
@@ -246,6 +299,14 @@ _KINDS: dict[str, tuple[Turn, Turn]] = {cls.__name__: turns for cls, turns in _O
     "pendulum.Timezone": _same(lambda v: v.key, lambda v: _library("pendulum").timezone(str(v))),
     "pendulum.FixedTimezone": (lambda v: [v.offset, v.name], _new("pendulum", "FixedTimezone")),
     "pytz.tzinfo": _same(lambda v: v.zone, lambda v: _library("pytz").timezone(v)),
+    "dateutil.tzutc": (lambda v: None, lambda v: _library("dateutil.tz").tzutc()),
+    "dateutil.tzoffset": _same(
+        lambda v: [v.tzname(None), v.utcoffset(None)], _new("dateutil.tz", "tzoffset")
+    ),
+    "pydantic_core.TzInfo": _same(
+        lambda v: [int(v.utcoffset(None).total_seconds())], _new("pydantic_core", "TzInfo")
+    ),
+    "pydantic.url": _same(lambda v: [type(v).__name__, str(v)], _url),
     "numpy.generic": (_take_numpy, _make_numpy),
     "pandas.NaTType": (lambda v: None, lambda v: _library("pandas").NaT),
     "pandas.NAType": (lambda v: None, lambda v: _library("pandas").NA),

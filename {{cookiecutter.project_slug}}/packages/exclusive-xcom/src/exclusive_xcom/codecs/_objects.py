@@ -1,7 +1,8 @@
-"""Objects of classes as JSON and back: enums, named tuples, dataclasses and pydantic models.
+"""Objects of classes as JSON and back: enums, named tuples, dataclasses, attrs classes, pydantic models, and
+those that have Airflow's own extension point, `serialize()` and `deserialize(data, version)`.
 
-They are put together again from their fields: neither `__init__` nor any validator runs, so that they come
-back as they were and a payload can't make a constructor do something.
+All but the last are put together again from their fields: neither `__init__` nor any validator runs, so that
+they come back as they were and a payload can't make a constructor do something.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ import enum
 import functools
 import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..errors import PayloadUnreadable, UnsupportedValue
 from . import Options
+from ._kinds import known_kind
 
 TAG = "$t"  # the name of the item that says what an object in the text stands for
 _DAG_FILE = (
@@ -25,20 +27,22 @@ Json = dict[str, Any]
 Fields = Callable[[dict[str, Any]], Json]  # values by name → the same as JSON
 
 
-def take(value: Any, fields: Fields, options: Options) -> Json | None:
-    """What `make` makes an object again of; None if it is none of these. Raises `UnsupportedValue` unless the
-    consumer can find its class, and may build it."""
-    cls = type(value)
-    for tag, kind in _KINDS.items():
-        if kind.fits(cls):
-            return {TAG: tag, "class": _named(cls, options), **kind.take(value, fields)}
-    return None
+def name_of(cls: type, options: Options) -> tuple[str, str] | None:
+    """The tag of a class, and the name under which a consumer finds it; None if it is none of these. Raises
+    `UnsupportedValue` unless the consumer can find it, and may build it."""
+    tag = next((tag for tag, kind in _KINDS.items() if kind.fits(cls)), None)
+    return None if tag is None else (tag, _named(cls, options))
+
+
+def take(value: Any, named: tuple[str, str], fields: Fields) -> Json:
+    """What `make` makes an object again of, whose class has this `name_of`."""
+    return {TAG: named[0], "class": named[1], **_KINDS[named[0]].take(value, fields)}
 
 
 def make(found: Json, turn: Callable[[Any], Any], options: Options) -> Any:
     """The object that `take` took apart; `turn` makes values of what it holds. Raises `PayloadUnreadable` if
     it may not be built, and what Python does for whatever else is wrong."""
-    kind, cls = _KINDS[found[TAG]], _class(found["class"], options)
+    kind, cls = known_kind(_KINDS, found[TAG]), _class(found["class"], options)
     _expect(kind.fits(cls), cls)
     return kind.make(cls, {key: turn(item) for key, item in found.items()})
 
@@ -136,11 +140,35 @@ class _Pydantic:
         return _assembled(cls, parts, set(parts))
 
 
-class _Dataclass:
-    """By its fields, if these are all that it has; not a dict, an exception, ..."""
+class _Serialized:
+    """By Airflow's own extension point. It comes back as exactly as these two methods make it."""
 
-    def fits(self, cls: type) -> bool:
-        return dataclasses.is_dataclass(cls) and cls.__new__ is object.__new__
+    def fits(self, cls: Any) -> bool:
+        return callable(getattr(cls, "serialize", None)) and callable(getattr(cls, "deserialize", None))
+
+    def take(self, value: Any, fields: Fields) -> Json:
+        cls, data = type(value), value.serialize()
+        version = getattr(cls, "__version__", 0)
+        if type(cls.deserialize(data, version)) is not cls:  # in a consumer it would be too late
+            what = f"A {cls.__name__} whose deserialize(serialize(), {version}) makes no {cls.__name__}"
+            raise UnsupportedValue(what, "Correct these two methods, or return a dict.")
+        return {"v": fields({"data": data})["data"], "version": version}
+
+    def make(self, cls: Any, found: Json) -> Any:
+        made = cls.deserialize(found["v"], found["version"])
+        _expect(type(made) is cls, cls)
+        return made
+
+
+class _Fields:
+    """By its fields, if these are all that it has; not a dict, an exception, ... `names` gives those of a
+    class."""
+
+    def __init__(self, names: Callable[[Any], set[str] | None]) -> None:
+        self._names = names
+
+    def fits(self, cls: Any) -> bool:
+        return cls.__new__ is object.__new__ and self._names(cls) is not None
 
     def take(self, value: Any, fields: Fields) -> Json:
         cls = type(value)
@@ -148,7 +176,7 @@ class _Dataclass:
         if isinstance(state, tuple):  # of a dict, and slots
             state = {**(state[0] or {}), **state[1]}
         held = _without_cached(cls, state)
-        names = {field.name for field in dataclasses.fields(cls)}
+        names = self._names(cls) or set()
         # A default that __init__ doesn't take stays on the class.
         if odd := held.keys() - names or {name for name in names if not hasattr(value, name)}:
             what = f"A {cls.__name__} whose attributes are not its fields: {', '.join(sorted(odd))}"
@@ -156,14 +184,26 @@ class _Dataclass:
         return {"v": fields(held)}
 
     def make(self, cls: Any, found: Json) -> Any:
-        return _assembled(cls, found["v"], {field.name for field in dataclasses.fields(cls)})
+        return _assembled(cls, found["v"], self._names(cls) or set())
+
+
+def _of_dataclass(cls: Any) -> set[str] | None:
+    return {field.name for field in dataclasses.fields(cls)} if dataclasses.is_dataclass(cls) else None
+
+
+def _of_attrs(cls: Any) -> set[str] | None:
+    """Of a sequence its items count: Airflow's `LazyXComSequence` has in its fields where they are."""
+    has = "__attrs_attrs__" in vars(cls) and not issubclass(cls, Sequence)
+    return {field.name for field in cls.__attrs_attrs__} if has else None
 
 
 _KINDS: dict[str, Any] = {
     "enum": _Enum(),
     "namedtuple": _NamedTuple(),
     "pydantic": _Pydantic(),
-    "dataclass": _Dataclass(),
+    "serialized": _Serialized(),
+    "dataclass": _Fields(_of_dataclass),
+    "attrs": _Fields(_of_attrs),
 }
 
 

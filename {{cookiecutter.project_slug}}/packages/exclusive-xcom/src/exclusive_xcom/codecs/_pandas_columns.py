@@ -8,8 +8,7 @@ Each kind of column is one class that does both.
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,18 +20,12 @@ from ..errors import PayloadUnreadable, UnsupportedValue
 from . import Options
 from ._arrow_types import alike
 from ._ipc import alone, from_alone
-from ._json import dumps, loads
-from ._kinds import zone
+from ._kinds import known_kind, zone
+from ._pandas_objects import Arrays, Cells, Cut, Note, Objects, Plan, dtype_of, is_text, texts_of
 from ._tagged import tag, untag
 from .common import check_decoded
 
-Note = dict[str, Any]
-Cut = Callable[[Any], Any]  # a slice of the column's values → Arrow array
-Plan = tuple[Note, Cut]
-
-_OBJECTS = {str: pa.large_string(), bytes: pa.large_binary(), dt.date: pa.date32(), bool: pa.bool_()}
 _LONGEST = 300  # characters of a dtype's name: pandas' patterns try each of many blanks anew
-_MISSING = {type(None): "None", type(pd.NA): "NA", float: "nan"}
 
 
 def values_of(column: Any) -> Any:
@@ -57,18 +50,12 @@ def plan(values: Any, options: Options) -> Plan:
 def restore(note: Note, found: Any, options: Options) -> Any:
     """The values of a column with this note, of its dense array (see `dense_dtype`) or its Arrow arrays, of
     which there is at least one."""
-    return _KINDS[note["as"]].restore(note, found, options)
+    return known_kind(_KINDS, note["as"]).restore(note, found, options)
 
 
 def dense_dtype(note: Note) -> Any:
     """The numpy dtype of a column whose slices are copied into one array as they are read; None otherwise."""
-    return _dtype(note["dense"], "biufmM", 8) if "dense" in note else None
-
-
-def _dtype(text: str, kinds: str, size: int) -> Any:
-    if (dtype := np.dtype(text)).kind not in kinds or dtype.itemsize > size:
-        raise PayloadUnreadable(f"The payload has a column of dtype {dtype}, which we do not write")
-    return dtype
+    return dtype_of(note["dense"], "biufmM", 8) if "dense" in note else None
 
 
 def check_type(note: Note, field: Any) -> None:
@@ -79,12 +66,12 @@ def check_type(note: Note, field: Any) -> None:
 
 
 def _fits(note: Note, kind: Any) -> bool:
-    return bool(_KINDS[note["as"]].fits(note, kind)) if "as" in note else _codes_fit(note, kind)
+    return bool(known_kind(_KINDS, note["as"]).fits(note, kind)) if "as" in note else _codes_fit(note, kind)
 
 
 def objects_of(note: Note, column: Any) -> int:
     """Bytes of the Python objects that `restore` makes of an Arrow array, at most."""
-    kind = _KINDS[note.get("as", "category")]
+    kind = known_kind(_KINDS, note.get("as", "category"))
     return int(kind.objects(note, column)) if hasattr(kind, "objects") else 0
 
 
@@ -92,16 +79,6 @@ def shared_objects(note: Note, column: Any) -> int:
     """Bytes of the Python objects that `restore` makes of the dictionary of an Arrow array."""
     index = note.get("index", {})
     return objects_of(index["values"], column.dictionary) if "values" in index and "data" not in note else 0
-
-
-def _texts(column: Any) -> int:
-    """Bytes of the Python objects of an array. One character that is not ASCII makes all of its text wide."""
-    wide = _is_text(column.type) and pa.compute.all(pa.compute.string_is_ascii(column)).as_py() is False
-    return int(64 * len(column) + column.nbytes * (4 if wide else 1))
-
-
-def _is_text(kind: Any) -> bool:
-    return bool(kind in (pa.string(), pa.large_string()))
 
 
 def arrow_of(cut: Cut, values: Any) -> Any:
@@ -174,26 +151,36 @@ class _Extension:
         dtype, name = values.dtype, type(values.dtype).__name__
         if getattr(pd, name, None) is not type(dtype) or not hasattr(dtype, "__from_arrow__"):
             return None
-        text = isinstance(dtype, pd.StringDtype)
-        return {
-            "dtype": name,
-            "of": tag([dtype.storage, dtype.na_value], options) if text else str(dtype),
-        }, _cut
+        of: Any = str(dtype)
+        if isinstance(dtype, pd.StringDtype):
+            of = tag([dtype.storage, dtype.na_value], options)
+        elif isinstance(getattr(dtype, "subtype", None), pd.DatetimeTZDtype):
+            try:
+                of = [dtype.subtype.unit, tag(dtype.subtype.tz, options), dtype.closed]
+            except UnsupportedValue as error:
+                advice = (
+                    "Make it again of its ends: pandas.arrays.IntervalArray.from_arrays("
+                    'a.left.tz_convert("UTC"), a.right.tz_convert("UTC"), a.closed), where a is column.array.'
+                )
+                raise UnsupportedValue(error.what, advice) from error
+        return {"dtype": name, "of": of}, _cut
 
     def fits(self, note: Note, kind: Any) -> bool:
         cls, dtype = self._dtype(note)
         if dtype is None:
             return True
-        return _is_text(kind) if cls is pd.StringDtype else alike(kind, _cut(pd.array([], dtype)).type)
+        return is_text(kind) if cls is pd.StringDtype else alike(kind, _cut(pd.array([], dtype)).type)
 
     def objects(self, note: Note, column: Any) -> int:
-        return _texts(column) if note["dtype"] == "StringDtype" and "python" in note["of"] else 0
+        return texts_of(column) if note["dtype"] == "StringDtype" and "python" in note["of"] else 0
 
     def restore(self, note: Note, found: Any, options: Options) -> Any:
         cls, dtype = self._dtype(note)
         if dtype is None:
             whole = pa.chunked_array(found)
             return cls(whole.type).__from_arrow__(whole)
+        if isinstance(dtype, pd.IntervalDtype) and not sum(map(len, found)):
+            return pd.array([], dtype)  # pandas' own way fails without rows in a zone
         if not isinstance(dtype, pd.Float32Dtype | pd.Float64Dtype):
             return dtype.__from_arrow__(pa.chunked_array(found))
         mask = np.concatenate([array.is_null().to_numpy(zero_copy_only=False) for array in found])
@@ -210,6 +197,9 @@ class _Extension:
             raise ValueError(f"{cls} is no dtype")
         if cls is pd.StringDtype:
             return cls, cls(*(untag(part, Options()) for part in note["of"]))
+        if isinstance(note["of"], list):  # of intervals between moments in a zone
+            unit, tz, closed = (untag(part, Options()) for part in note["of"])
+            return cls, pd.IntervalDtype(pd.DatetimeTZDtype(unit, zone(tz)), closed)
         return cls, None if cls is pd.ArrowDtype else cls.construct_from_string(note["of"])
 
 
@@ -222,66 +212,13 @@ def _cut(values: Any) -> Any:
     return array.storage if getattr(array.type, "extension_name", "").startswith("pandas.") else array
 
 
-class _Objects:
-    """Objects that are all text, bytes, dates or booleans, with one kind of missing value."""
-
-    def plan(self, values: Any, options: Options) -> Plan | None:
-        if values.dtype != object:
-            return None
-        kinds = set(map(type, values))
-        missing, only = kinds & _MISSING.keys(), kinds - _MISSING.keys()
-        # Also NaN of other bits than the usual one's.
-        floats = np.array([cell for cell in values if type(cell) is float] if float in kinds else [], "f8")
-        numbers = bool((floats.view("i8") != np.array(np.nan).view("i8")).any())
-        if len(missing) > 1 or len(only) > 1 or not only <= _OBJECTS.keys() or numbers:
-            return None
-        kind = _OBJECTS[only.pop() if only else str]
-        note = {"missing": _MISSING[missing.pop() if missing else type(None)]}
-        return note, lambda v: pa.array(v, kind, from_pandas=True)
-
-    def fits(self, note: Note, kind: Any) -> bool:
-        return kind in _OBJECTS.values()
-
-    def objects(self, note: Note, column: Any) -> int:
-        return _texts(column)
-
-    def restore(self, note: Note, found: Any, options: Options) -> Any:
-        cells = [cell for array in found for cell in array.to_pylist()]
-        made = np.fromiter(cells, object, len(cells))
-        if note["missing"] != "None":
-            made[[cell is None for cell in cells]] = {"NA": pd.NA, "nan": np.nan}[note["missing"]]
-        return made
-
-
-class _Json:
-    """What Arrow has no type for, mixed objects and complex numbers: each cell as JSON text."""
-
-    def plan(self, values: Any, options: Options) -> Plan | None:
-        dtype = values.dtype
-        if not isinstance(dtype, np.dtype) or dtype.kind not in "Oc" or dtype.itemsize > 16:
-            return None
-        text = pa.large_string()
-        return {"dtype": dtype.str}, lambda v: pa.array(list(map(dumps, tag(v.tolist(), options))), text)
-
-    def fits(self, note: Note, kind: Any) -> bool:
-        return bool(kind == pa.large_string())
-
-    def objects(self, note: Note, column: Any) -> int:
-        parts = [pa.compute.sum(pa.compute.count_substring(column, mark)).as_py() or 0 for mark in "[{,:"]
-        return int(_texts(column) + 3 * column.nbytes + 80 * sum(parts))
-
-    def restore(self, note: Note, found: Any, options: Options) -> Any:
-        cells = [cell for array in found for cell in array.to_pylist()]
-        made = untag(loads(f"[{','.join(cells)}]".encode()), options)
-        return np.fromiter(made, object, len(cells)).astype(_dtype(note["dtype"], "Oc", 16), copy=False)
-
-
 _KINDS: dict[str, Any] = {  # in the order in which they are asked
     "dense": _Dense(),
     "category": _Categories(),
     "extension": _Extension(),
-    "objects": _Objects(),
-    "json": _Json(),
+    "objects": Objects(),
+    "arrays": Arrays(),
+    "json": Cells(),
 }
 
 

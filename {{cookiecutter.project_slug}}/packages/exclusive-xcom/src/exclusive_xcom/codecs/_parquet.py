@@ -18,8 +18,8 @@ from ..errors import PayloadAltered, PayloadUnreadable
 from . import Options
 from ._arrow_types import alike, check_rows, memory, not_held, read_schema, spelled_out, tree
 from ._ipc import Written, alone, from_alone
-from ._json import dumps, loads
-from .common import check_decoded, json_size
+from ._json import decoded_size, dumps, loads
+from .common import check_decoded
 
 #: The name of what is written here, in a payload's notes. It was "parquet" before chunks had digests.
 FORM = "parquet 2"
@@ -83,7 +83,7 @@ def write_parquet(schema: Any, batches: Iterator[Any]) -> Written:
     tail = b"".join(digests) + footer
     out.seek(end - len(footer))
     out.write(tail)
-    size = max(size, json_size(text))  # as the reader will count
+    size = max(size, decoded_size(text, 0, plain=True))  # as the reader will count
     return out, size, {"format": FORM, "tail": [len(tail), hashlib.sha256(tail).hexdigest()]}
 
 
@@ -298,7 +298,7 @@ class Parquet:
         check_decoded(self._chunks.overhead, options)
         check_rows(self._chunks.metadata.num_rows, rows)
         text = self._chunks.metadata.metadata[_COLUMNS]
-        check_decoded(json_size(text), options)
+        check_decoded(decoded_size(text, options.max_size, plain=True), options)
         notes = loads(text)
         self.schema = read_schema(base64.b64decode(notes["schema"]))
         self._options = options

@@ -20,8 +20,8 @@ from typing import Any
 
 from ..errors import PayloadUnreadable, UnsupportedValue
 from . import Options, _objects, carrying, codec_for, is_of, own_codecs
-from ._json import MAX_DEPTH, is_unicode, paused_gc
-from ._kinds import FACTORIES, kind_of, make
+from ._json import MAX_DEPTH, dumps, is_unicode, paused_gc
+from ._kinds import FACTORIES, kind_of, make, plain_of
 from ._objects import TAG, Json
 from .common import check_encoded
 
@@ -43,6 +43,9 @@ class Tagger:
         self._open: set[int] = set()
         self._done: dict[int, tuple[Any, Any, int]] = {}  # by id: container, its JSON, the items in it
         self._items = 0
+        self._zones: dict[int, tuple[Any, bool]] = {}  # by id: a zone, and whether it comes back
+        self.plain: dict[int, tuple[Any, Any]] = {}  # by id: a value, and the plain one that comes back
+        self.turned: dict[str, None] = {}  # the same for people, as `Payload` has it
 
     def run(self, value: Any) -> Any:
         """The value as JSON. Raises `UnsupportedValue` naming what can't be carried, and where it is."""
@@ -69,13 +72,15 @@ class Tagger:
             return self._once(value, self._part)
         if (kind := kind_of(cls)) is not None:
             tag, take = kind
+            if cls is collections.defaultdict and _factory(value) is None:
+                return self._once(value, self._object)
             if cls in _CONTAINERS or isinstance(value, dict):
                 return self._once(value, lambda v: {TAG: tag, "v": self._contained(take(v), v)})
-            found = take(value)
+            found = take(self._with_known_zone(value))
             return {TAG: tag, "v": [*map(self._any, found)] if type(found) is list else found}
         if isinstance(value, enum.Enum):
             return self._object(value)
-        carried = codec_for(value, self._options).name != "structured"
+        carried = codec_for(value, self._options).name not in ("structured", "binary")
         return self._once(value, self._part if carried else self._object)
 
     def _once(self, value: Any, turn: Callable[[Any], Any]) -> Any:
@@ -124,26 +129,77 @@ class Tagger:
     def _contained(self, taken: Any, value: Any) -> list[Any]:
         """What a container holds, as "v" of its object."""
         if type(taken) is list:
-            return self._items_of(taken)
-        found: list[Any] = [self._items_of(taken), self._items_of(taken.values(), taken)]
+            return self._keys(taken, value) if isinstance(value, abc.Set) else self._items_of(taken)
+        found: list[Any] = [self._keys(taken, value), self._items_of(taken.values(), taken)]
         if isinstance(value, collections.defaultdict):
-            factory = value.default_factory
-            found.append(None if factory is None else getattr(factory, "__name__", ""))
-            if factory is not None and FACTORIES.get(found[2]) is not factory:
-                raise UnsupportedValue("A defaultdict with a factory of one's own", "Return dict(value).")
+            found.append(_factory(value) or None)
+        return found
+
+    def _keys(self, taken: Iterable[Any], value: Any) -> list[Any]:
+        """The items of a set or keys of a dict. Rows that differ in their columns alone become one tuple."""
+        noted, found = len(self.plain), self._items_of(taken)
+        if len(self.plain) != noted and len({*map(dumps, found)}) != len(found):
+            what = f"Of two items of a {type(value).__name__} the plain ones are the same"
+            raise UnsupportedValue(what, "Return list(value).")
         return found
 
     def _part(self, value: Any) -> Json:
         if not self._parts_allowed:
             what = f"A {type(value).__name__} inside a cell of a table"
-            raise UnsupportedValue(what, "Return it beside the table, in a dict.")
+            if is_of(value, "numpy", "ndarray"):
+                raise UnsupportedValue(
+                    what, f"Return {'list(value)' if value.ndim == 1 else 'value.tolist()'}."
+                )
+            raise UnsupportedValue(what, "Take it out of the table, and return both in a dict.")
         self.parts.append(("-".join(map(str, self._path)), value))
         return {TAG: "part", "v": len(self.parts) - 1}
 
-    def _object(self, value: Any) -> Json:
-        if _is_lazy(value) or (made := _objects.take(value, self._fields, self._options)) is None:
+    def _object(self, value: Any) -> Any:
+        if _is_lazy(value):
             raise _unknown(value)
-        return made
+        try:
+            named = _objects.name_of(type(value), self._options)
+            refused = _unknown(value)
+        except UnsupportedValue as error:
+            named, refused = None, error
+        if named is not None:
+            return _objects.take(value, named, self._fields)
+        if not self._parts_allowed or (plain := plain_of(value)) is None:
+            raise refused
+        self._note(value, plain)
+        return self._any(plain)
+
+    def _note(self, value: Any, plain: Any) -> None:
+        """Remember that something comes back as a plain value."""
+        self.plain[id(value)] = value, plain
+        self.turned[f"{_objects.class_name(type(value))} as {type(plain).__name__}"] = None
+
+    def _with_known_zone(self, value: Any) -> Any:
+        """A moment or time whose zone no consumer can make: with the offset from UTC that it has there."""
+        zone: Any = value.tzinfo if isinstance(value, dt.datetime | dt.time) else None
+        if zone is None or not self._parts_allowed or self._knows(zone):
+            return value
+        try:
+            offset = value.utcoffset()
+        except NotImplementedError:
+            offset = None
+        if offset is None:  # of a time alone
+            return value
+        self._note(zone, fixed := dt.timezone(offset))
+        return value.replace(tzinfo=fixed)
+
+    def _knows(self, zone: Any) -> bool:
+        """Whether a zone comes back as it is."""
+        if id(zone) not in self._zones:
+            cls: Any = type(zone)
+            kind = kind_of(cls)
+            try:
+                if kind is not None:
+                    kind[1](zone)
+            except UnsupportedValue:
+                kind = None
+            self._zones[id(zone)] = zone, kind is not None
+        return self._zones[id(zone)][1]
 
 
 def tag(value: Any, options: Options) -> Any:
@@ -197,11 +253,16 @@ def _advice(value: Any, cls: Any) -> str:
     if hasattr(cls, "_asdict"):  # rows of databases, named tuples with more in them
         return "Return value._asdict()."
     if isinstance(value, abc.Mapping) or is_of(value, "sqlite3", "Row"):
+        if isinstance(value, abc.Mapping) and len(dict(value)) != len(value):
+            return "Return list(value.items()): some of its keys are there more than once."
         return "Return dict(value)." + (
             f" A subclass of {base.__name__} would lose its type." if base else ""
         )
     if base is not None:
         return f"Return {base.__name__}(value): a subclass of {base.__name__} would lose its type."
+    if isinstance(value, dt.date | dt.time):
+        kind = next(kind for kind in (dt.datetime, dt.date, dt.time) if isinstance(value, kind))
+        return f"Return datetime.{kind.__name__}.fromisoformat(value.isoformat())."
     if isinstance(value, dt.tzinfo):
         return "Use zoneinfo.ZoneInfo(name)."
     if isinstance(value, collections.UserString) or cls.__module__ == "ipaddress":
@@ -237,6 +298,13 @@ _FOR_OTHERS = (
     "Return plain values, a dataclass or a pydantic model, or write a codec: a module of your package with a "
     "CODEC, named in AIRFLOW__XCOM__CODECS."
 )
+
+
+def _factory(value: Any) -> str | None:
+    """The name of a defaultdict's factory, "" without one; None if it is not among those that come back."""
+    factory = value.default_factory
+    name = "" if factory is None else getattr(factory, "__name__", "")
+    return name if factory is FACTORIES.get(name) else None
 
 
 def _is_json_object(value: dict[Any, Any]) -> bool:

@@ -6,6 +6,8 @@ from typing import Any
 
 from ..errors import UnsupportedValue
 from . import Content, Options, OurCodec, Payload
+from ._kinds import plain_of
+from ._objects import class_name
 from .common import check_decoded, check_encoded, count, readable
 
 
@@ -15,12 +17,17 @@ class BinaryCodec(OurCodec):
     name = "binary"
 
     def encode(self, value: Any, options: Options) -> Payload:
+        turned: tuple[str, ...] = ()
+        if (cls := type(value)) not in (bytes, bytearray):
+            if (plain := plain_of(value)) is None:
+                raise UnsupportedValue(f"A {cls.__name__} would come back as bytes", "Return bytes(value).")
+            value, turned = plain, (f"{class_name(cls)} as {type(plain).__name__}",)
         kind = type(value).__name__
-        if type(value) not in (bytes, bytearray):
-            raise UnsupportedValue(f"A {kind} would come back as bytes", "Return bytes(value).")
         check_encoded(f"A {kind}", len(value), options)
         summary, body = count(len(value), "byte"), [memoryview(value)]
-        return Payload(self.name, kind, "application/octet-stream", ".bin", body, summary, {"type": kind})
+        return Payload(
+            self.name, kind, "application/octet-stream", ".bin", body, summary, {"type": kind}, turned=turned
+        )
 
     def decode(self, content: Content, meta: dict[str, Any], options: Options) -> bytes | bytearray:
         with readable("bytes"):

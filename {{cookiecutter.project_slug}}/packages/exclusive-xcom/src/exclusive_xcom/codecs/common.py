@@ -69,11 +69,6 @@ def check_encoded(what: str, size: int, options: Options, *, first: str = "") ->
         )
 
 
-def json_size(text: bytes) -> int:
-    """Bytes that the objects of JSON text take, at most: a list of three characters takes 80."""
-    return 4 * len(text) + 80 * sum(map(text.count, (b"[", b"{", b",", b":")))
-
-
 @contextlib.contextmanager
 def within(place: str) -> Iterator[None]:
     """Add to an `UnsupportedValue` in which part of the value the trouble is."""

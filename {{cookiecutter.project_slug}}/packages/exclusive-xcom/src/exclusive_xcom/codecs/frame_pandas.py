@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import datetime as dt
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, cast
 
@@ -12,12 +15,11 @@ import pandas as pd
 import pyarrow as pa
 
 from ..errors import UnsupportedValue
-from . import OURS, Options
+from . import OURS, Options, Payload
 from ._arrow_types import check_rows, check_schema, memory, rows_per_batch
-from ._json import dumps, loads
+from ._json import decoded_size, dumps, loads
+from ._objects import class_name
 from ._pandas_columns import (
-    Cut,
-    Note,
     arrow_of,
     check_type,
     dense_dtype,
@@ -31,9 +33,10 @@ from ._pandas_columns import (
     shared_objects,
     values_of,
 )
+from ._pandas_objects import Cut, Note, held_in
 from ._tables import Table, TableCodec, check_columns, named
 from ._tagged import tag, untag
-from .common import check_decoded, check_encoded, extent, json_size, within
+from .common import check_decoded, check_encoded, extent, within
 
 _NOTES = b"xcom:pandas"  # where the file says how pandas had what it holds
 
@@ -49,6 +52,10 @@ class PandasCodec(TableCodec):
     name = "frame_pandas"
     what = "pandas frame"
 
+    def encode(self, value: Any, options: Options) -> Payload:
+        value, turned = _with_known_zones(value, options)
+        return replace(super().encode(value, options), turned=turned)
+
     def table(self, value: Any, options: Options) -> Table:
         shape = next(name for name in OURS[self.name][1:] if isinstance(value, getattr(pd, name)))
         name = type(value).__name__
@@ -60,7 +67,8 @@ class PandasCodec(TableCodec):
         notes, columns = _plan(value, shape, options)
         empty = _batch(columns, slice(0, 0))
         check_schema(empty.schema, options.frame_format)  # before anything is asked for its bytes
-        rows, size = len(value), int(np.sum(value.memory_usage()))
+        held = sum(held_in(values) for values, _ in columns.values())
+        rows, size = len(value), int(np.sum(value.memory_usage())) + held
         check_encoded(f"A pandas {name}", size, options)
         schema = empty.schema.with_metadata({_NOTES: dumps(notes)})
         summary = extent(rows, value.shape[1] if shape == "DataFrame" else None)
@@ -128,6 +136,42 @@ class PandasCodec(TableCodec):
 CODEC = PandasCodec()
 
 
+def _with_known_zones(value: Any, options: Options) -> tuple[Any, tuple[str, ...]]:
+    """A value in which a zone that no consumer can make is the offset from UTC that all moments of its column
+    have there; and what was turned so. Where they have several, the column is refused later."""
+    turned: dict[str, None] = {}
+
+    def known(column: Any) -> Any:
+        if not isinstance(column.dtype, pd.DatetimeTZDtype):
+            return column
+        with contextlib.suppress(UnsupportedValue):
+            tag(column.dtype.tz, options)
+            return column
+        moments = pd.DatetimeIndex(column)
+        offsets = (moments.tz_localize(None) - moments.tz_convert("UTC").tz_localize(None)).dropna().unique()
+        if len(offsets) != 1:
+            return column
+        turned[f"{class_name(type(column.dtype.tz))} as timezone"] = None
+        zone = dt.timezone(offsets[0].to_pytimedelta())
+        return (column.dt if isinstance(column, pd.Series) else column).tz_convert(zone)
+
+    if isinstance(value, pd.Index):
+        return known(value), tuple(turned)
+    frame = isinstance(value, pd.DataFrame)
+    columns = {i: known(column) for i, (_, column) in enumerate(value.items())} if frame else {}
+    made = value.copy(deep=False) if frame else known(value)
+    axes = [known(axis) for axis in value.axes]
+    if not turned:
+        return value, ()
+    for i, column in columns.items():
+        if column.dtype != value.dtypes.iloc[i]:
+            made.isetitem(i, column)
+    made.index, *labels = axes
+    if frame:
+        (made.columns,) = labels
+    return made.__finalize__(value), tuple(turned)
+
+
 def _plan(value: Any, shape: str, options: Options) -> tuple[Note, dict[str, tuple[Any, Cut]]]:
     """Notes on a value, and its columns by name: their values and what makes Arrow arrays of their slices."""
     index = value if shape == "Index" else value.index
@@ -162,7 +206,7 @@ def _plan(value: Any, shape: str, options: Options) -> tuple[Note, dict[str, tup
 
 def _notes(schema: Any, options: Options) -> Note:
     text = schema.metadata[_NOTES]
-    check_decoded(json_size(text), options)
+    check_decoded(decoded_size(text, options.max_size, plain=False), options)
     return cast("Note", loads(text))
 
 
@@ -261,6 +305,8 @@ def _same_values(one: Any, other: Any) -> bool:
 
 
 def _cell(value: Any) -> tuple[Any, ...]:
+    if type(value) is np.ndarray:
+        return value.dtype, value.shape, value.tobytes()
     return type(value), repr(value), getattr(value, "fold", 0)
 
 

@@ -31,7 +31,9 @@ class StructuredCodec(OurCodec):
     name = "structured"
 
     def encode(self, value: Any, options: Options) -> Payload:
-        form, text, parts = _write(value, options)
+        form, text, tagger = _write(value, options)
+        parts, turned = tagger.parts, tagger.turned
+        _, value = tagger.plain.get(id(value), (None, value))
         kind, entries = kind_word(value), {}
         size = decoded_size(text, options.max_size, plain=form == "plain")
         check_encoded(f"A {kind}", size, options)
@@ -41,6 +43,7 @@ class StructuredCodec(OurCodec):
                 part = encoded(inner, share)
             stem = re.sub(r"[^\w.-]+", "_", name)[:60] or "part"
             entries[f"{number}-{stem}{part.suffix}"] = part
+            turned |= dict.fromkeys(part.turned)
         if parts:
             listed = [[name, part.codec, part.meta] for name, part in entries.items()]
             text = b'{"value":%b,"parts":%b}' % (text, dumps(listed))
@@ -52,6 +55,7 @@ class StructuredCodec(OurCodec):
         meta = {"form": form, "size": len(text), "zstd": body is not None}
         suffix, media_type = (".json", "json") if body is None else (".json.zst", "zstd")
         payload = Payload(self.name, kind, f"application/{media_type}", suffix, body or [text], summary, meta)
+        payload = replace(payload, turned=tuple(turned))
         if not parts:
             return payload
         packed = pack({"value" + suffix: payload, **entries})
@@ -87,20 +91,21 @@ class StructuredCodec(OurCodec):
 CODEC = StructuredCodec()
 
 
-def _write(value: Any, options: Options) -> tuple[str, bytes, list[tuple[str, Any]]]:
-    """(form, JSON text, parts): the fast way if JSON holds the value exactly, otherwise by `Tagger`."""
+def _write(value: Any, options: Options) -> tuple[str, bytes, Tagger]:
+    """(form, JSON text, what was noted): the fast way if JSON holds the value exactly, otherwise by
+    `Tagger`."""
+    tagger = Tagger(options)
     try:
         if exact(value):
-            return "plain", dumps(value), []
+            return "plain", dumps(value), tagger
     except (UnicodeEncodeError, ValueError):
         pass  # half a surrogate pair, or an integer of thousands of digits
-    tagger = Tagger(options)
     try:
         text = dumps(tagger.run(value))
     except RecursionError as error:
         advice = "Flatten it, or write it to a file."
         raise UnsupportedValue("The value is nested too deeply", advice) from error
-    return "container" if tagger.parts else "tagged", text, tagger.parts
+    return "container" if tagger.parts else "tagged", text, tagger
 
 
 def _packed(text: bytes, options: Options) -> list[memoryview] | None:

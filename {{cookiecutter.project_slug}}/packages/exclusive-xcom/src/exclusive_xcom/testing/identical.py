@@ -75,7 +75,7 @@ def _same(one: Any, other: Any, where: str) -> None:
             _same(getattr(one, field.name), getattr(other, field.name), f"{where}.{field.name}")
     elif isinstance(one, Path):
         _equal((one.name, one.read_bytes()), (other.name, other.read_bytes()), where)
-    elif kind.startswith("airflow."):
+    elif kind.startswith("airflow.") and hasattr(one, "storage_options"):
         _equal((one, one.conn_id), (other, other.conn_id), where)
         _equal(one.storage_options, other.storage_options, where)
     elif isinstance(one, (list, tuple)) or kind == "collections.deque":
