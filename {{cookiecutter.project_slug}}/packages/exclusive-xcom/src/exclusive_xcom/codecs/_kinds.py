@@ -50,10 +50,10 @@ def kind_of(cls: type) -> tuple[str, Turn] | None:
 
 def plain_of(value: Any) -> Any:
     """The nearest of Python's own kinds that a value of another class is: what its class inherits from, or by
-    its protocol a dict, list, text or bytes, or a tuple if it is a row of a database. None if it is none, or
-    if that would not be equal to it or not have its length; nor of a class that adds fields to such a
-    kind.""" cls: Any = type(value) if base := next((base for base in cls.__mro__[1:] if base in _BASES or
-    base in _OWN), None):
+    its protocol a dict, list, text or bytes, or a tuple if it is a row of a database. None if it is none, if
+    that would not be equal to it or not have its length; nor of a class that adds fields to such a kind."""
+    cls: Any = type(value)
+    if base := next((base for base in cls.__mro__[1:] if base in _BASES or base in _OWN), None):
         if hasattr(cls, "__dataclass_fields__") or hasattr(cls, "__attrs_attrs__"):
             return None
         if base in _BASES:
