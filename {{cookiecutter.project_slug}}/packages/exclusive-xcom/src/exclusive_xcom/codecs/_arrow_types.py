@@ -58,7 +58,7 @@ def not_held(form: str, reason: str, column: str | None = None) -> UnsupportedVa
     or_else = ", or set AIRFLOW__XCOM__FRAME_FORMAT=arrow" if form == "parquet" else ""
     where = f", in column {column[:100]}" if column else ""
     what = f"The table can't be written as {form}: {reason[:200].rstrip('.')}{where}"
-    return UnsupportedValue(what, f"Cast the column to another type, or drop it{or_else}.")
+    return UnsupportedValue(what, f"Cast the column to another type, rename it, or drop it{or_else}.")
 
 
 def check_schema(schema: Any, form: str) -> None:

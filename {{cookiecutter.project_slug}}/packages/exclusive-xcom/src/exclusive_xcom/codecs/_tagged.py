@@ -155,7 +155,7 @@ class Tagger:
         return {TAG: "part", "v": len(self.parts) - 1}
 
     def _object(self, value: Any) -> Any:
-        if _is_lazy(value):
+        if _special_advice(value, type(value)):
             raise _unknown(value)
         try:
             named = _objects.name_of(type(value), self._options)
@@ -246,10 +246,8 @@ def _unknown(value: Any) -> UnsupportedValue:
 
 def _advice(value: Any, cls: Any) -> str:
     base = next((kind for kind in cls.__mro__[1:] if kind in _CONTAINERS or kind in (str, int, float)), None)
-    if _is_lazy(value):
-        return "Put lazy(...) around the whole value, or push this under a key of its own."
-    if is_of(value, _HANDLES, "Handle"):
-        return "Return value.load()."
+    if special := _special_advice(value, cls):
+        return special
     if hasattr(cls, "_asdict"):  # rows of databases, named tuples with more in them
         return "Return value._asdict()."
     if isinstance(value, abc.Mapping) or is_of(value, "sqlite3", "Row"):
@@ -265,7 +263,24 @@ def _advice(value: Any, cls: Any) -> str:
         return f"Return datetime.{kind.__name__}.fromisoformat(value.isoformat())."
     if isinstance(value, dt.tzinfo):
         return "Use zoneinfo.ZoneInfo(name)."
-    if isinstance(value, collections.UserString) or cls.__module__ == "ipaddress":
+    if isinstance(value, collections.UserString):
+        return "Return str(value)."
+    if hasattr(cls, "__array__"):
+        return "Return numpy.asarray(value)."
+    if isinstance(value, abc.Iterator):
+        return "Return list(value): it can be read only once."
+    if isinstance(value, abc.Collection):
+        return "Return list(value)."
+    return _FOR_OTHERS
+
+
+def _special_advice(value: Any, cls: Any) -> str | None:
+    """Of what is more than its protocol says: it never becomes a plain value by itself."""
+    if _is_lazy(value):
+        return "Put lazy(...) around the whole value, or push this under a key of its own."
+    if is_of(value, _HANDLES, "Handle"):
+        return "Return value.load()."
+    if cls.__module__ == "ipaddress":
         return "Return str(value)."
     if is_of(value, "io", "BytesIO", "StringIO"):
         return "Return value.getvalue()."
@@ -281,13 +296,7 @@ def _advice(value: Any, cls: Any) -> str:
         return "Return pandas.Series(value)."
     if is_of(value, "xarray", "Dataset", "DataArray"):
         return f"Return value.to_dict(); xarray.{cls.__name__}.from_dict() makes it again."
-    if hasattr(cls, "__array__"):
-        return "Return numpy.asarray(value)."
-    if isinstance(value, abc.Iterator):
-        return "Return list(value): it can be read only once."
-    if isinstance(value, abc.Collection):
-        return "Return list(value)."
-    return _FOR_OTHERS
+    return None
 
 
 def _is_lazy(value: Any) -> bool:
