@@ -137,7 +137,7 @@ class TableCodec(OurCodec, ABC):
         check_encoded(kind, size, options)
         media_type = "application/vnd.apache" + {".arrow": ".arrow.file"}.get(suffix, suffix)
         meta = {"shape": table.shape, "rows": table.rows, **notes}
-        return Payload(self.name, table.kind, media_type, suffix, [out.getbuffer()], table.summary, meta)
+        return Payload(self.name, table.kind, media_type, suffix, [out.getvalue()], table.summary, meta)
 
     def decode(self, content: Content, meta: dict[str, Any], options: Options) -> Any:
         with readable(self.what):
