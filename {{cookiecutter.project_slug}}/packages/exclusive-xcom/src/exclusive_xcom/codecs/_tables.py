@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import pyarrow as pa
 
-from ..errors import PayloadUnreadable, UnsupportedValue, XComError
+from ..errors import PayloadUnreadable, UnsupportedValue, XComError, one
 from . import Content, Options, OurCodec, Payload
 from ._arrow_types import check_schema, memory, not_held
 from ._ipc import Ipc, write_ipc
@@ -116,7 +116,7 @@ class TableCodec(OurCodec, ABC):
         table = self.table(value, options)
         form = options.frame_format if len(table.schema) else "arrow"  # parquet has no rows without columns
         check_schema(table.schema, form)
-        kind = f"A {table.kind}"
+        kind = one(table.kind)
 
         def checked() -> Iterator[Any]:
             size = table.shared
