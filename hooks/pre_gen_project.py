@@ -17,7 +17,7 @@ LONGEST = {"project_name": 80, "project_slug": 40, "description": 200, "author":
 CHOICES = {
     "xcom_backend": ("db", "s3", "redis"),
     "examples": ("all", "one", "none"),
-    "python_version": ("3.11", "3.12", "3.13"),
+    "python_version": ("3.11", "3.12", "3.13", "3.14"),
     "ci": ("github", "gitlab", "none"),
     "license": ("Proprietary", "Apache-2.0", "MIT", "BSD-3-Clause"),
 }
