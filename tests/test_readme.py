@@ -187,6 +187,12 @@ TRAVELS = """
 def test_it_travels(round_trip):
     value = [ip_network("10.0.0.0/8")]
     assert round_trip(value) == value
+
+
+def test_no_example_has_a_deadline():
+    from hypothesis import settings
+
+    assert settings().deadline is None
 """
 
 
