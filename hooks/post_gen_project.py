@@ -195,7 +195,8 @@ def main():
     except NotLinkableError as reason:
         say(
             "It is not linked to its template, so `make update` will not work: " + str(reason) + ".",
-            "To link it later, run in it: uvx cruft link ADDRESS-OF-THE-TEMPLATE",
+            "To link it later, run in it: make install",
+            "                             .tools/uv tool run cruft link ADDRESS-OF-THE-TEMPLATE",
         )
     else:
         Path(".cruft.json").write_bytes(text.encode("utf-8"))

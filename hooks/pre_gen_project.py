@@ -6,6 +6,7 @@ An answer that was accepted once must stay accepted: this runs on every later `c
 import json
 import keyword
 import re
+import shlex
 import sys
 import unicodedata
 
@@ -17,7 +18,7 @@ LONGEST = {"project_name": 80, "project_slug": 40, "description": 200, "author":
 CHOICES = {
     "xcom_backend": ("db", "s3", "redis"),
     "examples": ("all", "one", "none"),
-    "python_version": ("3.11", "3.12", "3.13"),
+    "python_version": ("3.11", "3.12", "3.13", "3.14"),
     "ci": ("github", "gitlab", "none"),
     "license": ("Proprietary", "Apache-2.0", "MIT", "BSD-3-Clause"),
 }
@@ -119,7 +120,7 @@ def slug_objection(slug):
 
 
 def objections():
-    """One line for each answer that is refused."""
+    """The name of each answer that is refused, and the line about it."""
     for name in LONGEST:
         value = str(ANSWERS[name])
         reason = text_objection(name, value)
@@ -127,14 +128,24 @@ def objections():
             reason = slug_objection(value)
         if reason is not None:
             shown = ascii(value if len(value) <= 60 else value[:57] + "...")
-            yield f"{name} = {shown}: {reason}."
+            yield name, f"{shown}: {reason}."
     for name, allowed in CHOICES.items():
         if ANSWERS[name] not in allowed:
-            yield f"{name} = {ANSWERS[name]!a}: must be one of {', '.join(allowed)}."
+            yield name, f"{ANSWERS[name]!a}: must be one of {', '.join(allowed)}."
+
+
+def again(refused):
+    """How to keep the other answers: nobody wants to type them a second time."""
+    names = [name for name in (*LONGEST, *CHOICES) if name not in refused]
+    kept = " ".join(name + "=" + shlex.quote(str(ANSWERS[name])) for name in names)
+    better = " ".join(name + "=..." for name in refused)
+    return f"Again, with the other answers kept: the same command, and behind it --no-input {kept} {better}"
 
 
 if __name__ == "__main__":
-    refused = list(objections())
-    for line in refused:
-        print(line, file=sys.stderr)
+    refused = dict(objections())
+    for name, line in refused.items():
+        print(f"{name} = {line}", file=sys.stderr)
+    if refused and "_commit" not in ANSWERS:  # nobody types what cruft renders
+        print(again(refused), file=sys.stderr)
     sys.exit(1 if refused else 0)

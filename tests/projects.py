@@ -21,11 +21,18 @@ CHOICES: dict[str, list[str]] = {
     name: allowed for name, allowed in QUESTIONS.items() if isinstance(allowed, list) and name[0] != "_"
 }
 BACKENDS = CHOICES["xcom_backend"]
-# Which examples there are matters to no other answer but the backend, whose own example is among them.
+# Which examples there are matters to no other answer but the backend, whose own example is among them; and
+# the Pythons between the first and the last differ from these by a number, whatever the license.
 EVERY_CHOICE = [
     answers
     for answers in (dict(zip(CHOICES, values, strict=True)) for values in product(*CHOICES.values()))
-    if answers["examples"] == "all"
+    if (
+        answers["examples"] == "all"
+        and (
+            answers["python_version"] in (CHOICES["python_version"][0], CHOICES["python_version"][-1])
+            or answers["license"] == CHOICES["license"][0]
+        )
+    )
     or all(answers[name] == CHOICES[name][0] for name in CHOICES if name not in ("examples", "xcom_backend"))
 ]
 UV = os.environ.get("UV") or shutil.which("uv") or "uv"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import sys
 import tomllib
 from pathlib import Path
@@ -123,6 +124,10 @@ def test_every_bad_answer_has_its_line(machine: Machine, tmp_path: Path, cookiec
         "description",
         "author",
     ]
+    (again,) = (line for line in done.stderr.splitlines() if line.startswith("Again, "))
+    kept = shlex.split(again.partition("behind it ")[2])
+    assert kept[:3] == ["--no-input", "project_name=My Pipelines", "xcom_backend=db"]
+    assert kept[-3:] == ["project_slug=...", "description=...", "author=..."]
 
 
 @pytest.mark.parametrize("sign", ["{{", "{%", "{#"])

@@ -135,6 +135,27 @@ def test_who_names_a_python_gets_it(bake_into: Bake, with_uv: Path, tmp_path: Pa
     assert choose(project, with_uv, UV_PYTHON=HERE).stdout == ""
 
 
+@pytest.mark.parametrize(("named", "is_it"), [(HERE, f"Python {HERE}"), ("/nowhere/python", "not here")])
+def test_a_named_python_that_will_not_do_is_told(
+    bake_into: Bake, with_uv: Path, tmp_path: Path, named: str, is_it: str
+) -> None:
+    project = bake_into(tmp_path)
+    wanting(project, OTHER, ">=3.98,<3.99")
+    done = choose(project, with_uv, check=False, UV_PYTHON=named)
+    assert done.returncode != 0 and not (project.path / ".tools" / "uv").exists()
+    said = f"UV_PYTHON={named} is set in this shell, which is {is_it}. This project takes >=3.98,<3.99:"
+    assert said in done.stderr and "unset UV_PYTHON" in done.stderr
+
+
+def test_nothing_is_said_to_be_fetched_that_is_not(bake_into: Bake, with_uv: Path, tmp_path: Path) -> None:
+    project = bake_into(tmp_path)
+    for text in ("my-environment", f"# what we have\n{HERE}", f"{OTHER}\n{HERE}"):
+        wanting(project, text)
+        os.utime(project.path / ".python-version")
+        assert "fetched" not in choose(project, with_uv).stdout
+        assert runs(project, with_uv) == HERE
+
+
 @pytest.mark.parametrize("version", CHOICES["python_version"])
 def test_one_answer_is_the_python_of_everything(bake: Bake, version: str) -> None:
     github, gitlab = bake(python_version=version), bake(python_version=version, ci="gitlab")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
 import zipfile
 from pathlib import Path
@@ -23,7 +24,14 @@ def pipelines(project: BakedProject) -> set[str]:
     return {path.stem for path in (project.path / "dags").glob("*.py")}
 
 
+def leave_to_somebody_else(project: BakedProject) -> None:
+    """As root: what test_unprivileged.py has done by a user who is not, in a project on s3."""
+    if project.answers["xcom_backend"] == "s3" and os.geteuid() == 0:
+        pytest.skip("test_unprivileged.py has it done by somebody else")
+
+
 def test_make_lint_passes(installed: BakedProject) -> None:
+    leave_to_somebody_else(installed)
     installed.make("lint")
 
 
@@ -97,6 +105,7 @@ def test_plain_airflow_is_the_project_s(installed: BakedProject) -> None:
 
 
 def test_make_test_passes(installed: BakedProject) -> None:
+    leave_to_somebody_else(installed)
     installed.make("test")
 
 

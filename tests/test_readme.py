@@ -187,12 +187,82 @@ TRAVELS = """
 def test_it_travels(round_trip):
     value = [ip_network("10.0.0.0/8")]
     assert round_trip(value) == value
+
+
+def test_no_example_has_a_deadline():
+    from hypothesis import settings
+
+    assert settings().deadline is None
 """
 
 
 def write(project: BakedProject, name: str, text: str) -> None:
     """A file of the project."""
     (project.path / name).write_text(text, encoding="utf-8")
+
+
+# -- every command ------------------------------------------------------------------------------------
+
+# Commands that no test here runs as printed, and why.
+ELSEWHERE = {
+    "docker compose down": "needs Docker",
+    "make compose": "needs Docker",
+    "make deploy-image": "needs Docker",
+    "make switch": "needs the template's repository: tests/update",
+    "make update": "needs the template's repository: tests/update",
+    "pip install": "on the platform: test_a_platform_gets_just_what_was_tested",
+    "aws s3api": "needs an account",
+}
+# What every project of a machine without uv has after its first `make`.
+OWN = ("make ", ".venv/bin/", ".tools/uv ")
+NO_COMMAND = re.compile(r"AIRFLOW_|AIRFLOW__|<|~PREFIX")
+RUN_ID = "manual__2024-07-01T00:00:00+00:00"  # stands for one that there is
+PROGRAMS = "/usr/local/bin:/usr/bin:/bin"  # a Python, git and make, and no uv
+
+
+def commands(text: str) -> list[str]:
+    """What a reader is told to type: blocks of a shell, and lines that are set in. Without comments."""
+    lines = [
+        line
+        for name in ("sh", "shell", "console")
+        for block in blocks(text, name)
+        for line in block.split("\n")
+    ]
+    prose = re.sub(r"^ *```.*?^ *```$", "", text, flags=re.MULTILINE | re.DOTALL)
+    lines += re.findall(r"^    (\S.*)$", prose, re.MULTILINE)
+    typed = [re.sub(r"  +# .*", "", line).strip() for line in lines]
+    return [line for line in typed if line and not NO_COMMAND.match(line)]
+
+
+def told(project: BakedProject) -> list[str]:
+    """The commands of the README and of the chapters, in their order."""
+    files = ["README.md", "packages/exclusive-xcom/README.md"]
+    files += [f"{DOCS}/{path.name}" for path in sorted((project.path / DOCS).glob("*.md"))]
+    return list(dict.fromkeys(line for file in files for line in commands(project.read(file))))
+
+
+def test_no_command_needs_what_the_machine_may_lack(project: BakedProject) -> None:
+    found = told(project)
+    assert len(found) > 25
+    for line in found:
+        assert line.startswith((*OWN, *ELSEWHERE)), line
+    for name in ["README.md", *(f"{DOCS}/{path.name}" for path in (project.path / DOCS).glob("*.md"))]:
+        assert not re.search(r"`uv(x| run| sync| build)\b", project.read(name)), name
+
+
+@pytest.mark.slow
+@pytest.mark.installed
+def test_every_command_runs_as_printed_on_a_machine_without_uv(reader: Reader) -> None:
+    """After the walk, which made what some of them look at."""
+    project = reader.project
+    environ = {"PATH": PROGRAMS, "UV_PYTHON": "", "PORT": "0", "COLUMNS": "200"}
+    done = [line for line in told(project) if line.startswith(OWN) and line not in WALK]
+    project.run("sh", "-c", "rm -rf .tools && make run", **environ)
+    shown = project.run("sh", "-c", ".venv/bin/xcom show orders", **environ).stdout
+    for line in (line for line in done if not line.startswith(tuple(ELSEWHERE))):
+        line = line.replace(RUN_ID, shown.splitlines()[0].removeprefix("Run "))
+        project.run("sh", "-c", line, **environ)
+    assert (project.path / ".tools" / "bin" / "uv").exists()
 
 
 def test_the_walk_is_what_is_tested_here(project: BakedProject) -> None:

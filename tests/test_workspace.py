@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from projects import Bake, BakedProject
+import yaml
+from projects import BACKENDS, Bake, BakedProject
 
 pytestmark = pytest.mark.installed
 
@@ -99,3 +100,11 @@ def test_a_deployment_installs_what_its_answers_need_and_no_tools(baked: BakedPr
         "polars",
     }  # its backend is the database
     assert not there & (foreign | {"pytest", "hypothesis", "mypy", "ruff"})
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_in_compose_no_task_starts_before_somebody_listens(bake: Bake, backend: str) -> None:
+    services = yaml.safe_load(bake(xcom_backend=backend).read("docker-compose.yaml"))["services"]
+    assert services["scheduler"]["depends_on"] == {"api-server": {"condition": "service_healthy"}}
+    assert services["api-server"]["depends_on"] == {"init": {"condition": "service_completed_successfully"}}
+    assert services["api-server"]["healthcheck"]["test"]

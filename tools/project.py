@@ -25,7 +25,7 @@ def read_link(project: Path) -> dict[str, Any]:
             "This project is not linked to a template: there is no .cruft.json here. A template that came as "
             "a zip file or a plain folder leaves none. To link it, give the address of the template's git "
             "repository, and the answers that the project was made with:\n"
-            f"    uvx --from cruft==2.16.0 cruft link ADDRESS --checkout v{version}\n"
+            f"    .tools/uv tool run --from cruft==2.16.0 cruft link ADDRESS --checkout v{version}\n"
             "Then commit .cruft.json."
         )
     try:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import pickle  # noqa: TID251 - as Airflow hands errors on
+
 import pytest
+from airflow.sdk.exceptions import AirflowFailException
 
 from exclusive_xcom import config
 from exclusive_xcom.config import Option
-from exclusive_xcom.errors import BadOption
+from exclusive_xcom.db import DbXComBackend
+from exclusive_xcom.errors import BadOption, one
 
 
 @pytest.mark.parametrize(
@@ -69,3 +73,21 @@ def test_a_wrong_one_is_named(
         f"Option {option.variable} is {found!r}, but must be {rule}. "
         "Correct it in config/airflow.env or in the environment."
     )
+
+
+def test_a_task_that_meets_a_wrong_option_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__XCOM__MAX_ROW_SIZE", "large")
+    whose = {"dag_id": "d", "task_id": "t", "run_id": "r", "map_index": -1, "key": "k"}
+    with pytest.raises(BadOption, match=r"MAX_ROW_SIZE is 'large'.*Correct it") as caught:
+        DbXComBackend.serialize_value(b"not plain", **whose)
+    assert isinstance(caught.value, AirflowFailException) and caught.value.address
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+
+
+def test_a_kind_of_value_has_its_article() -> None:
+    assert [one(kind) for kind in ("image", "Arrow table", "list", "UUID")] == [
+        "An image",
+        "An Arrow table",
+        "A list",
+        "A UUID",
+    ]

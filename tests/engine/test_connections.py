@@ -36,5 +36,5 @@ def test_one_that_is_malformed(monkeypatch: pytest.MonkeyPatch, text: str) -> No
 
 
 def test_one_that_is_not_there() -> None:
-    with pytest.raises(StoreMisconfigured, match=f"Define it: AIRFLOW_CONN_NOWHERE={EXAMPLE}"):
+    with pytest.raises(StoreMisconfigured, match=f"into connections.env: AIRFLOW_CONN_NOWHERE={EXAMPLE}"):
         connection("nowhere", EXAMPLE)

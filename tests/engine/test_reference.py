@@ -76,6 +76,10 @@ def test_a_payload_inside_comes_back(payload: bytes) -> None:
     assert parse(as_database(row)).inline_bytes() == payload
 
 
+def test_airflow_s_page_shows_first_what_a_person_looks_for() -> None:
+    assert list(STORED.row())[:4] == ["kind", "summary", "length", "uri"]
+
+
 def test_json_inside_stays_legible() -> None:
     payload = '{"größe": 1}'.encode()
     data = inline("application/json", payload)

@@ -141,10 +141,10 @@ def test_a_project_of_an_archive_is_told_how_to_link(
     said = update(project, code=1)
     assert "not linked to a template" in said
     (command,) = (line.split() for line in said.splitlines() if "cruft link" in line)
-    assert command[:5] == ["uvx", "--from", "cruft==2.16.0", "cruft", "link"]
+    assert command[:7] == [".tools/uv", "tool", "run", "--from", "cruft==2.16.0", "cruft", "link"]
     version = tomllib.loads(project.read("pyproject.toml"))["tool"]["xcom-template"]["version"]
     meant = {"ADDRESS": str(releases), "vVERSION": f"v{version}"}
-    arguments = [meant.get(word, word) for word in command[3:]]
+    arguments = [meant.get(word, word) for word in command[5:]]
     machine.tool(*arguments, "--no-input", cwd=project.path)
     project.commit("Linked")
     update(project)

@@ -15,7 +15,7 @@ HOSTS = {"gh": "github.com", "gl": "gitlab.com", "bb": "bitbucket.org"}
 MOVED = 'If it has moved, correct "template" in .cruft.json and commit that.'
 UNLINKED = """This project is not linked to a template: there is no .cruft.json here. To link it, give the
 address of the template's git repository, and the answers that the project was made with:
-    uvx --from cruft==2.16.0 cruft link ADDRESS --checkout vVERSION
+    .tools/uv tool run --from cruft==2.16.0 cruft link ADDRESS --checkout vVERSION
 VERSION is in pyproject.toml, under [tool.xcom-template]. Then commit .cruft.json."""
 
 

@@ -53,7 +53,14 @@ class TestHelp:
             assert f"│ {command} " in said.stdout
         assert max(map(len, said.stdout.splitlines())) <= 80
 
-    @pytest.mark.parametrize("arguments", [("show",), ("up", "--port", "many"), ("nothing",)])
+    @pytest.mark.parametrize("port", ["many", "-1", "65536", ""])
+    def test_a_port_that_is_none_is_refused_in_one_sentence(self, project: Project, port: str) -> None:
+        said = project.xcom("up", f"--port={port}")
+        assert said.returncode == 2
+        (line,) = said.stdout.splitlines()
+        assert line == f"The port is a whole number from 0 (any that is free) to 65535, and not {port!r}."
+
+    @pytest.mark.parametrize("arguments", [("show",), ("nothing",)])
     def test_comes_with_exit_code_2_for_what_cannot_be_meant(
         self, project: Project, arguments: tuple[str, ...]
     ) -> None:

@@ -129,7 +129,7 @@ class TestProject:
 
     def test_is_missed_in_words(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(tmp_path)
-        with pytest.raises(environment.NotInProject, match=r"no config/airflow\.env in .*uv run xcom"):
+        with pytest.raises(environment.NotInProject, match=r"no config/airflow\.env in .*venv/bin/xcom"):
             environment.project()
         before = dict(os.environ)
         assert environment.activate() is None

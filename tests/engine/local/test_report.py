@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from typing import Any
 
 import pytest
@@ -61,13 +62,30 @@ def test_a_pull_of_what_an_earlier_run_pushed_is_no_line() -> None:
     assert report.gather([transfer("pull")]) == []
 
 
-@pytest.mark.parametrize("width", [40, 80, 120, 160])
-def test_nothing_is_wider_than_the_window_and_nothing_is_left_out(width: int) -> None:
-    text = printed(width, transfer(), transfer("pull"), transfer(dag_id="taxes", task_id="t[0]"))
-    assert max(map(len, text.splitlines())) <= width
+WHERE = "s3://bucket/xcom/sales/r/load/-1/return_value/a-very-long-name.arrow"
+FOLDER = "s3://bucket/xcom/"
+
+
+@pytest.mark.parametrize("width", [40, *range(80, 201, 3), 200, 300])
+def test_no_column_is_lost_and_no_address_broken_in_any_window(width: int) -> None:
+    other = transfer(dag_id="taxes", task_id="t[0]", where="s3://bucket/xcom/taxes/r/x.arrow")
+    text = printed(width, transfer(), transfer("pull"), other, transfer(key="small", where="row"))
+    lines = text.splitlines()
+    wide = [line for line in lines if len(line) > width]
+    assert all(re.fullmatch(r" *(s3: )?s3://\S+|`.venv/bin/xcom .*", line) for line in wide), wide
     flat = "".join(text.split())
-    for part in ("sales", "load", "return_value", "pandasDataFrame", "2.5kB", "s3://", "10.0ms", "t[0]"):
+    for part in ("sales", "load", "return_value", "pandasDataFrame", "2.5kB", "10.0ms", "t[0]"):
         assert part in flat
+    named = re.findall(r"s3://\S+", text)
+    assert set(named) in ({WHERE, other.where}, {FOLDER})
+    if lines[0].startswith("pipeline"):
+        assert lines[0].split()[-1] == "pull" and lines[1].split()[-1] == "ms"
+
+
+def test_where_there_is_room_the_table_has_whole_addresses() -> None:
+    assert printed(300, transfer()).count(WHERE) == 1
+    assert printed(160, transfer()).splitlines()[0].startswith("pipeline")
+    assert "show PIPELINE" not in printed(100, transfer(where="row"))
 
 
 def test_failures_that_are_alike_are_told_once() -> None:

@@ -6,6 +6,7 @@ import fcntl
 import json
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -158,6 +159,19 @@ class TestRun:
         assert "Traceback" not in done.stdout
         assert "Traceback" in (project.home / "logs/run/bad.log").read_text()
 
+    def test_airflow_s_ui_finds_the_log_of_each_try(
+        self, project: Project, done: subprocess.CompletedProcess[str]
+    ) -> None:
+        (good,) = project.home.glob("logs/dag_id=good/run_id=*/task_id=count/attempt=1.log")
+        assert "Returned value was: 1000 rows, hello" in good.read_text()
+        tries = {
+            tuple(part.partition("=")[2].removesuffix(".log") for part in path.parts[-2:])
+            for path in project.home.glob("logs/dag_id=bad/run_id=*/task_id=fails/map_index=*/attempt=*.log")
+        }
+        assert tries == {("0", "1"), ("0", "2"), ("1", "1"), ("1", "2")}
+        for path in project.home.glob("logs/dag_id=bad/**/attempt=2.log"):
+            assert path.read_text().count("ValueError: [no] luck with 1") == 1
+
     def test_touches_no_other_airflow_and_leaves_no_process(
         self, project: Project, done: subprocess.CompletedProcess[str]
     ) -> None:
@@ -212,7 +226,8 @@ class TestNames:
     """What is run by which name, and without one."""
 
     def test_no_name_means_the_tagged_ones_and_what_is_left_out_is_said(self, tagged: Project) -> None:
-        done = tagged.xcom("run")
+        # Airflow's own examples are not the project's, and nothing goes wrong beside them.
+        done = tagged.xcom("run", AIRFLOW__CORE__LOAD_EXAMPLES="True")
         assert "2 of 2 pipelines succeeded" in done.stdout and "tenant.a.hello" in done.stdout
         (line,) = (line for line in done.stdout.splitlines() if line.startswith("Left out"))
         assert "none of the tags smoke, quick: good. `make run ONLY=good` runs one" in line
@@ -256,8 +271,53 @@ def test_starts_what_the_backend_needs(project: Project, backend: str, kept: str
     assert done.returncode == 0, done.stdout
     assert "the store for development" in done.stdout and "1 of 1 pipelines succeeded" in done.stdout
     (load,) = (line for line in done.stdout.splitlines() if line.startswith("good "))
-    assert kept in load
+    assert f"  {backend}  " in load and kept in done.stdout
     assert eventually(lambda: project.processes() == [])
+
+
+HANGS = """
+import re
+from airflow.sdk import dag, task
+
+@dag(schedule=None)
+def hangs():
+    @task
+    def long():
+        print("now", flush=True)
+        re.match("(a+)+$", "a" * 60 + "b")  # takes years, and no other thread of this process gets a turn
+
+    long()
+
+hangs()
+"""
+
+# What `xcom run` does with a worker that says nothing while no task runs; reading this file takes too long.
+SILENT = "import time\nprint('still here', flush=True)\ntime.sleep(25)\n"
+IMPATIENT = """
+from exclusive_xcom.console import Failed
+from exclusive_xcom.local import environment
+from exclusive_xcom.local.runner import Runner
+
+environment.activate()
+with Runner(silence=2) as runner:
+    try:
+        runner.prepare()
+    except Failed as error:
+        print(error)
+"""
+
+
+def test_a_worker_that_hangs_is_ended_and_its_log_says_where(tmp_path: Path) -> None:
+    project = Project(tmp_path / "my project")
+    project.pipelines(silent=SILENT)
+    done = subprocess.run(
+        [sys.executable, "-c", IMPATIENT], cwd=project.folder, capture_output=True, text=True, check=True
+    )
+    assert (
+        "ended by SIGKILL while it made the database ready. It said nothing for 2 s, and was" in done.stdout
+    )
+    assert "Current thread" in (project.home / "logs/run/~start.log").read_text()
+    assert project.processes() == []
 
 
 class TestInterrupted:
@@ -280,6 +340,15 @@ class TestInterrupted:
         assert process.returncode == 130
         assert said.splitlines()[-1] == "Interrupted." and "Traceback" not in said
         assert eventually(lambda: project.processes() == [])  # the store is the last to go
+
+    def test_a_worker_that_can_not_notice_it_ends_with_its_parent(self, tmp_path: Path) -> None:
+        project = Project(tmp_path / "my project")
+        project.pipelines(hangs=HANGS)
+        log = project.home / "logs/run/hangs.log"
+        with project.start("run") as process:
+            assert eventually(lambda: log.is_file() and "now" in log.read_text())
+            process.kill()
+        assert eventually(lambda: project.processes() == [])
 
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
     def test_by_force(self, running: tuple[Project, subprocess.Popen[str]], number: signal.Signals) -> None:

@@ -57,6 +57,11 @@ def test_a_text_without_a_line_is_told_as_it_is() -> None:
     assert traces.in_short_of_text("") == "no reason given"
 
 
+def test_a_connection_that_is_missing_is_told_with_the_line_to_write(here: Path) -> None:
+    said = traces.in_short(LookupError("The conn_id `warehouse` isn't defined"))
+    assert said.splitlines()[1].startswith("Write this line into connections.env: AIRFLOW_CONN_WAREHOUSE='{")
+
+
 def test_what_was_installed_is_not_the_projects(here: Path) -> None:
     for folder in (".venv/lib/x", "packages/exclusive-xcom", "elsewhere/site-packages"):
         assert (

@@ -27,7 +27,8 @@ from .address import Address, Attempt
 from .binding import Question
 from .codecs import Options, encoded, kind_word
 from .codecs._json import plain
-from .errors import UnsupportedValue, ValueTooLarge, about
+from .errors import UnsupportedValue, ValueTooLarge, about, one
+from .final import no_retry
 from .handle import Handle, Lazy, human_size
 from .reference import Reference, is_reference
 from .store import Store
@@ -163,7 +164,7 @@ class XComBackend(BaseXCom):
     @classmethod
     def _put(cls, address: Address, attempt: Attempt, value: Any) -> Any:
         watch = Watch("push")
-        with about(address):
+        with no_retry(), about(address):
             value, is_lazy = _unwrap(value)
             if address.key in SCHEDULER_KEYS:
                 attempts.confirm(attempt)
@@ -187,15 +188,15 @@ class XComBackend(BaseXCom):
         limit = config.MAX_SIZE.read(cls.default_max_size)
         if payload.length > limit:
             sizes = f"{human_size(payload.length)} is over the limit of {human_size(limit)}"
-            raise ValueTooLarge(f"A {payload.kind} of {sizes}", cls.too_large_advice)
+            raise ValueTooLarge(f"{one(payload.kind)} of {sizes}", cls.too_large_advice)
         stored = store.put(address, attempt, payload)
         try:
             ref = stored.reference(address, attempt, payload, lazy=is_lazy)
             row = ref.row()
             if (size := _row_size(row)) > (most := config.MAX_ROW_SIZE.read()):
                 raise ValueTooLarge(
-                    f"A {ref.kind} that takes {human_size(size)} in Airflow's metadata database is over the "
-                    f"limit of {human_size(most)} for a row (AIRFLOW__XCOM__MAX_ROW_SIZE)",
+                    f"{one(ref.kind)} that takes {human_size(size)} in Airflow's metadata database is over "
+                    f"the limit of {human_size(most)} for a row (AIRFLOW__XCOM__MAX_ROW_SIZE)",
                     cls.too_large_advice,
                 )
             attempts.confirm(attempt)

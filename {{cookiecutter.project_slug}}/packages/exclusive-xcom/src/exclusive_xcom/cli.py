@@ -19,11 +19,10 @@ from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 from typer.core import TyperGroup
 
 from .atomic import replacing
-from .console import SIGNS, Failed, Refused, clean, console
+from .console import SIGNS, Failed, Refused, clean, console, table
 from .handle import human_size
 
 
@@ -101,15 +100,20 @@ def show(
         rows = inspection.xcoms(pipeline, run_id)
     out = console()
     out.print(f"Run {escape(clean(run_id))}{'' if rows else ': nothing was handed over'}", soft_wrap=True)
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for title in ("task", "key", "kind", "summary", "size", "kept in"):
-        table.add_column(title, overflow="fold", justify="right" if title == "size" else "left")
+    found = []
     for row in rows:
         task = row.task_id if row.map_index < 0 else f"{row.task_id}[{row.map_index}]"
         size = "" if row.length is None else human_size(row.length)
         cells = (task, row.key, row.kind, row.summary, size, row.where)
-        table.add_row(*(escape(clean(cell)) for cell in cells))
-    out.print(table)
+        found.append([escape(clean(cell)) for cell in cells])
+    columns = dict.fromkeys(("task", "key", "kind", "summary", "size", "kept in"), "left")
+    if made := table(out, columns | {"size": "right"}, found, ["kind", "summary"]):
+        out.print(made)
+        return
+    for task, key, kind, summary, size, where in found:  # an address is never broken: it can be copied
+        out.print(f"[bold]{task}[/] [cyan]{key}[/]")
+        out.print(f"  {', '.join(filter(None, (kind, summary, size)))}", style="dim")
+        out.print(f"  {where}", style="dim", soft_wrap=True)
 
 
 def get(

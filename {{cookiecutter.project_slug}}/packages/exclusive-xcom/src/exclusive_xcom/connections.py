@@ -33,6 +33,7 @@ def connection(conn_id: str, example: str) -> Any:
         )
     raise StoreMisconfigured(
         f"Airflow did not give the connection {conn_id!r} ({reason or 'it has no type'})",
-        f"Define it: {variable}={example} in the environment, or under Admin → Connections. "
+        f"Write this line into connections.env: {variable}={example} (elsewhere: into the environment, or "
+        "under Admin → Connections). "
         "AIRFLOW__XCOM__CONN_ID says which one is used.",
     )

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Collection, Sequence
 from typing import ClassVar
 
 from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
 
+_GAP = 2  # columns between two cells
+_LEAST = 24  # columns; a cell of some words is not made narrower
 SIGNS = {"success": "[green]✓[/]", "failed": "[red]✗[/]"}
 SIGNS |= {"skipped": "[yellow]-[/]", "up_for_retry": "[yellow]↻[/]"}
 
@@ -28,6 +34,25 @@ def console() -> Console:
     """Standard output. Where it is no terminal, lines may be long: nothing wraps in a log file."""
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160
     return Console(width=width, highlight=False)
+
+
+def table(
+    out: Console, columns: dict[str, str], rows: Sequence[Sequence[str]], folds: Collection[str]
+) -> Table | None:
+    """A table of these rows, which are markup; None where the window has no room for it. Columns are given by
+    their titles, each with its side, "left" or "right". Only those that `folds` names are ever broken,
+    between words: rich would cut all others, or lose the last."""
+    made, room = Table(box=None, header_style="bold", pad_edge=False), out.width - _GAP * (len(columns) - 1)
+    for place, (title, side) in enumerate(columns.items()):
+        widest = max(
+            Text.from_markup(text).cell_len for text in (escape(title), *(row[place] for row in rows))
+        )
+        least = min(widest, _LEAST) if title in folds else widest
+        room -= least
+        made.add_column(title, justify=side, min_width=least, no_wrap=title not in folds)  # type: ignore[arg-type]
+    for row in rows:
+        made.add_row(*row)
+    return made if room >= 0 else None
 
 
 def clean(text: str) -> str:

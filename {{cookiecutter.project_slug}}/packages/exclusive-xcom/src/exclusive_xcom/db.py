@@ -18,7 +18,7 @@ from .address import Address, Attempt
 from .backend import XComBackend
 from .codecs import Options, Payload
 from .content import check_length
-from .errors import ValueTooLarge
+from .errors import ValueTooLarge, one
 from .handle import human_size
 from .pull import in_row
 from .reference import Reference, inline
@@ -40,7 +40,7 @@ class RowStore(Store):
         limit = config.MAX_ROW_SIZE.read()
         if payload.length > limit:
             raise ValueTooLarge(
-                f"A {payload.kind} of {human_size(payload.length)} does not fit into a row of Airflow's "
+                f"{one(payload.kind)} of {human_size(payload.length)} does not fit into a row of Airflow's "
                 f"metadata database, whose limit is {human_size(limit)} (AIRFLOW__XCOM__MAX_ROW_SIZE)",
                 _ADVICE,
             )

@@ -154,6 +154,11 @@ class LeaseLost(StoreError):
     """The lease expired or was taken over while we were working under it."""
 
 
+def one(kind: str) -> str:
+    """A kind of value with its article, as the beginning of a sentence: "An image", "A list"."""
+    return f"A{'n' if kind[:1] in 'AEIOaeio' else ''} {kind}"
+
+
 def is_control_flow(error: BaseException) -> bool:
     """Whether an exception is no failure but an order to stop, as Airflow's time-outs are. A panic of a
     library's Rust code is a failure, though it is no `Exception`."""

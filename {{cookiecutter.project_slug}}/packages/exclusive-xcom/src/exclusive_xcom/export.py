@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 from pydantic_core import PydanticSerializationError, to_json
 
 from .codecs import OURS, is_of, kind_word
+from .errors import one
 from .handle import human_size
 
 Writer = Callable[[Any, BinaryIO], object]
@@ -36,7 +37,7 @@ def write(value: Any, suffix: str, file: BinaryIO) -> None:
     writer = possible.get(wanted) or possible.get(ANY)
     if writer is None:
         known = ", ".join(possible)
-        raise NotWritable(f"A {kind(value)} is not written as {suffix!r}. Possible: {known}.")
+        raise NotWritable(f"{one(kind(value))} is not written as {suffix!r}. Possible: {known}.")
     try:
         writer(value, file)
     except OSError:

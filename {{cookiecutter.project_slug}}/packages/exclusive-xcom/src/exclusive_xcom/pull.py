@@ -17,7 +17,8 @@ from .binding import Question
 from .codecs import ColumnCodec, Options, codec_named
 from .codecs.common import ROW_UNFOLDS
 from .content import StoredContent
-from .errors import PayloadMissing, PayloadReplaced, UnsupportedValue, about
+from .errors import PayloadMissing, PayloadReplaced, UnsupportedValue, about, one
+from .final import no_retry
 from .handle import Handle
 from .reference import Reference
 from .store import store_of
@@ -130,7 +131,7 @@ def _decoded(
     ref: Reference, fetched: Iterator[memoryview] | None = None, columns: Sequence[str] | None = None
 ) -> Any:
     """The value of a reference, whose payload may be the next of those that are fetched together."""
-    with about(ref.address):
+    with no_retry(), about(ref.address):
         codec_options = _roomy(configured() if ref.uri else in_row(configured()))
         codec = codec_named(ref.codec, codec_options)
         content = StoredContent(ref, store_of(ref), None if fetched is None else next(fetched))
@@ -138,7 +139,9 @@ def _decoded(
             return codec.decode(content, ref.meta, codec_options)
         if isinstance(codec, ColumnCodec):
             return codec.select(content, ref.meta, codec_options, list(columns))
-        raise UnsupportedValue(f"A {ref.kind} has no columns to choose from", "Call load() without columns.")
+        raise UnsupportedValue(
+            f"{one(ref.kind)} has no columns to choose from", "Call load() without columns."
+        )
 
 
 def _is_small(ref: Reference | None) -> TypeGuard[Reference]:

@@ -25,6 +25,7 @@ from .errors import BadReference, legible
 MARK = "$xcom"  # the key that tells a reference from a value; its value is the version
 VERSION = "3"
 UNDERSTOOD: frozenset[str] = frozenset()  # entries that `must` may name here
+_FIRST = ("kind", "summary", "length", "uri")  # what a person looks for
 _TEXT = "application/json"  # legible UTF-8, so that a row can hold it as it is
 
 
@@ -68,12 +69,14 @@ class Reference:
     def row(self) -> dict[str, Any]:
         """The JSON that Airflow keeps."""
         whole = {**_shallow(self), "address": _shallow(self.address), "attempt": _shallow(self.attempt)}
+        # Airflow's page shows them in this order, but for PostgreSQL's, which keeps its own.
+        whole = {name: whole[name] for name in _FIRST} | whole
         fields = {name: value for name, value in whole.items() if value not in (None, "", False, {})}
         # PostgreSQL keeps JSON as numbers and objects of its own kind (jsonb), which may change what a
         # codec noted; as text it stays as it is.
         if self.meta:
             fields["meta"] = json.dumps(self.meta, ensure_ascii=True)
-        return {MARK: VERSION, **fields}
+        return {**fields, MARK: VERSION}
 
     @property
     def where(self) -> str:

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import pyarrow as pa
 
-from ..errors import PayloadUnreadable, UnsupportedValue, XComError
+from ..errors import PayloadUnreadable, UnsupportedValue, XComError, one
 from . import Content, Options, OurCodec, Payload
 from ._arrow_types import check_schema, memory, not_held
 from ._ipc import Ipc, write_ipc
@@ -116,7 +116,7 @@ class TableCodec(OurCodec, ABC):
         table = self.table(value, options)
         form = options.frame_format if len(table.schema) else "arrow"  # parquet has no rows without columns
         check_schema(table.schema, form)
-        kind = f"A {table.kind}"
+        kind = one(table.kind)
 
         def checked() -> Iterator[Any]:
             size = table.shared
@@ -137,7 +137,7 @@ class TableCodec(OurCodec, ABC):
         check_encoded(kind, size, options)
         media_type = "application/vnd.apache" + {".arrow": ".arrow.file"}.get(suffix, suffix)
         meta = {"shape": table.shape, "rows": table.rows, **notes}
-        return Payload(self.name, table.kind, media_type, suffix, [out.getbuffer()], table.summary, meta)
+        return Payload(self.name, table.kind, media_type, suffix, [out.getvalue()], table.summary, meta)
 
     def decode(self, content: Content, meta: dict[str, Any], options: Options) -> Any:
         with readable(self.what):

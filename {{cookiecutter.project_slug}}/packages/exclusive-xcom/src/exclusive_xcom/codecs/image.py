@@ -66,7 +66,7 @@ class ImageCodec(OurCodec):
                 tags[_EXIF] = exif
             value.save(out, "TIFF", compression="raw", tiffinfo=tags, icc_profile=icc)
         summary = f"{value.width} × {value.height} {value.mode}"
-        return Payload(self.name, "image", f"image/{form}", suffix, [out.getbuffer()], summary, meta)
+        return Payload(self.name, "image", f"image/{form}", suffix, [out.getvalue()], summary, meta)
 
     def decode(self, content: Content, meta: dict[str, Any], options: Options) -> Any:
         import pyarrow as pa

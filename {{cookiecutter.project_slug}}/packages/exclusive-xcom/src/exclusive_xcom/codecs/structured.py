@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..errors import PayloadUnreadable, UnsupportedValue
+from ..errors import PayloadUnreadable, UnsupportedValue, one
 from . import Content, Options, OurCodec, Payload, codec_named, encoded, kind_word
 from ._container import pack, unpack
 from ._json import decoded_size, dumps, exact, loads
@@ -36,7 +36,7 @@ class StructuredCodec(OurCodec):
         _, value = tagger.plain.get(id(value), (None, value))
         kind, entries = kind_word(value), {}
         size = decoded_size(text, options.max_size, plain=form == "plain")
-        check_encoded(f"A {kind}", size, options)
+        check_encoded(one(kind), size, options)
         shares = options.shares(size)
         for number, ((name, inner), share) in enumerate(zip(parts, shares, strict=False)):
             with within(f"part {name!r}"):

@@ -79,11 +79,13 @@ class Background:
         if self.find() is None:
             raise Failed(self._last_words())
         report: dict[str, dict[str, str]] = {}
-        client = http.client.HTTPConnection("127.0.0.1", state.port, timeout=5)
-        with contextlib.suppress(OSError, http.client.HTTPException, ValueError), contextlib.closing(client):
-            client.request("GET", "/api/v2/monitor/health")
-            report = json.loads(client.getresponse().read())
+        with contextlib.suppress(ValueError):
+            report = json.loads(_page(state.port, "/api/v2/monitor/health") or "{}")
         return {part for part in PARTS if report.get(part, {}).get("status") == "healthy"}
+
+    def answers(self, port: int) -> bool:
+        """Whether the api-server takes what tasks say."""
+        return _page(port, "/execution/health/ping") is not None
 
     def login(self) -> tuple[str, str] | None:
         """User and password that Airflow made up for this project; None with another auth manager."""
@@ -143,6 +145,16 @@ class Background:
 
     def _last_words(self) -> str:
         return processes.last_words(self._log, otherwise="Airflow was ended from outside.")
+
+
+def _page(port: int, path: str) -> bytes | None:
+    """A page of the api-server; None while it does not answer, or says that something is wrong."""
+    client = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    with contextlib.suppress(OSError, http.client.HTTPException), contextlib.closing(client):
+        client.request("GET", path)
+        answer = client.getresponse()
+        return answer.read() if answer.status == 200 else None
+    return None
 
 
 def free_port(port: int) -> int:

@@ -21,7 +21,8 @@ def load() -> tuple[dict[str, Any], Found]:
     # Airflow keeps the last two frames of an error, which are those of a library as often as not.
     os.environ["AIRFLOW__CORE__DAGBAG_IMPORT_ERROR_TRACEBACK_DEPTH"] = "100"
     metadata.prepare()
-    (bundle,) = DagBundlesManager().get_all_dag_bundles()
+    # The first one is the project's. Behind it are those of LOAD_EXAMPLES, which are Airflow's.
+    bundle = next(iter(DagBundlesManager().get_all_dag_bundles()))
     bag = BundleDagBag(dag_folder=bundle.path, bundle_path=bundle.path, bundle_name=bundle.name)
     # Each `dag.test()` writes all pipelines to the database. Once it has been done they only confirm it.
     DagBundlesManager().sync_bundles_to_db()

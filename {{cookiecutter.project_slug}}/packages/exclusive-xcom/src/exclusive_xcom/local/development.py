@@ -21,7 +21,7 @@ from .lifecycle import down, restart, secrets, tell_readable, up
 from .new import new_pipeline
 from .pipelines import choose
 from .project import Project
-from .runner import PipelineEnd, Runner, TaskEnd
+from .runner import PipelineEnd, Runner
 from .start_clean import remove_examples
 
 # Those that commands.py adds, also from modules of their own.
@@ -53,14 +53,14 @@ def run(
     started = time.monotonic()
     with processes.lock(home / "run.lock", ALONE), _stores(), Runner() as runner:
         out.print("Starting Airflow")
-        chosen = choose(runner.prepare(), names, tags)
-        count = len(chosen.dag_ids)
-        out.print(f"Running {count} pipeline{'' if count == 1 else 's'}")
-        events = []
-        for event in runner.run(chosen.dag_ids):
-            events.append(event)
-            if isinstance(event, TaskEnd):
-                report.task_end(out, event)
+        with out.status("…") as at_work:  # in a terminal alone
+            chosen = choose(runner.prepare(), names, tags)
+            count = len(chosen.dag_ids)
+            out.print(f"Running {count} pipeline{'' if count == 1 else 's'}")
+            events = []
+            for event in runner.run(chosen.dag_ids):
+                events.append(event)
+                report.progress(out, at_work, event)
     report.summary(out, events, chosen, tags, time.monotonic() - started)
     if chosen.broken or any(isinstance(event, PipelineEnd) and event.state != "success" for event in events):
         raise typer.Exit(1)

@@ -56,7 +56,7 @@ def project() -> Path:
             if airflow == folder.resolve() and not environment.is_relative_to(airflow):
                 raise NotInProject(f"{folder} is AIRFLOW_HOME of a deployment. This is for your own machine.")
             return folder
-    advice = "Run this in the project's folder: `uv run xcom …`."
+    advice = "Run this in the project's folder: `.venv/bin/xcom …`."
     raise NotInProject(f"There is no {SETTINGS} in {here} or above it. {advice}")
 
 

@@ -20,7 +20,9 @@ from ..console import Failed
 from . import processes, services
 from .background import END_TIMEOUT, Background, State
 
-COMPONENTS = ("api-server", "scheduler --skip-serve-logs", "dag-processor", "triggerer --skip-serve-logs")
+COMPONENTS = ("api-server", "dag-processor", "triggerer --skip-serve-logs")
+# It starts tasks at once, and a task speaks to the api-server first: without an answer its try has failed.
+LAST = "scheduler --skip-serve-logs"
 
 
 def keep(background: Background, port: int) -> None:
@@ -32,28 +34,42 @@ def keep(background: Background, port: int) -> None:
     try:
         with services.running(os.environ, background.home / "services") as variables:
             try:
-                components = _start(background.logs, port, variables)
+                environment = _environment(port, variables)
+                components = _start(background.logs, environment, *COMPONENTS)
+                while not background.answers(port):
+                    _check(background.logs, components)
+                    if told_to_end.wait(0.2):
+                        return
+                components |= _start(background.logs, environment, LAST)
                 background.note(State(this, port, ready=True))
                 while not told_to_end.wait(0.2):
-                    for name, process in components.items():
-                        if process.poll() is not None:
-                            log = background.logs / f"{name}.log"
-                            how, said = processes.how(process.returncode), processes.last_words(log)
-                            raise Failed(f"Airflow's {name} ended {how}: {said}. Its log is {log}.")
+                    _check(background.logs, components)
             finally:  # before the store: a task may be writing its XCom
                 processes.end(processes.session(this), END_TIMEOUT)
     finally:
         processes.end(processes.session(this), END_TIMEOUT)
 
 
-def _start(logs: Path, port: int, variables: dict[str, str]) -> dict[str, Popen[bytes]]:
+def _environment(port: int, variables: dict[str, str]) -> dict[str, str]:
     url = f"http://127.0.0.1:{port}"
     environment = {**os.environ, **variables, "PYTHONUNBUFFERED": "1", "AIRFLOW__API__WORKERS": "1"}
     environment |= {"AIRFLOW__API__HOST": "127.0.0.1", "AIRFLOW__API__PORT": str(port)}
     execution = "AIRFLOW__CORE__EXECUTION_API_SERVER_URL"
-    environment |= {"AIRFLOW__API__BASE_URL": url, execution: f"{url}/execution/"}
+    return environment | {"AIRFLOW__API__BASE_URL": url, execution: f"{url}/execution/"}
+
+
+def _check(logs: Path, components: dict[str, Popen[bytes]]) -> None:
+    """Raises `Failed` when a component has ended."""
+    for name, process in components.items():
+        if process.poll() is not None:
+            log = logs / f"{name}.log"
+            how, said = processes.how(process.returncode), processes.last_words(log)
+            raise Failed(f"Airflow's {name} ended {how}: {said}. Its log is {log}.")
+
+
+def _start(logs: Path, environment: dict[str, str], *components: str) -> dict[str, Popen[bytes]]:
     started = {}
-    for name, *options in map(str.split, COMPONENTS):
+    for name, *options in map(str.split, components):
         command = [sys.executable, "-m", "airflow", name, *options]
         started[name] = processes.start(command, logs / f"{name}.log", env=environment)
     return started

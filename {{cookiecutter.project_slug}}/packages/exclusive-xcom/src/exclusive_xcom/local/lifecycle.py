@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from pathlib import Path
@@ -9,14 +10,22 @@ from typing import Annotated
 
 import typer
 
-from ..console import Failed
+from ..console import Failed, Refused
 from . import environment, metadata, processes, secret_files, services
 from .background import ALONE, PARTS, Background, State, free_port
 
 READY_TIMEOUT = 300  # seconds; two idle processors take twenty, busy ones many times that
 PORT = 8080
 
-Port = Annotated[int, typer.Option(min=0, max=65535, help="Of the UI. 0: any that is free.")]
+
+def _port(text: str) -> int:
+    """A port. Raises `Refused`, in words that fit `make up PORT=…`, too."""
+    if not re.fullmatch(r"\d{1,5}", text, re.ASCII) or int(text) > 65535:
+        raise Refused(f"The port is a whole number from 0 (any that is free) to 65535, and not {text!r}.")
+    return int(text)
+
+
+Port = Annotated[int, typer.Option(parser=_port, metavar="PORT", help="Of the UI. 0: any that is free.")]
 
 
 def up(port: Port = PORT) -> None:

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from os.path import commonprefix
 from statistics import median
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.status import Status
 
-from ..console import SIGNS, clean
+from ..console import SIGNS, clean, table
 from ..handle import human_size
 from ..transfer import Transfer
 from .pipelines import Chosen, listed
-from .runner import Event, PipelineEnd, TaskEnd
+from .runner import Event, PipelineEnd, TaskBegin, TaskEnd
 
-WIDE_ENOUGH = 120  # columns; below, an XCom takes two lines instead of a row of the table
+RIGHT = ("size", "push", "pull")
+COLUMNS = {
+    title: "right" if title in RIGHT else "left"
+    for title in ("pipeline", "task", "key", "kind", "size", "kept in", "push", "pull")
+}
 
 
 @dataclass
@@ -55,35 +60,62 @@ def gather(transfers: Iterable[Transfer]) -> list[Xcom]:
 
 
 def handed_over(out: Console, xcoms: Sequence[Xcom]) -> None:
-    """Print what was handed over: as a table, or in a narrow window as pairs of lines."""
+    """Print what was handed over: as a table, with whole addresses where there is room for them; in a narrow
+    window as some lines for each XCom. No address is ever broken or cut: who wants one can copy it."""
     if not xcoms:
         out.print("No task pushed an XCom through this project's backend.")
-    elif out.width < WIDE_ENOUGH:
-        for entry in xcoms:
-            task, key, kind, size, where, push, pull = map(_plain, entry.cells())
-            out.print(f"[bold]{_plain(entry.dag_id)}[/] {task} [cyan]{key}[/]")
-            out.print(f"  {kind}, {size}, {where}", style="dim")
-            out.print(f"  push {push}, pull {pull}", style="dim")
-    else:
-        table = Table(box=None, header_style="bold", pad_edge=False)
-        for title in ("pipeline", "task", "key", "kind"):
-            table.add_column(title, overflow="fold", min_width=24 if title == "kind" else None)
-        table.add_column("size", justify="right", no_wrap=True)
-        table.add_column("kept in", no_wrap=True, overflow="ellipsis", max_width=30)
-        for title in ("push", "pull"):
-            table.add_column(title, justify="right", no_wrap=True)
-        for before, entry in zip([None, *xcoms], xcoms, strict=False):
-            first = "" if before and before.dag_id == entry.dag_id else entry.dag_id
-            table.add_row(*map(_plain, (first, *entry.cells())))
-        out.print(table)
+        return
+    cells = [[_plain(text) for text in (entry.dag_id, *entry.cells())] for entry in xcoms]
+    places = [row[5] for row in cells]
+    folders, short = _shortened(places)
+    for where in (places, short):
+        rows = [[*row[:5], place, *row[6:]] for row, place in zip(cells, where, strict=True)]
+        for before, row in zip(reversed(rows[:-1]), reversed(rows[1:]), strict=True):
+            row[0] = "" if before[0] == row[0] else row[0]
+        if made := table(out, COLUMNS, rows, ["kind"]):
+            out.print(made)
+            if where is short:
+                _tell_folders(out, folders)
+            return
+    for dag_id, task, key, kind, size, place, push, pull in cells:
+        out.print(f"[bold]{dag_id}[/] {task} [cyan]{key}[/]")
+        out.print(f"  {kind}, {size}", style="dim")
+        out.print(f"  {place}", style="dim", soft_wrap=True)
+        out.print(f"  push {push}, pull {pull}", style="dim")
+
+
+def _shortened(places: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """The folder that all addresses of a store have in common, by the word that takes an address's place in a
+    table ("s3"); and each place as that word."""
+    kinds = [place.partition(":")[0] for place in places]
+    found: dict[str, list[str]] = {}
+    for kind, place in zip(kinds, places, strict=True):
+        if kind != place:
+            found.setdefault(kind, []).append(place)
+    # Of addresses, not of paths: `commonpath` would make s3:/bucket of s3://bucket.
+    common = {kind: commonprefix(each) for kind, each in found.items()}  # noqa: RUF071
+    return {kind: text.rpartition("/")[0] or kind for kind, text in common.items()}, kinds
+
+
+def _tell_folders(out: Console, folders: Mapping[str, str]) -> None:
+    if folders:
+        told = ", ".join(f"{kind}: {folder}/" for kind, folder in folders.items())
+        out.print(f"\n{told}  [dim](whole addresses: .venv/bin/xcom show PIPELINE)[/]", soft_wrap=True)
+
+
+def progress(out: Console, at_work: Status, event: Event) -> None:
+    """Show what a terminal's last line says of the task that runs, and print that it came to its end."""
+    if isinstance(event, TaskBegin):
+        at_work.update(f"{_name(event)} …")
+    elif isinstance(event, TaskEnd):
+        at_work.update("…")
+        task_end(out, event)
 
 
 def task_end(out: Console, event: TaskEnd) -> None:
     """Print that a try of a task came to its end."""
-    index = "" if event.map_index < 0 else f"[{event.map_index}]"
     note = {"up_for_retry": ", is tried again", "skipped": ", skipped"}.get(event.state, "")
-    name = _plain(f"{event.dag_id}.{event.task_id}{index}")
-    out.print(f"  {SIGNS.get(event.state, '?')} {name} [dim]{event.seconds:.1f} s{note}[/]")
+    out.print(f"  {SIGNS.get(event.state, '?')} {_name(event)} [dim]{event.seconds:.1f} s{note}[/]")
 
 
 def summary(
@@ -145,6 +177,11 @@ def _crossed(out: Console, what: str, why: str) -> None:
     out.print(f"[red]✗ {_plain(what)}[/]")
     for line in why.splitlines():
         out.print(f"  {_plain(line)}", soft_wrap=True)
+
+
+def _name(event: TaskBegin | TaskEnd) -> str:
+    index = "" if event.map_index < 0 else f"[{event.map_index}]"
+    return _plain(f"{event.dag_id}.{event.task_id}{index}")
 
 
 def _time(transfers: Iterable[Transfer]) -> str:

@@ -6,6 +6,10 @@ own; all that Airflow and the tasks print goes to one log file for each pipeline
 of the pipeline that it ran, and the next one gets a new process.
 
 The worker leads a session of its own, which goes as a whole: what a task has started never outlives the run.
+If this process is killed, the worker notices it and ends its session. A worker that can't, because a library
+holds Python's lock, is ended by its guard: a shell that waits for the end of this process.
+
+A worker that says nothing for long, while no task runs, hangs: it tells its log where, and is ended.
 """
 
 from __future__ import annotations
@@ -14,8 +18,11 @@ import contextlib
 import hashlib
 import json
 import os
+import selectors
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +35,20 @@ from ..transfer import Transfer
 from . import processes
 from .pipelines import Found
 
+SILENCE = 600  # seconds without a task; reading all files in dags/ may take minutes, on a busy machine
+LAST_WORDS = 2  # seconds to say where it hangs
+# The worker has some seconds to end what its tasks have started in groups of their own, too.
+GUARD = 'read -r _; sleep 10; kill -s KILL -- "-$1"'
 START = "~start.log"  # what the worker says before its first pipeline; no DAG's id has this sign
+
+
+@dataclass(frozen=True)
+class TaskBegin:
+    """A try of a task begins."""
+
+    dag_id: str
+    task_id: str
+    map_index: int
 
 
 @dataclass(frozen=True)
@@ -55,8 +75,10 @@ class PipelineEnd:
     not_run: list[str] = field(default_factory=list)
 
 
-Event = Found | TaskEnd | Transfer | PipelineEnd
-_EVENTS: dict[str, type[Event]] = {kind.__name__: kind for kind in (Found, TaskEnd, Transfer, PipelineEnd)}
+Event = Found | TaskBegin | TaskEnd | Transfer | PipelineEnd
+_EVENTS: dict[str, type[Event]] = {
+    kind.__name__: kind for kind in (Found, TaskBegin, TaskEnd, Transfer, PipelineEnd)
+}
 
 
 def log_name(dag_id: str) -> str:
@@ -70,8 +92,10 @@ def log_name(dag_id: str) -> str:
 class Runner:
     """The worker process. Use it as a context: leaving it ends the process and what that has started."""
 
-    def __init__(self) -> None:
-        """The project's environment must be active."""
+    def __init__(self, silence: float = SILENCE) -> None:
+        """The project's environment must be active. `silence` is how many seconds a worker that runs no task
+        may say nothing."""
+        self._silence = silence
         self._logs = Path(os.environ["AIRFLOW_HOME"], "logs", "run")
         self._logs.mkdir(parents=True, exist_ok=True)
         self._start()
@@ -113,14 +137,21 @@ class Runner:
         pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "pass_fds": (writing,)}
         self._process = processes.start(command, self._logs / START, start_new_session=True, **pipes)
         os.close(writing)
+        guard = ["sh", "-c", GUARD, "sh", str(self._process.pid)]
+        self._guard = processes.start(guard, Path(os.devnull), start_new_session=True, stdin=subprocess.PIPE)
         assert self._process.stdin is not None
         self._orders = self._process.stdin
-        self._said = os.fdopen(reading, encoding="utf-8")
+        self._said = os.fdopen(reading, "rb", buffering=0)
+        self._hung, self._rest, self._busy = "", b"", False
 
     def _end(self) -> None:
-        """End the worker's session, and give back its pipes."""
+        """End the worker's session and its guard, and give back the pipes."""
         processes.end(processes.session(self._process.pid), 3)
         self._process.wait()
+        self._guard.kill()  # before its pipe is closed, which would be its sign
+        self._guard.wait()
+        assert self._guard.stdin is not None
+        self._guard.stdin.close()
         self._said.close()
         self._orders.close()
 
@@ -129,13 +160,43 @@ class Runner:
             os.write(self._orders.fileno(), f"{dag_id}\n".encode())
 
     def _events(self) -> Iterator[Event]:
-        """What the worker says, until it dies."""
-        for line in self._said:
+        """What the worker says, until it dies, or is ended because it hangs."""
+        for line in self._lines():
             kind, said = json.loads(line)
+            self._busy = kind == TaskBegin.__name__ or (self._busy and kind == Transfer.__name__)
             yield msgspec.convert(said, _EVENTS[kind])
+
+    def _lines(self) -> Iterator[bytes]:
+        self._busy = False  # whether a task runs, which may take as long as it likes
+        with selectors.DefaultSelector() as waiting:
+            waiting.register(self._said, selectors.EVENT_READ)
+            while True:
+                if not waiting.select(None if self._busy else self._silence):
+                    self._give_up()
+                    return
+                piece = self._said.read(2**16) or b""
+                self._rest += piece
+                while b"\n" in self._rest:
+                    line, _, self._rest = self._rest.partition(b"\n")
+                    yield line
+                if not piece:
+                    return
+
+    def _give_up(self) -> None:
+        """End a worker that hangs, when it had time to say where."""
+        self._hung = f"It said nothing for {self._silence:.0f} s, and was ended. Where it stood is in"
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._process.pid, signal.SIGUSR1)
+        time.sleep(LAST_WORDS)
+        self._process.kill()
+        self._process.wait()
+        processes.end(processes.session(self._process.pid), 0)
 
     def _obituary(self, doing: str, log: Path) -> str:
         """How the worker came to its end while `doing` what, and its last words."""
         how = processes.how(self._process.wait())
-        what = f"The worker process ended {how} while it {doing}. Its last words in {log}:"
+        what = f"The worker process ended {how} while it {doing}."
+        if self._hung:
+            return f"{what} {self._hung} {log}."
+        what = f"{what} Its last words in {log}:"
         return f"{what}\n{processes.last_words(log, 3, otherwise='')}".strip()

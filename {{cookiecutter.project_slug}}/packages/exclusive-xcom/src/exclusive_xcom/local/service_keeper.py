@@ -183,9 +183,9 @@ def _kept(name: str, folder: Path, bucket: str, scratch: Path) -> int:
     try:
         keep(name, folder, bucket, scratch)
     except ImportError as problem:
-        return _said(f"{problem}: run `uv sync`")
+        return _said(f"{problem}: run `make install`")
     except FileNotFoundError as problem:
-        return _said(f"there is no {problem.filename}: run `uv sync`")
+        return _said(f"there is no {problem.filename}: run `make install`")
     except Exception as problem:
         return _said(
             f"{type(problem).__name__}: {problem}" if not isinstance(problem, Failed) else str(problem)

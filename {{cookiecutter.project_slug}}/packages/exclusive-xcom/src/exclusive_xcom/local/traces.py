@@ -8,9 +8,13 @@ from itertools import dropwhile
 from pathlib import Path
 from traceback import FrameSummary, StackSummary, TracebackException, extract_tb
 
+from ..errors import XComError
+
 NOT_OURS = {".venv", ".airflow", "packages", "site-packages"}
 LONGEST = 4000  # characters
 MOST = 5  # frames of a traceback without a line of this project
+_UNDEFINED = re.compile(r"conn_id `([\w.-]+)` isn't defined")  # what Airflow says
+_EXAMPLE = '\'{"conn_type": "…", "host": "…", "login": "…", "password": "…"}\''
 _FRAME = re.compile(r'^  File "(?P<file>.+)", line (?P<line>\d+)(?:, in (?P<name>.+))?$')
 
 
@@ -19,6 +23,8 @@ def in_short(error: BaseException | str | None) -> str:
     if not isinstance(error, BaseException):
         return str(error or "no reason given")
     text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    if (name := _UNDEFINED.search(text)) and not isinstance(error, XComError):
+        text += f"\nWrite this line into connections.env: AIRFLOW_CONN_{name[1].upper()}={_EXAMPLE}"
     return f"{text}{_where(extract_tb(error.__traceback__))}"[:LONGEST]
 
 

@@ -12,26 +12,30 @@ import sys
 import time
 from collections.abc import Callable
 from traceback import extract_tb
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from airflow.listeners import hookimpl
 from airflow.sdk.exceptions import AirflowFailException
 from airflow.sdk.listener import get_listener_manager
 
-from .runner import Event, TaskEnd
+from .runner import Event, TaskBegin, TaskEnd
 from .traces import in_short, printed
+
+if TYPE_CHECKING:
+    from .task_logs import TaskLogs
 
 BRIEF = 300  # characters of a returned value in the log
 Say = Callable[[Event], None]
 
 
 class Watcher(logging.Handler):
-    """From now on says every Transfer that the engine logs, and how the tries of tasks come to their ends."""
+    """From now on says every Transfer that the engine logs, and how the tries of tasks begin and end. Their
+    logs are kept, where somebody asks for that."""
 
-    def __init__(self, say: Say) -> None:
+    def __init__(self, say: Say, logs: TaskLogs | None = None) -> None:
         super().__init__()
-        self._say = say
+        self._say, self._logs = say, logs
         self._started = time.perf_counter()
         get_listener_manager().pm.register(self)
         engine = logging.getLogger(__package__.partition(".")[0])
@@ -44,7 +48,10 @@ class Watcher(logging.Handler):
 
     @hookimpl
     def on_task_instance_running(self, previous_state: Any, task_instance: Any) -> None:
+        if self._logs:
+            self._logs.begin(task_instance)
         self._started = time.perf_counter()
+        self._say(TaskBegin(*_of(task_instance)))
 
     @hookimpl
     def on_task_instance_success(self, previous_state: Any, task_instance: Any) -> None:
@@ -62,9 +69,14 @@ class Watcher(logging.Handler):
         self._end(task_instance, "up_for_retry" if again else "failed", in_short(error))
 
     def _end(self, task: Any, state: str, error: str = "") -> None:
-        index = -1 if task.map_index is None else task.map_index
-        seconds = time.perf_counter() - self._started
-        self._say(TaskEnd(task.dag_id, task.task_id, index, state, seconds, error))
+        if self._logs:
+            self._logs.end()
+        self._say(TaskEnd(*_of(task), state, time.perf_counter() - self._started, error))
+
+
+def _of(task: Any) -> tuple[str, str, int]:
+    """Pipeline, task and map index."""
+    return task.dag_id, task.task_id, -1 if task.map_index is None else task.map_index
 
 
 class Failures:

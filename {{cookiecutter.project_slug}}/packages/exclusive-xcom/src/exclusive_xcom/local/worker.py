@@ -9,8 +9,10 @@ its fields. The project's environment must be active.
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import queue
+import signal
 import sys
 import threading
 import time
@@ -27,6 +29,7 @@ from .traces import in_short
 
 
 def _main(writing: int, logs: Path) -> None:
+    faulthandler.register(signal.SIGUSR1)  # for who finds that it hangs (runner.py)
     pipelines: queue.SimpleQueue[str] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(_take_stdin(), pipelines), daemon=True).start()
     with os.fdopen(writing, "wb") as out:
@@ -36,12 +39,12 @@ def _main(writing: int, logs: Path) -> None:
             out.flush()
 
         with quick.no_collection():
-            from . import bag, watcher
+            from . import bag, task_logs, watcher
 
             dags, found = bag.load()
             say(found)
             quick.make_api()
-        watcher.Watcher(say)
+        watcher.Watcher(say, task_logs.TaskLogs())
         for dag_id in iter(pipelines.get, ""):
             say(_run(dags[dag_id], logs / log_name(dag_id)))
 
@@ -93,7 +96,7 @@ def _print_to(log: Path) -> None:
     """Let everything that is printed from now on, by whatever means, go to a new file."""
     sys.stdout.flush()
     sys.stderr.flush()
-    with log.open("wb") as file:
+    with log.open("w+b") as file:  # task_logs.py reads it again
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
 

@@ -28,6 +28,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
 
 from ..console import Failed
 from ..local import environment, services
@@ -49,9 +50,18 @@ _HOME = pytest.StashKey[Path]()
 # -- an Airflow for the tests -------------------------------------------------------------------------
 
 
+def _no_deadlines() -> None:
+    """How long an example takes says more of the machine than of the code. Who has chosen a profile of their
+    own (`settings.load_profile`, `--hypothesis-profile`) keeps it."""
+    if settings.get_current_profile_name() == "default":
+        settings.register_profile("exclusive-xcom", deadline=None)
+        settings.load_profile("exclusive-xcom")
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Set Airflow's environment. Not in a fixture: Airflow reads it when the first test module imports it."""
+    _no_deadlines()
     project = config.rootpath
     if not (project / environment.SETTINGS).is_file():
         missing = f"There is no {environment.SETTINGS} in {project}"
