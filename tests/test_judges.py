@@ -1,4 +1,4 @@
-"""What public judges say of the template and of the projects that it makes: nothing that is not answered here.
+"""What public judges say of the template and its projects: nothing that is not answered here.
 
 Each is a well-known tool in the version of the day that the template pins. A rule that is left out has its
 reason beside it.
@@ -12,7 +12,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-import yaml
 from projects import BACKENDS, CHOICES, TEMPLATE, Bake, BakedProject, Machine
 
 WORKFLOWS = ".github/workflows/ci.yml"
@@ -85,6 +84,35 @@ def test_dependabot_and_gitlab_ci_follow_their_schemas(bake: Bake, machine: Mach
 def test_hadolint(bake: Bake, machine: Machine, python: str) -> None:
     project = bake(python_version=python)
     machine.tool("hadolint", "--failure-threshold=style", "--no-color", "Dockerfile", cwd=project.path)
+
+
+def test_ruff_s_rules_for_airflow(project: BakedProject, machine: Machine) -> None:
+    """All of them, also those on trial; a project's own `make lint` keeps those for Airflow 3."""
+    rules = ("check", "--isolated", "--preview", "--select=AIR", "--no-cache")
+    machine.tool("ruff", *rules, "dags", "src", "tests", cwd=project.path)
+
+
+def test_airflow_s_judge_of_settings(bake: Bake, machine: Machine, tmp_path: Path) -> None:
+    """`airflow config lint` with whatever a project sets, here or deployed. It always ends with 0."""
+    texts = [
+        bake(xcom_backend=backend).read(f"config/{layer}.env")
+        for backend in BACKENDS
+        for layer in ("airflow", "local", "deployment")
+    ]
+    settings = dict(re.findall(r"^(AIRFLOW__\w+)=(.*)$", "".join(texts), re.MULTILINE))
+    assert len(settings) > 10
+    settings["AIRFLOW_HOME"] = str(tmp_path)  # not the project's
+    said = machine.tool("airflow", "config", "lint", cwd=tmp_path, **settings).stdout
+    assert "No issues found" in said, said
+
+
+def test_deptry(project: BakedProject, machine: Machine) -> None:
+    """Nothing is imported that is not declared, or for development alone. Left out is DEP002: Airflow finds
+    providers and drivers by a connection, and no import names them."""
+    options = ("--ignore=DEP002", "--extend-exclude=packages", "--no-ansi")
+    # Two distributions that this environment knows by other names.
+    modules = "--package-module-name-map=apache-airflow=airflow,exclusive-xcom=exclusive_xcom"
+    machine.tool("deptry", *options, modules, f"--known-first-party={project.package}", ".", cwd=project.path)
 
 
 def test_sp_repo_review_of_projects(project: BakedProject, machine: Machine) -> None:
