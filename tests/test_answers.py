@@ -130,8 +130,8 @@ def test_an_odd_slug_is_a_name_everywhere(bake: Bake, slug: str) -> None:
             read[path.name] = json.loads(text)
         elif path.suffix == ".toml":
             read[path.name] = tomllib.loads(text)
-        elif path.suffix == ".env":
-            read[path.name] = envfile.read(project.path / path, {"PWD": "/", "VALKEY_PASSWORD": "x"}, path)
+        elif path.name in ("airflow.env", "local.env"):
+            read[path.name] = envfile.read(project.path / path, {"PWD": str(project.path)}, path)
         elif path.suffix == ".py":
             ast.parse(text)
     compose = read["docker-compose.yaml"]
