@@ -6,6 +6,7 @@ and a temporary folder that no other task has. Common are Airflow's database and
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -60,10 +61,13 @@ def _move_to(machine: Path) -> None:
     (machine / "tmp").mkdir()
     os.chdir(machine)
     for name, text in os.environ.items():
-        if name.startswith(("AIRFLOW_CONN_", "AIRFLOW__CORE__")):
+        if name.startswith(("AIRFLOW_CONN_", "AIRFLOW__CORE__PLUGINS_FOLDER")):
             for common in (str(PROJECT), os.environ["AIRFLOW_HOME"]):
                 text = text.replace(common, str(machine))
             os.environ[name] = text
+    folder = {"classpath": "airflow.dag_processing.bundles.local.LocalDagBundle", "name": "dags-folder"}
+    bundles = [folder | {"kwargs": {"path": str(machine / "dags")}}]
+    os.environ["AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST"] = json.dumps(bundles)
     os.environ["TMPDIR"] = tempfile.tempdir = str(machine / "tmp")
 
 
