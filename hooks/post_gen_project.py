@@ -35,12 +35,11 @@ EXAMPLES = (
 )
 PLACES = (("dags", ""), ("tests", "test_"))
 EXAMPLE_DATA = (
-    "customers.csv",
     "iso3166.tab",
     "meter_readings.csv",
-    "orders.csv",
     "pictures",
     "price_list.csv",
+    "shop.db",
     "web_requests.jsonl.gz",
     "zone.tab",
 )

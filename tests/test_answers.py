@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import shlex
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from cookiecutter.exceptions import FailedHookException
 from cookiecutter.main import cookiecutter
 from projects import CHOICES, QUESTIONS, TEMPLATE, Bake, BakedProject, Machine
+
+from exclusive_xcom.local import envfile
 
 ODD = {
     "double quotes": 'Say "hi", then """bye"""',
@@ -94,6 +98,52 @@ def test_odd_answers_give_the_same_project_in_other_words(bake: Bake, odd: str) 
         sys.executable, "-c", "import odd; print(odd.__doc__)", PYTHONPATH="src", PYTHONDONTWRITEBYTECODE="1"
     )
     assert not list(project.path.parent.rglob("pwned"))
+
+
+# What YAML, TOML, JSON, a shell or Docker could take for something else than a name.
+SLUGS = [
+    "true",
+    "no",
+    "null",
+    "on",
+    "off",
+    "yes",
+    "y",
+    "nan",
+    "inf",
+    "e1",
+    "undefined",
+    "latest",
+    "scratch",
+    "x-y_z",
+]
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_an_odd_slug_is_a_name_everywhere(bake: Bake, slug: str) -> None:
+    project = bake(project_slug=slug, xcom_backend="redis", ci="gitlab")
+    files = {Path(name): text for name, text in project.texts().items() if not name.startswith("packages/")}
+    read: dict[str, Any] = {}
+    for path, text in files.items():
+        if path.suffix in (".yaml", ".yml"):
+            read[path.name] = yaml.safe_load(text)
+        elif path.suffix == ".json":
+            read[path.name] = json.loads(text)
+        elif path.suffix == ".toml":
+            read[path.name] = tomllib.loads(text)
+        elif path.name in ("airflow.env", "local.env"):
+            read[path.name] = envfile.read(project.path / path, {"PWD": str(project.path)}, path)
+        elif path.suffix == ".py":
+            ast.parse(text)
+    compose = read["docker-compose.yaml"]
+    assert compose["name"] == compose["services"]["scheduler"]["image"] == slug
+    assert read["pyproject.toml"]["project"]["name"] == slug
+    assert read["devcontainer.json"]["name"] == slug
+    assert read["airflow.env"]["AIRFLOW__XCOM__PREFIX"] == slug
+    assert f'image.title="{slug}"' in project.read("Dockerfile")
+    project.run(
+        sys.executable, "-c", f"import {project.package}", PYTHONPATH="src", PYTHONDONTWRITEBYTECODE="1"
+    )
 
 
 @pytest.mark.parametrize(("name", "value", "reason"), REFUSED)

@@ -238,3 +238,44 @@ def test_a_command_without_its_object_says_how(
     (project.path / ".tools" / "uv").touch(mode=0o755)  # not what is asked about here
     done = project.make(target, check=False)
     assert done.returncode and said in done.stderr
+
+
+# What an update can leave behind, also where no tool looks.
+LEFT = {
+    "marks": (
+        "dags/first_pipeline.py",
+        "\n<<<<<<< HEAD\n=======\n>>>>>>> theirs\n",
+        "dags/first_pipeline.py:",
+    ),
+    "marks elsewhere": ("data/README.md", "\n>>>>>>> theirs\n", "data/README.md:"),
+    "rejected": ("packages/update.py.rej", "@@ -1 +1 @@\n", "packages/update.py.rej\n"),
+}
+
+
+@pytest.mark.parametrize(("name", "text", "said"), LEFT.values(), ids=LEFT.keys())
+def test_a_merge_that_was_left_half_done_fails_lint_and_so_ci(
+    bake_into: Bake, tmp_path: Path, name: str, text: str, said: str
+) -> None:
+    project = bake_into(tmp_path)
+    uv = tmp_path / "uv"
+    uv.write_text("#!/bin/sh\n", encoding="utf-8")  # nothing else has anything to say
+    uv.chmod(0o755)
+    project.commit("As baked")
+    assert project.make("lint", f"UV={uv}").stdout == ""
+    with (project.path / name).open("a", encoding="utf-8") as file:
+        file.write(text)
+    for _ in range(2):  # before it is committed, and after
+        done = project.make("lint", f"UV={uv}", check=False)
+        assert done.returncode and said in done.stdout and "remove them" in done.stderr
+        project.commit("Left")
+
+
+@pytest.mark.parametrize("ci", ["github", "gitlab"])
+def test_ci_runs_lint(bake: Bake, ci: str) -> None:
+    project = bake(ci=ci)
+    if ci == "github":
+        jobs = yaml.safe_load(project.read(".github/workflows/ci.yml"))["jobs"]
+        commands = [step.get("run") for step in jobs["check"]["steps"]]
+    else:
+        commands = yaml.safe_load(project.read(".gitlab-ci.yml"))["check"]["script"]
+    assert {"make lint", "make check-image", "make test", "make run"} <= set(commands)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-from contextlib import closing
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -35,39 +33,19 @@ def orders():
     """
     # Which customers bring the revenue?
 
-    Loads customers and orders of a furniture shop (invented, `data/customers.csv` and `data/orders.csv`)
-    into SQLite, asks for the revenue of each customer, and finds those few who bring eighty
-    percent of it. The result is `output/orders/revenue.csv` and `main_customers.csv`.
+    Asks the database of a furniture shop (invented, `data/shop.db`) for the revenue of each customer, and
+    finds those few who bring eighty percent of it. The result is `output/orders/revenue.csv` and
+    `main_customers.csv`.
 
     **What is handed over:** the data frame that the operator's `handler` makes of the result. The query's
     parameters are templates: `settings()` reads the Variables when the task runs.
 
-    **Connection:** `project_sqlite`, which `config/local.env` and `deployment.env` define.
-    **Variables:** `orders_since`, `orders_include_open`, `data_folder`, `output_folder`.
+    **Connection:** `project_sqlite`, which `config/local.env` and `deployment.env` define. It leads to a file
+    that the project brings along, so it is the same wherever the task runs. A file that one task writes and
+    another asks would not be: two tasks may run on two machines.
+
+    **Variables:** `orders_since`, `orders_include_open`, `output_folder`.
     """
-
-    @task(multiple_outputs=False)
-    def load() -> dict[str, int]:
-        """Fill the tables anew; gives their numbers of rows."""
-        from airflow.providers.sqlite.hooks.sqlite import SqliteHook
-
-        tables = {
-            "customers": "customer_id INTEGER PRIMARY KEY, name TEXT, country TEXT",
-            "orders": "order_id INTEGER PRIMARY KEY, customer_id INTEGER REFERENCES customers, day TEXT,"
-            " product TEXT, quantity INTEGER, price_cents INTEGER, status TEXT",
-        }
-        rows = {}
-        with closing(SqliteHook("project_sqlite").get_conn()) as database:
-            for table, columns in tables.items():
-                with settings.data_file(f"{table}.csv").open(newline="", encoding="utf-8") as file:
-                    header, *lines = csv.reader(file)
-                database.execute(f"DROP TABLE IF EXISTS {table}")
-                database.execute(f"CREATE TABLE {table} ({columns})")
-                places = ", ".join("?" * len(header))
-                database.executemany(f"INSERT INTO {table} ({', '.join(header)}) VALUES ({places})", lines)
-                rows[table] = len(lines)
-            database.commit()
-        return rows
 
     revenue = SQLExecuteQueryOperator(
         task_id="revenue",
@@ -101,7 +79,6 @@ def orders():
             "revenue": round(float(revenue["revenue"].sum()), 2),
         }
 
-    load() >> revenue
     report(revenue.output, main_customers(revenue.output))
 
 

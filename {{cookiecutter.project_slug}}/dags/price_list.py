@@ -56,8 +56,8 @@ def price_list():
     Two questions settle most cases. *Would another run, or another program, miss it?* Then it is not an
     XCom. *Does a person decide it?* Then it is a Variable.
 
-    The archive is a folder of this machine, `output/price_list`, until `price_list_archive` names one that
-    all workers reach, such as `s3://our-archive/prices`, and `price_list_archive_connection` an Airflow
+    The archive is a folder of this machine, `output/price_list`. Where tasks run on more than one,
+    `price_list_archive` has to name one that all of them reach, such as `s3://our-archive/prices`, and `price_list_archive_connection` an Airflow
     connection to it. The provider brings the way there:
     `make add PACKAGES="apache-airflow-providers-amazon[s3fs]>=9.15"`. What tasks hand to each other is an address with
     its connection, which means the same on every machine; a local path does not.
@@ -87,6 +87,8 @@ def price_list():
     @task(multiple_outputs=False)
     def changes(published: ObjectStoragePath) -> dict[str, Any]:
         """What differs from the latest list of an earlier day: gross prices before and now."""
+        if not published.exists():
+            raise FileNotFoundError(f"{published} is on another machine: set price_list_archive.")
         earlier = sorted(path for path in published.parent.glob("*.csv") if path.name < published.name)
         if not earlier:
             return {"since": None, "changed": {}}

@@ -6,6 +6,8 @@ from datetime import date
 from pathlib import Path
 
 import pandas as pd
+import pytest
+from airflow.sdk import ObjectStoragePath
 from exclusive_xcom.testing.fixtures import Runner
 
 
@@ -30,3 +32,9 @@ def test_the_archive_is_where_the_variable_says(run: Runner, tmp_path: Path) -> 
     done = run("price_list", day=date(2025, 3, 3), price_list_archive=tmp_path.as_uri())
     assert str(done.value("publish")) == f"{tmp_path.as_uri()}/2025-03-03.csv"
     assert (tmp_path / "2025-03-03.csv").read_text(encoding="utf-8").startswith("product,net_eur,gross_eur\n")
+
+
+def test_a_list_that_another_machine_has_is_told_by_who_cannot_find_it(run: Runner, tmp_path: Path) -> None:
+    elsewhere = ObjectStoragePath((tmp_path / "2025-03-03.csv").as_uri())
+    with pytest.raises(FileNotFoundError, match="on another machine: set price_list_archive"):
+        run.function("price_list", "changes")(elsewhere)

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from types import FrameType
 from typing import Any
 
 from . import attempt as attempts
@@ -130,9 +131,10 @@ def _of_sequence() -> Question | None:
     """
     from airflow.sdk.execution_time.lazy_sequence import LazyXComSequence
 
-    asking, frame = LazyXComSequence.__getitem__.__code__, sys._getframe(1)
+    asking = LazyXComSequence.__getitem__.__code__
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_code is not asking:
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     if frame is None:
         return None
     sequence = frame.f_locals["self"]

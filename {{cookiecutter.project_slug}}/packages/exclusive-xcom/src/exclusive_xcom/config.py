@@ -61,7 +61,7 @@ def _number(kind: type[N], name: str, default: N, least: N = 0) -> Option[N]:
             raise ValueError(text)
         return number
 
-    words = "a whole number" if kind is int else "a number"
+    words = {int: "a whole number", float: "a number"}[kind]
     return Option(name, default, parse, f"{words} of at least {least:g}")
 
 
