@@ -1,26 +1,32 @@
-"""What the engine does around every task: notes which try begins, and clears up where it ends.
+"""What the engine does around every task: notes which try begins, and shows large arguments in one line.
 
 A task gets a subclass of its operator, made on the fly, with the same name, module and qualified name: what
-Airflow stores of a DAG stays as it is. The subclass looks on where arguments are rendered.
+Airflow stores of a DAG stays as it is. The subclass looks on where arguments are rendered. Values are never
+replaced: only Airflow's own code that shows and stores rendered fields reads a line in the place of a value.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
-from . import attempt, scratch
+from . import attempt, config, scratch
 from .address import Address
-from .errors import about
+from .errors import UnsupportedValue, about
+from .handle import Handle
+from .shown import in_one_line, shown
 from .store import current_store
 
 log = logging.getLogger(__name__)
 
 _CALLBACKS = ("on_success_callback", "on_failure_callback", "on_retry_callback", "on_skipped_callback")
-_OWN = "_exclusive_xcom"  # of a class: made here; of a running task: that it has begun
+_OWN = "_exclusive_xcom"  # of a class: made here; of a running task: which arguments of it are XComs
+# Who reads a line instead of a value. Wherever Airflow has moved that, it reads values, as without us.
+_SHOWING = ("airflow.sdk.execution_time.task_runner", "_serialize_rendered_fields")
+_STORING = "airflow.serialization.serialized_objects"
 
 
 def give_to(task: Any) -> None:
@@ -69,6 +75,8 @@ def _hooked(kind: Any) -> Any:
             except Exception as error:
                 _own_way(f"Task {self.task_id!r} is", error)
             super()._do_render_template_fields(*args, **kwargs)
+            if hasattr(self, "pickling_library"):
+                _refuse_handles([*self.op_args, *self.op_kwargs.values()])
 
         # Pickle finds a class by its name, and so the operator's own. A copy keeps the hooks.
         def __reduce_ex__(self, protocol: Any) -> Any:
@@ -108,10 +116,14 @@ def _begin(
 
     if parent is not task or _OWN in vars(task) or not hasattr(task_runner, "SUPERVISOR_COMMS"):
         return
-    vars(task)[_OWN] = True
+    vars(task)[_OWN] = {field: _xcoms(getattr(task, field, None), seen_oids) for field in template_fields}
     for name in _CALLBACKS:  # the lists are those of the task that this one was copied from
         setattr(task, name, [*getattr(task, name), _end])
     _announce(context["ti"])
+    if config.MAX_SHOWN_SIZE.read() and current_store() is not None:
+        if not hasattr(task_runner, _SHOWING[1]):
+            raise RuntimeError(f"Airflow has no {'.'.join(_SHOWING)} any more")
+        task.__class__ = _showing(type(task))
 
 
 def _announce(ti: Any) -> None:
@@ -129,6 +141,91 @@ def _end(context: Any) -> None:
     """The try is over, and its value is pushed: remove its pulled files, and forget it."""
     scratch.clear()
     attempt.end()
+
+
+def _refuse_handles(arguments: list[Any]) -> None:
+    """What `@task.virtualenv`, `@task.external_python` and the like take is pickled. Where they run, neither
+    this package nor the store need be at hand, and under `dag.test()` nobody answers their questions."""
+    for value in arguments:
+        if isinstance(value, Handle):
+            what = "A Handle can't be handed to a function that runs in another Python"
+            advice = "Call load() in a task before it, and hand over what that gives."
+            raise UnsupportedValue(what, advice, address=value._reference.address)
+
+
+# -- arguments in one line --------------------------------------------------------------------------
+
+
+def _xcoms(field: Any, seen_oids: Any) -> Any:
+    """Which items of a field are XComs, before it is rendered: their keys, or True for the field itself."""
+
+    from airflow.sdk import XComArg
+
+    def is_xcom(value: Any) -> bool:
+        return id(value) in seen_oids or isinstance(value, XComArg)
+
+    if is_xcom(field):
+        return True
+    if isinstance(field, dict):
+        return {key for key, value in field.items() if is_xcom(value)}
+    return (
+        {at for at, value in enumerate(field) if is_xcom(value)} if isinstance(field, list | tuple) else set()
+    )
+
+
+def _showing(kind: Any) -> Any:
+    """A subclass of a hooked operator whose arguments are in one line where Airflow shows them."""
+    for made in kind.__subclasses__():
+        if _OWN in vars(made):
+            return made
+
+    class Showing(kind):  # type: ignore[misc]
+        def __getattribute__(self, name: str) -> Any:
+            value = super().__getattribute__(name)
+            fields = super().__getattribute__("__dict__").get(_OWN, ())
+            if name not in fields or not _shows(_caller(1)):
+                return value
+            try:
+                return shown(value, fields[name], config.MAX_SHOWN_SIZE.read())
+            except Exception as error:
+                _own_way(f"Argument {name!r} is shown", error)
+                return value
+
+    setattr(Showing, _OWN, True)
+    for name in ("execute_callable", "aexecute_callable"):
+        if hasattr(kind, name) and hasattr(kind, "execute"):
+            setattr(Showing, name, _told(getattr(kind, name), name.startswith("a")))
+    return _named_as(kind, Showing)
+
+
+def _shows(caller: FrameType | None) -> bool:
+    if caller is None:
+        return False
+    module, code = caller.f_globals.get("__name__"), caller.f_code
+    return module == _STORING or (module, code.co_name) == _SHOWING
+
+
+def _told(call: Callable[..., Any], is_async: bool) -> Callable[..., Any]:
+    """A method that calls the user's function. What is large of what that gave back is in the log by kind and
+    size: Airflow would write all of it."""
+
+    def tell(task: Any, value: Any) -> Any:
+        try:
+            is_shown, limit = getattr(task, "show_return_value_in_logs", False), config.MAX_SHOWN_SIZE.read()
+            if is_shown and (line := in_one_line(value, limit)):
+                task.show_return_value_in_logs = False
+                task.log.info("Returned %s", line)
+        except Exception as error:
+            _own_way("The returned value is", error)
+        return value
+
+    def execute_callable(self: Any) -> Any:
+        return tell(self, call(self))
+
+    async def aexecute_callable(self: Any) -> Any:
+        return tell(self, await call(self))
+
+    return aexecute_callable if is_async else execute_callable
 
 
 # -- small things -----------------------------------------------------------------------------------
