@@ -74,7 +74,7 @@ def test_its_wheels_hold_the_packages(installed: BakedProject, tmp_path: Path) -
             for path in (installed.path / source).rglob("*")
             if path.is_file() and "__pycache__" not in path.parts
         }
-        assert ("exclusive_xcom.plugin:XComPlugin" in stated) == (name == "exclusive_xcom")
+        assert ("exclusive_xcom.policy" in stated) == (name == "exclusive_xcom")
         assert ("xcom = exclusive_xcom.cli:main" in stated) == (name == "exclusive_xcom")
 
 

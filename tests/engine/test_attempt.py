@@ -92,7 +92,7 @@ def supervised(monkeypatch: pytest.MonkeyPatch) -> Iterator[Supervised]:
 
 @pytest.fixture
 def announced() -> Iterator[Attempt]:
-    """The listener has said that this process runs `MINE`."""
+    """The hook was told that this process runs `MINE`."""
     attempts.begin(SimpleNamespace(id=uuid.UUID(MINE.ti_id), try_number=2))
     yield MINE
     attempts.end()
@@ -113,7 +113,7 @@ def test_outside_of_a_task_it_is_nobody() -> None:
     assert attempts.current() == NOBODY == Attempt(0, "")
 
 
-def test_the_listener_says_it_to_all_threads(announced: Attempt) -> None:
+def test_the_hook_says_it_to_all_threads(announced: Attempt) -> None:
     found = []
     thread = threading.Thread(target=lambda: found.append(attempts.current()))
     thread.start()
@@ -121,7 +121,7 @@ def test_the_listener_says_it_to_all_threads(announced: Attempt) -> None:
     assert found == [attempts.current()] == [announced]
 
 
-def test_without_a_listener_the_running_task_says_it_to_all_threads() -> None:
+def test_without_a_hook_the_running_task_says_it_to_all_threads() -> None:
     from airflow.sdk.execution_time.context import set_current_context
 
     context: Any = {"ti": SimpleNamespace(id=uuid.UUID(MINE.ti_id), try_number=2)}

@@ -26,6 +26,7 @@ def test_tasks_hand_over_with(backend: str) -> None:
             HERE,
             HERE / "test_tasks.py",
             HERE / "test_bound_tasks.py",
+            HERE / "test_arguments.py",
         ],
         cwd=HERE.parent,
         env={**os.environ, "XCOM_TEST_BACKEND": backend, "PYTEST_ADDOPTS": ""},

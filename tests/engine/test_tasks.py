@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import shutil
 import uuid
 from datetime import timedelta
@@ -105,6 +106,15 @@ def handed_over() -> None:
     def takes_a_file(path: Path) -> None:
         seen["pulled file"] = (path, path.read_text())
 
+    @task
+    def returns_what_airflow_cannot_show() -> Any:
+        return {"value": math.nan, "number": 2**70, "text": "\ud800"}
+
+    @task
+    def takes_what_airflow_cannot_show(value: Any) -> None:
+        seen["odd"] = repr(value)
+
+    takes_what_airflow_cannot_show(returns_what_airflow_cannot_show())
     pushes_and_fails_once() >> pulls_what_is_left() >> asks_for_an_old_try()
     takes_a_handle(returns_lazy())
     several = returns_several()
@@ -165,6 +175,11 @@ def test_several_values_at_once() -> None:
     frame, rows, pair = seen["several"]
     pd.testing.assert_frame_equal(frame, FRAME)
     assert (rows, pair) == (100, (1, 2))
+
+
+def test_arguments_that_airflow_cannot_show() -> None:
+    """No DagBag has made this DAG."""
+    assert seen["odd"] == repr({"value": math.nan, "number": 2**70, "text": "\ud800"})
 
 
 def test_mapped_tasks() -> None:

@@ -33,11 +33,11 @@ on_each_backend = pytest.mark.parametrize("airflow", list(NAMES), indirect=True)
 
 @on_each_backend
 def test_a_worker_knows_its_try(notes: dict[str, Any]) -> None:
-    """From the log context, and in threads, which do not inherit that, from the plugin's listener."""
+    """From the log context, and in threads, which do not inherit that, from what the hook was told."""
     itself = notes["itself"]
     assert itself["backend"] == NAMES[notes["airflow"].name]
     assert itself["who"] == itself["in a thread"] == itself["ti"]
-    assert itself["log context"] == itself["listener"] == itself["ti"][1]
+    assert itself["log context"] == itself["announced"] == itself["ti"][1]
 
 
 @on_each_backend
@@ -56,7 +56,7 @@ def test_coroutines_push_and_pull(notes: dict[str, Any]) -> None:
 
 @on_each_backend
 def test_lazy_sequences_are_read(notes: dict[str, Any]) -> None:
-    """In the task, and while the arguments of a mapped task are rendered, when no listener was called yet."""
+    """In the task, and while the arguments of a mapped task are rendered, when no hook was called yet."""
     assert notes["pulled"]["lazy sequences"]
 
 

@@ -341,7 +341,7 @@ class Airflow:
 
 
 class Ran:
-    """The task instance that a listener is told of."""
+    """The task instance that a hook is told of."""
 
     def __init__(self, attempt: Attempt) -> None:
         self.id, self.try_number = attempt.ti_id, attempt.try_number

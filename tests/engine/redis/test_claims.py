@@ -104,7 +104,7 @@ class TestClaim:
         with pytest.raises(Superseded):
             store.commit(*late)
 
-    def test_and_at_its_first_push_if_the_listener_failed(self, store: RedisStore, airflow: Airflow) -> None:
+    def test_and_at_its_first_push_if_the_hook_failed(self, store: RedisStore, airflow: Airflow) -> None:
         first = airflow.begin(1)
         old = push(store, b"1", writer=first)
         second = airflow.begin(2, replaces=first)
@@ -161,9 +161,7 @@ class TestClaim:
     ) -> None:
         before = airflow.begin(1)
         orphan = push(store, b"before", writer=before)
-        after = airflow.begin(
-            1, replaces=before
-        )  # nothing was purged, and no listener claims for a first try
+        after = airflow.begin(1, replaces=before)  # nothing was purged, and no hook claims for a first try
         ref = push(store, b"after", OTHER, after)
         assert bytes(store.fetch(ref)) == b"after"
         with pytest.raises(StaleXCom):
@@ -189,7 +187,7 @@ class TestClaim:
             fresh = push(store, b"2", writer=cleared)
         assert bytes(store.fetch(fresh)) == b"2"
 
-    def test_a_listener_that_comes_late_takes_nothing(self, store: RedisStore, airflow: Airflow) -> None:
+    def test_a_hook_that_comes_late_takes_nothing(self, store: RedisStore, airflow: Airflow) -> None:
         first = airflow.begin(1)
         second = airflow.begin(2, replaces=first)
         third = airflow.begin(3, replaces=second)
@@ -421,7 +419,7 @@ class TestLease:
     ) -> None:
         first = airflow.begin(1)
         push(store, b"1", writer=first)
-        second = airflow.begin(2, replaces=first)  # its listener failed: the claim is still that of the first
+        second = airflow.begin(2, replaces=first)  # its hook failed: the claim is still that of the first
         stored, ref = stage(store, ADDRESS, second, payload([b"2"]))
         with pytest.raises(Superseded):
             stage(RedisStore(conn_id), ADDRESS, first, payload([b"late"]))

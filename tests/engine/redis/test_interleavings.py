@@ -90,11 +90,11 @@ class Tries(RuleBasedStateMachine):
     @rule(
         which=strategies.integers(0, 2),
         key=strategies.sampled_from(KEYS),
-        listener_works=strategies.booleans(),
+        hook_works=strategies.booleans(),
         gives_up=strategies.sampled_from((False,) * 9 + (True,)),
         dies=strategies.sampled_from((False,) * 19 + (True,)),
     )
-    def go_on(self, which: int, key: str, listener_works: bool, gives_up: bool, dies: bool) -> None:
+    def go_on(self, which: int, key: str, hook_works: bool, gives_up: bool, dies: bool) -> None:
         """One process, of the current try or of an old one, does the next thing that it has to do."""
         one = self.tries[which % len(self.tries)]
         if one.step == "dead":
@@ -105,7 +105,7 @@ class Tries(RuleBasedStateMachine):
             if key in self.rows and not gives_up:
                 self.purge(one, key)
             else:
-                self.run(one, listener_works)
+                self.run(one, hook_works)
         elif one.step == "between pushes":
             self.put(one, key)
         elif gives_up:
@@ -131,9 +131,9 @@ class Tries(RuleBasedStateMachine):
         if one is self.tries[-1]:
             del self.rows[key]  # an older one's request is answered 404
 
-    def run(self, one: Try, listener_works: bool) -> None:
-        """The purge is over; rows may be left if something failed. Airflow calls the listener."""
-        if listener_works:
+    def run(self, one: Try, hook_works: bool) -> None:
+        """The purge is over; rows may be left if something failed. Airflow calls the hook."""
+        if hook_works:
             try:
                 before = self.owner
                 one.store.take_over(ADDRESS, one.attempt)

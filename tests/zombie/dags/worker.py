@@ -93,7 +93,7 @@ def worker() -> None:
                 "who": who_pushes(),
                 "in a thread": in_thread,
                 "log context": get_contextvars().get("ti_id"),
-                "listener": engine("attempt")._announced.ti_id,
+                "announced": engine("attempt")._announced.ti_id,
                 "backend": XCom.__name__,
             },
         )

@@ -28,14 +28,14 @@ _announced_task: Address | None = None
 
 
 def begin(task_instance: Any) -> Attempt:
-    """Note which task instance this process runs. Called by the listener (plugin.py)."""
+    """Note which task instance this process runs. Called where its arguments are rendered (hooks.py)."""
     global _announced, _announced_task
     _announced, _announced_task = _try_of(task_instance), _task_of(partial(getattr, task_instance))
     return _announced
 
 
 def end() -> None:
-    """Forget the task instance. Called by the listener when it is done."""
+    """Forget the task instance. Called when it is done (hooks.py)."""
     global _announced, _announced_task
     _announced, _announced_task = NOBODY, None
 
@@ -44,7 +44,7 @@ def current() -> Attempt:
     """The try that this process runs, or `NOBODY` outside a task.
 
     A worker binds the ids to its log context before anything else runs. `dag.test()` and threads
-    that a task starts do not see them there: for these the listener's word counts.
+    that a task starts do not see them there: for these counts what `begin` was told.
     """
     from structlog.contextvars import get_contextvars
 
@@ -79,7 +79,7 @@ def _task_of(get: Callable[[str, None], Any]) -> Address | None:
 
 def _of_context() -> Attempt:
     """The task whose code runs now; found in all threads, but not while a returned value is pushed. Counts
-    where the listener does not speak: its package is not installed but only lies on the path."""
+    where nobody calls `begin`: this package is not installed but only lies on the path."""
     from airflow.sdk import get_current_context
 
     try:

@@ -126,8 +126,8 @@ def unasked(row: Any) -> Reference | None:
 def _of_sequence() -> Question | None:
     """What the lazy sequence asked for whose item is being loaded in this thread.
 
-    While a task's arguments are rendered nobody knows which task that is: the context is not set yet, no
-    listener was called. Only the sequence knows, which calls us: it has its XComArg and its run.
+    While the arguments of a mapped task are looked up nobody knows which task that is: the context is not set
+    yet, no hook was called. Only the sequence knows, which calls us: it has its XComArg and its run.
     """
     from airflow.sdk.execution_time.lazy_sequence import LazyXComSequence
 

@@ -77,6 +77,7 @@ PREFIX = Option("prefix", "xcom", str)
 INLINE_LIMIT = _number(int, "inline_limit", 0)
 MAX_ROW_SIZE = _number(int, "max_row_size", 2**20, 1024)
 MAX_SIZE = _number(int, "max_size", 16 * 2**30, 1)
+MAX_SHOWN_SIZE = _number(int, "max_shown_size", 16384)
 MAX_DECODED_SIZE = _number(int, "max_decoded_size", Options.max_size, 1)
 FRAME_FORMAT = _choice("frame_format", *FRAME_FORMATS)
 CODECS = Option[tuple[str, ...]](
