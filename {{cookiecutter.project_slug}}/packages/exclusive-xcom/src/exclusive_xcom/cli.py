@@ -22,7 +22,7 @@ from rich.markup import escape
 from typer.core import TyperGroup
 
 from .atomic import replacing
-from .console import SIGNS, Failed, Refused, clean, console, table
+from .console import SIGNS, Failed, Refused, Side, clean, console, table
 from .handle import human_size
 
 
@@ -106,8 +106,9 @@ def show(
         size = "" if row.length is None else human_size(row.length)
         cells = (task, row.key, row.kind, row.summary, size, row.where)
         found.append([escape(clean(cell)) for cell in cells])
-    columns = dict.fromkeys(("task", "key", "kind", "summary", "size", "kept in"), "left")
-    if made := table(out, columns | {"size": "right"}, found, ["kind", "summary"]):
+    columns: dict[str, Side] = dict.fromkeys(("task", "key", "kind", "summary", "size", "kept in"), "left")
+    columns["size"] = "right"
+    if made := table(out, columns, found, ["kind", "summary"]):
         out.print(made)
         return
     for task, key, kind, summary, size, where in found:  # an address is never broken: it can be copied

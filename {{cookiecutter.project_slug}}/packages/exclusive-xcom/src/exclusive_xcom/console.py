@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Collection, Sequence
-from typing import ClassVar
+from collections.abc import Collection, Mapping, Sequence
+from typing import ClassVar, Literal
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+Side = Literal["left", "right"]
 _GAP = 2  # columns between two cells
 _LEAST = 24  # columns; a cell of some words is not made narrower
 SIGNS = {"success": "[green]✓[/]", "failed": "[red]✗[/]"}
@@ -37,7 +38,7 @@ def console() -> Console:
 
 
 def table(
-    out: Console, columns: dict[str, str], rows: Sequence[Sequence[str]], folds: Collection[str]
+    out: Console, columns: Mapping[str, Side], rows: Sequence[Sequence[str]], folds: Collection[str]
 ) -> Table | None:
     """A table of these rows, which are markup; None where the window has no room for it. Columns are given by
     their titles, each with its side, "left" or "right". Only those that `folds` names are ever broken,
@@ -49,7 +50,7 @@ def table(
         )
         least = min(widest, _LEAST) if title in folds else widest
         room -= least
-        made.add_column(title, justify=side, min_width=least, no_wrap=title not in folds)  # type: ignore[arg-type]
+        made.add_column(title, justify=side, min_width=least, no_wrap=title not in folds)
     for row in rows:
         made.add_row(*row)
     return made if room >= 0 else None

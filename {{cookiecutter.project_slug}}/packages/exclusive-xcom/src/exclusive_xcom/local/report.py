@@ -11,14 +11,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
 
-from ..console import SIGNS, clean, table
+from ..console import SIGNS, Side, clean, table
 from ..handle import human_size
 from ..transfer import Transfer
 from .pipelines import Chosen, listed
 from .runner import Event, PipelineEnd, TaskBegin, TaskEnd
 
 RIGHT = ("size", "push", "pull")
-COLUMNS = {
+COLUMNS: dict[str, Side] = {
     title: "right" if title in RIGHT else "left"
     for title in ("pipeline", "task", "key", "kind", "size", "kept in", "push", "pull")
 }

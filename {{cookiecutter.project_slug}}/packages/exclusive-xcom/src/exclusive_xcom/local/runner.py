@@ -142,7 +142,8 @@ class Runner:
         assert self._process.stdin is not None
         self._orders = self._process.stdin
         self._said = os.fdopen(reading, "rb", buffering=0)
-        self._hung, self._rest, self._busy = "", b"", False
+        self._hung, self._rest = "", b""
+        self._begun: set[tuple[str, int]] = set()
 
     def _end(self) -> None:
         """End the worker's session and its guard, and give back the pipes."""
@@ -163,15 +164,20 @@ class Runner:
         """What the worker says, until it dies, or is ended because it hangs."""
         for line in self._lines():
             kind, said = json.loads(line)
-            self._busy = kind == TaskBegin.__name__ or (self._busy and kind == Transfer.__name__)
-            yield msgspec.convert(said, _EVENTS[kind])
+            event = msgspec.convert(said, _EVENTS[kind])
+            if isinstance(event, TaskBegin):
+                self._begun.add((event.task_id, event.map_index))
+            elif isinstance(event, TaskEnd):
+                self._begun.discard((event.task_id, event.map_index))
+            yield event
 
     def _lines(self) -> Iterator[bytes]:
-        self._busy = False  # whether a task runs, which may take as long as it likes
+        # Tasks that run, or wait until they may go on (sensors, deferred ones): as long as they like.
+        self._begun = set()
         with selectors.DefaultSelector() as waiting:
             waiting.register(self._said, selectors.EVENT_READ)
             while True:
-                if not waiting.select(None if self._busy else self._silence):
+                if not waiting.select(None if self._begun else self._silence):
                     self._give_up()
                     return
                 piece = self._said.read(2**16) or b""
