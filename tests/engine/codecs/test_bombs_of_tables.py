@@ -165,6 +165,12 @@ def rows_that_are_not_there() -> Bomb:
     return of_pandas(pd.DataFrame({"a": [1]}), pa.array([1]), rows=10**9)
 
 
+def arrays_of_nothing() -> Bomb:
+    """Each an object of its own."""
+    lists = pa.LargeListArray.from_arrays(np.zeros(1_000_001, "i8"), np.empty(0))
+    return of_pandas(pd.DataFrame({"a": [np.empty(0)]}), lists)
+
+
 def categories_that_are_objects() -> Bomb:
     words = pa.array([str(n) for n in range(1_300_000)], pa.large_string())
     codes = pa.DictionaryArray.from_arrays(pa.array([0], pa.int32()), words)
@@ -291,7 +297,7 @@ def parquet_notes() -> Bomb:
 BOMBS = [
     text_as_dictionary, str_as_dictionary, numbers_as_dictionary, objects, wide_text, python_text, dates,
     json_cells, json_notes, dtype_of_objects, dtype_of_wide_text, dtype_of_many_blanks,
-    index_of_a_long_range, rows_that_are_not_there,
+    index_of_a_long_range, rows_that_are_not_there, arrays_of_nothing,
     categories_that_are_objects, many_categories, polars_lists, polars_bytes, former_version,
     zeros, nulls, nulls_inside, dictionary_that_grows, fields, batches_of_nothing, one_long_text,
     narrow_numbers, parquet_texts, parquet_bytes, parquet_prefixes, parquet_lists, parquet_wide_nulls,

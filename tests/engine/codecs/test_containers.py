@@ -234,7 +234,7 @@ def test_tables_need_neither_numpy_nor_pandas() -> None:
 MEASURE = """
     import gc, sys, threading
     import numpy as np, pandas as pd, polars as pl
-    from exclusive_xcom.codecs import Options, codec_for, codec_named
+    from exclusive_xcom.codecs import Options, codec_named, encoded
 
     def status(name):
         with open("/proc/self/status") as file:
@@ -256,12 +256,12 @@ MEASURE = """
 
     options = Options(frame_format="{form}")
     warm = pd.DataFrame(np.zeros((10, 2)))
-    codec_for(warm, options).encode(warm, options)
+    encoded(warm, options)
     value = {value}
     size = {size}
-    used, payload = above(lambda: codec_for(value, options).encode(value, options))
+    used, payload = above(lambda: encoded(value, options))
     encoded = payload.length
-    data, meta, codec = b"".join(payload.chunks()), payload.meta, codec_named(payload.codec + "/1", options)
+    data, meta, codec = b"".join(payload.chunks()), payload.meta, codec_named(payload.codec, options)
     del payload, value
     read, value = above(lambda: codec.decode(Stored(data), meta, options))
     print(used, read, size, encoded)

@@ -270,6 +270,7 @@ class TestPandas(CodecContract):
             assert found_dates.tz == dt.timezone(dt.timedelta(hours=1))
             assert found_dates.equals(dates.tz_convert(found_dates.tz))
             assert found_dates[0].hour == 12
+        assert decode(encode(dates[:0], options), options=options).tz is dt.UTC
         assert frame["a"].dt.tz is paris  # the producer's own stays as it is
         assert decode(encode(frame, options), options=options).attrs == {"by": (1,)}
 

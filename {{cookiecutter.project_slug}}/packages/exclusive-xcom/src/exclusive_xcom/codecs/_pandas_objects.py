@@ -23,7 +23,7 @@ Plan = tuple[Note, Cut]
 _OBJECTS = {str: pa.large_string(), bytes: pa.large_binary(), dt.date: pa.date32(), bool: pa.bool_()}
 _MISSING = {type(None): "None", type(pd.NA): "NA", float: "nan"}
 _MISSING_CELLS = {"None": None, "NA": pd.NA, "nan": np.nan}
-_ARRAY = 128  # bytes of an array that is a part of another one's memory
+_ARRAY = 136  # bytes of an array that is a part of another one's memory
 
 
 class Objects:
@@ -94,8 +94,8 @@ class Arrays:
             if array.values.null_count:
                 raise ValueError("there are missing numbers in an array")
             flat = np.array(array.values.to_numpy(zero_copy_only=False), dtype)  # a copy, to be written to
-            ends = array.offsets.to_pylist()
-            there = array.is_valid().to_pylist()
+            ends = array.offsets.to_numpy()
+            there = array.is_valid().to_numpy(zero_copy_only=False)
             places = zip(ends, ends[1:], there, strict=False)
             cells += [flat[start:end] if valid else missing for start, end, valid in places]
         return np.fromiter(cells, object, len(cells))

@@ -177,8 +177,16 @@ class Tagger:
     def _with_known_zone(self, value: Any) -> Any:
         """A moment or time whose zone no consumer can make: with the offset from UTC that it has there."""
         zone: Any = value.tzinfo if isinstance(value, dt.datetime | dt.time) else None
-        if zone is None or not self._parts_allowed or self._knows(zone):
+        if zone is None or self._knows(zone):
             return value
+        if not self._parts_allowed:
+            what = f"A {type(value).__name__} whose zone is of {_objects.class_name(type(zone))}"
+            to = (
+                "astimezone(datetime.timezone.utc)"
+                if isinstance(value, dt.datetime)
+                else "replace(tzinfo=None)"
+            )
+            raise UnsupportedValue(what, f"Return value.{to}.")
         try:
             offset = value.utcoffset()
         except NotImplementedError:

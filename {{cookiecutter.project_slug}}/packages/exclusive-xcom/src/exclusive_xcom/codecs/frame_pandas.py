@@ -149,10 +149,10 @@ def _with_known_zones(value: Any, options: Options) -> tuple[Any, tuple[str, ...
             return column
         moments = pd.DatetimeIndex(column)
         offsets = (moments.tz_localize(None) - moments.tz_convert("UTC").tz_localize(None)).dropna().unique()
-        if len(offsets) != 1:
+        if len(offsets) > 1:
             return column
         turned[f"{class_name(type(column.dtype.tz))} as timezone"] = None
-        zone = dt.timezone(offsets[0].to_pytimedelta())
+        zone = dt.timezone(offsets[0].to_pytimedelta()) if len(offsets) else dt.UTC
         return (column.dt if isinstance(column, pd.Series) else column).tz_convert(zone)
 
     if isinstance(value, pd.Index):
