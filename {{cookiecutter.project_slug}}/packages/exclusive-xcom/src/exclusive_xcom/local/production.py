@@ -78,6 +78,7 @@ def main() -> int:
         os.environ |= {"AIRFLOW_HOME": home, "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
         os.environ |= {"AIRFLOW__CORE__DAGS_FOLDER": str(dags.resolve())}
         os.environ |= {"AIRFLOW__CORE__PLUGINS_FOLDER": str(plugins.resolve())}
+        os.environ |= {"AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING"}
         problems = [*missing(folders)]
         told = {file for file, _ in problems}
         problems += [(file, why) for file, why in refused(dags) if file not in told]
@@ -85,6 +86,8 @@ def main() -> int:
         print("With the packages of a deployment, which are those of [project] in pyproject.toml:")
         print(*(f"{file}, {why}" for file, why in problems), sep="\n")
         print('What is missing is added by: make add PACKAGES="…"')
+    else:
+        print("All that DAGs import is among the packages of a deployment.")
     return 1 if problems else 0
 
 
