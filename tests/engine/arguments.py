@@ -24,6 +24,7 @@ from airflow.sdk import BaseOperator, dag, get_current_context, setup, task, tea
 
 from exclusive_xcom import lazy
 
+PAUSE = float(os.environ.get("PAUSE", "0.1"))  # seconds until a task runs again
 LARGE = [{"number": number, "text": "x" * 50} for number in range(1000)]
 ODD = {"nan": math.nan, "infinite": -math.inf, "big": 2**70, "half": "a\ud800"}
 
@@ -87,7 +88,7 @@ class Waits(Takes):
     def execute(self, context: Any) -> Any:
         """Wait."""
         super().execute(context)
-        self.defer(trigger=TimeDeltaTrigger(timedelta(0)), method_name="go_on")
+        self.defer(trigger=TimeDeltaTrigger(timedelta(seconds=PAUSE)), method_name="go_on")
 
     def go_on(self, context: Any, event: Any = None) -> Any:
         """Resume."""
@@ -158,7 +159,7 @@ def arguments() -> None:
     def tears_down(rows: Any) -> None:
         same(rows)
 
-    @task.sensor(mode="reschedule", poke_interval=0.1)
+    @task.sensor(mode="reschedule", poke_interval=PAUSE)
     def looks_twice(rows: Any) -> bool:
         same(rows)
         looked = Path(os.environ["NOTES"] + ".looked")

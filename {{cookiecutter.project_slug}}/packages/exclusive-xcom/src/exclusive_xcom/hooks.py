@@ -116,13 +116,14 @@ def _begin(
 
     if parent is not task or _OWN in vars(task) or not hasattr(task_runner, "SUPERVISOR_COMMS"):
         return
-    vars(task)[_OWN] = {field: _xcoms(getattr(task, field, None), seen_oids) for field in template_fields}
+    vars(task)[_OWN] = {}
+    _announce(context["ti"])
     for name in _CALLBACKS:  # the lists are those of the task that this one was copied from
         setattr(task, name, [*getattr(task, name), _end])
-    _announce(context["ti"])
     if config.MAX_SHOWN_SIZE.read() and current_store() is not None:
         if not hasattr(task_runner, _SHOWING[1]):
             raise RuntimeError(f"Airflow has no {'.'.join(_SHOWING)} any more")
+        vars(task)[_OWN] = {name: _xcoms(getattr(task, name, None), seen_oids) for name in template_fields}
         task.__class__ = _showing(type(task))
 
 
@@ -158,7 +159,6 @@ def _refuse_handles(arguments: list[Any]) -> None:
 
 def _xcoms(field: Any, seen_oids: Any) -> Any:
     """Which items of a field are XComs, before it is rendered: their keys, or True for the field itself."""
-
     from airflow.sdk import XComArg
 
     def is_xcom(value: Any) -> bool:
