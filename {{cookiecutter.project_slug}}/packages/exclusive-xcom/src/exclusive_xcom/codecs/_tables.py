@@ -14,10 +14,10 @@ from typing import Any, cast
 import pyarrow as pa
 
 from ..errors import PayloadUnreadable, UnsupportedValue, XComError, one
-from . import Content, Options, OurCodec, Payload
+from . import OURS, Content, Options, OurCodec, Payload
 from ._arrow_types import check_schema, memory, not_held
 from ._ipc import Ipc, write_ipc
-from .common import check_encoded, readable
+from .common import check_encoded, check_known, readable
 
 _FIRST = 20  # rows that are decoded when they are pushed
 
@@ -141,12 +141,14 @@ class TableCodec(OurCodec, ABC):
 
     def decode(self, content: Content, meta: dict[str, Any], options: Options) -> Any:
         with readable(self.what):
+            check_known(meta["shape"], OURS[self.name][1:], "kind")
             found = _open(content, meta, options)
             return self.value(found.schema, found.batches(), meta["shape"], options)
 
     def select(self, content: Content, meta: dict[str, Any], options: Options, columns: Sequence[str]) -> Any:
         """A frame or table of these columns, in this order; of parquet without reading others."""
         with readable(self.what):
+            check_known(meta["shape"], OURS[self.name][1:], "kind")
             found = _open(content, meta, options, ranges=True)
             return self.choose(found, meta["shape"], columns, options)
 

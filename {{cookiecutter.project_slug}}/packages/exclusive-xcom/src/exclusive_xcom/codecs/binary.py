@@ -8,7 +8,7 @@ from ..errors import UnsupportedValue
 from . import Content, Options, OurCodec, Payload
 from ._kinds import plain_of
 from ._objects import class_name
-from .common import check_decoded, check_encoded, count, readable
+from .common import check_decoded, check_encoded, check_known, count, readable
 
 
 class BinaryCodec(OurCodec):
@@ -31,6 +31,7 @@ class BinaryCodec(OurCodec):
 
     def decode(self, content: Content, meta: dict[str, Any], options: Options) -> bytes | bytearray:
         with readable("bytes"):
+            check_known(meta["type"], ("bytes", "bytearray"), "type")
             check_decoded(content.length, options)
             data = content.buffer(as_bytes=meta["type"] == "bytes")
             if meta["type"] == "bytearray":

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from typing import Any
 
 from ..errors import (
     PayloadUnreadable,
@@ -43,6 +44,12 @@ def readable(what: str) -> Iterator[None]:
             reason = os.strerror(error.errno)
             advice = "The payload is well: look at this machine's disk for temporary files, and its limits."
         raise PayloadUnreadable(f"The payload can't be decoded as {what} ({reason})", advice) from error
+
+
+def check_known(found: Any, known: Collection[str], what: str) -> None:
+    """Refuse notes of a payload that say what no release up to this one writes. Raises `PayloadUnreadable`."""
+    if found not in known:
+        raise PayloadUnreadable(f"The payload has the {what} {found!r:.60}, which this release does not know")
 
 
 def check_decoded(size: int, options: Options) -> None:

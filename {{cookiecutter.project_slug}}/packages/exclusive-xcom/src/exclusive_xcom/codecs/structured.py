@@ -15,7 +15,7 @@ from . import Content, Options, OurCodec, Payload, codec_named, encoded, kind_wo
 from ._container import pack, unpack
 from ._json import decoded_size, dumps, exact, loads
 from ._tagged import Tagger, untag
-from .common import THREADS, check_decoded, check_encoded, count, readable, within
+from .common import THREADS, check_decoded, check_encoded, check_known, count, readable, within
 
 _WORTH_PACKING = 2**17  # bytes; below, loading the library that packs takes longer than sending them
 _PIECE = 4 * 2**20  # bytes of text that a thread packs at a time
@@ -71,6 +71,7 @@ class StructuredCodec(OurCodec):
                 return _parse(content, meta, options)[0]
             if meta["form"] == "tagged":
                 return untag(_parse(content, meta, options)[0], options)
+            check_known(meta["form"], ("container",), "form")
             text, *entries = unpack(content, options, in_file=meta["files"]).items()
             found, size = _parse(text[1], meta, options)
             shares = options.shares(size)
