@@ -47,7 +47,7 @@ def readable(what: str) -> Iterator[None]:
 
 
 def check_known(found: Any, known: Collection[str], what: str) -> None:
-    """Refuse notes of a payload that say what no release up to this one writes. Raises `PayloadUnreadable`."""
+    """Refuse notes of a payload of which no release up to this one writes. Raises `PayloadUnreadable`."""
     if found not in known:
         raise PayloadUnreadable(f"The payload has the {what} {found!r:.60}, which this release does not know")
 
