@@ -103,7 +103,7 @@ CASES: dict[str, tuple[Callable[[], Any], Any, str]] = {
     "text that writes itself otherwise": (lambda: Odd("x"), "x", "Odd as str"),
     "float": (lambda: subclass(float, "nan"), float("nan"), "Own as float"),
     "bytes": (lambda: subclass(bytes, b"ab"), b"ab", "Own as bytes"),
-    "memory": (lambda: memoryview(b"ab"), b"ab", "builtins.memoryview as bytes"),
+    "memory": (lambda: memoryview(b"ab"), b"ab", "class memoryview as bytes"),
     "list": (lambda: subclass(list, [1, (2,)]), [1, (2,)], "Own as list"),
     "dict": (lambda: subclass(dict, a=(1,)), {"a": (1,)}, "Own as dict"),
     "tuple": (lambda: subclass(tuple, [1]), (1,), "Own as tuple"),
@@ -130,7 +130,7 @@ CASES: dict[str, tuple[Callable[[], Any], Any, str]] = {
         {"a": 1, "b": 3},
         "collections.ChainMap as dict",
     ),
-    "view of a dict": (lambda: types.MappingProxyType({"a": 1}), {"a": 1}, "mappingproxy as dict"),
+    "view of a dict": (lambda: types.MappingProxyType({"a": 1}), {"a": 1}, "class mappingproxy as dict"),
     "headers": (
         lambda: requests.structures.CaseInsensitiveDict({"Age": "1"}),
         {"Age": "1"},
@@ -275,7 +275,7 @@ def test_rows_of_postgres(postgres: Any, cursor: str, plain: Callable[[Any], Any
     assert found == [plain(row)]
     assert type(found[0]) is type(plain(row))
     turned = [one.rpartition(".")[2] for one in payload.turned]
-    assert turned == [*told, "memoryview as bytes"]
+    assert turned == [*told, "class memoryview as bytes"]
 
 
 def test_a_codec_of_a_project_is_asked_first() -> None:

@@ -71,7 +71,7 @@ def class_name(cls: type) -> str:
     module, name = cls.__module__, cls.__qualname__
     if module.startswith(_DAG_FILE):
         return f"class {name} of the DAG file {module.removeprefix(_DAG_FILE).partition('_')[2]}.py"
-    return f"class {module}.{name}"
+    return f"class {name}" if module == "builtins" else f"class {module}.{name}"
 
 
 def _class(named: str, options: Options) -> Any:
