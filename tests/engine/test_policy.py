@@ -9,9 +9,11 @@ import pickle  # noqa: TID251 - Airflow may
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,9 +22,12 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.providers.standard.operators.python import PythonOperator
 from airflow.providers.standard.sensors.date_time import DateTimeSensorAsync
 from airflow.sdk import DAG, BaseOperator, dag, setup, task, task_group, teardown
+from airflow.sdk.execution_time import task_runner
 from airflow.serialization.serialized_objects import DagSerialization
 
-from exclusive_xcom import hooks, policy
+from exclusive_xcom import attempt as attempts
+from exclusive_xcom import hooks, policy, scratch
+from exclusive_xcom.db import open_store
 
 DAG_FILE = """
     from airflow.providers.standard.sensors.date_time import DateTimeSensorAsync
@@ -212,3 +217,68 @@ def test_outside_of_a_task_runner_rendering_is_airflow_s_own() -> None:
     one.render_template_fields({"name": "me"})  # type: ignore[typeddict-unknown-key, typeddict-item]
     assert one.bash_command == "echo me"
     assert hooks._OWN not in vars(one)
+
+
+# -- in a task --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def rendered(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
+    """Has a task's arguments rendered as Airflow's task runner does; gives the task."""
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", None, raising=False)
+    monkeypatch.setattr(hooks, "current_store", lambda: open_store())
+
+    def render(number: int = 1, **settings: str) -> Any:
+        for name, value in settings.items():
+            monkeypatch.setenv(name, value)
+        one = PythonOperator(task_id="one", python_callable=print, op_kwargs={"rows": [1] * 100_000})
+        policy.task_policy(one)
+        ti = SimpleNamespace(
+            id=uuid.uuid4(), try_number=number, dag_id="a", run_id="r", task_id="one", map_index=-1
+        )
+        running = one.prepare_for_execution()
+        running.render_template_fields({"ti": ti})  # type: ignore[typeddict-item]
+        assert attempts.current() == attempts.Attempt(number, str(ti.id))
+        assert len(running.op_kwargs["rows"]) == len(one.op_kwargs["rows"]) == 100_000
+        return running
+
+    yield render
+    attempts.end()
+    monkeypatch.undo()
+
+
+def test_airflow_shows_a_line_and_nobody_else_sees_one(rendered: Callable[..., Any]) -> None:
+    running = rendered()
+    shown = task_runner._serialize_rendered_fields(running)
+    assert shown["op_kwargs"] == {"rows": "<list, 100,000 items>"}
+    assert vars(running)["op_kwargs"] is running.op_kwargs
+    assert pickle.loads(pickle.dumps(running)).op_kwargs == running.op_kwargs
+
+
+def test_one_setting_leaves_it_to_airflow(rendered: Callable[..., Any]) -> None:
+    running = rendered(AIRFLOW__XCOM__MAX_SHOWN_SIZE="0")
+    assert str(task_runner._serialize_rendered_fields(running)["op_kwargs"]).count("1,") > 1000
+
+
+def test_an_airflow_that_shows_elsewhere_is_left_alone(
+    rendered: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(hooks, "_SHOWING", ("airflow.sdk.execution_time.task_runner", "moved"))
+    running = rendered()
+    assert str(task_runner._serialize_rendered_fields(running)["op_kwargs"]).count("1,") > 1000
+    assert caplog.messages == [
+        "Task 'one' is handled as Airflow itself does: RuntimeError: Airflow has no "
+        "airflow.sdk.execution_time.task_runner.moved any more"
+    ]
+
+
+def test_when_a_try_ends_it_is_forgotten_and_its_files_are_gone(rendered: Callable[..., Any]) -> None:
+    """By the last of the callbacks, which the task has only while it runs."""
+    running = rendered()
+    file = scratch.new_file("file")
+    file.touch()
+    for name in ("on_success_callback", "on_failure_callback", "on_retry_callback", "on_skipped_callback"):
+        assert len(getattr(running, name)) == 1
+    running.on_failure_callback[-1]({})
+    assert attempts.current() == attempts.NOBODY
+    assert not file.exists()
