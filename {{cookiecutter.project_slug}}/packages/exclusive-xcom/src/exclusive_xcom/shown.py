@@ -108,9 +108,9 @@ class _Entries:
 
 
 def _size(value: Any, for_log: bool) -> int:
-    """Bytes, about, that are shown of what holds nothing else. Tables and arrays have a short text."""
+    """Bytes, about, that are shown of what holds nothing else."""
     if isinstance(value, str):
-        return len(value) if for_log or value.isascii() else _encoded(value)
+        return len(value) if value.isascii() else _encoded(value)
     if isinstance(value, int):
         if not (for_log or -(2**63) <= value < 2**64):
             raise _TooMuch
@@ -121,9 +121,9 @@ def _size(value: Any, for_log: bool) -> int:
         return 8
     if isinstance(value, bytes | bytearray | memoryview):
         return 2 * memoryview(value).nbytes
-    if _is_table(value) or is_of(value, "numpy", "ndarray"):
-        return 0 if for_log else _bytes(value)
-    return _encoded(str(value))
+    if not for_log and (_is_table(value) or is_of(value, "numpy", "ndarray")):
+        return _bytes(value)
+    return _encoded(str(value))  # of tables and arrays it is short
 
 
 def _bytes(value: Any) -> int:
