@@ -168,8 +168,8 @@ _MEANINGS: dict[type[StoreError], dict[str, str]] = {
         "docs/redis.md lists what its ACL has to allow. `xcom probe` tells more.",
     },
     StoreMisconfigured: {
-        "ImportError": "The libraries for Redis are not installed here. Install them with "
-        "`uv add 'exclusive-xcom[redis]'` where this task runs.",
+        "ImportError": "The libraries for Redis are not installed here. Add them, by "
+        "`make add PACKAGES='exclusive-xcom[redis]'` in the project, and install it anew where this task runs.",
         "^ValueError": "The extra of the Airflow connection is wrong. Correct it.",
         "OOM ": "Redis is full: it has reached its maxmemory. Nothing that was there is lost. Give it more "
         "memory, shorten AIRFLOW__XCOM__RETENTION, or keep large values in an object store: `make switch "

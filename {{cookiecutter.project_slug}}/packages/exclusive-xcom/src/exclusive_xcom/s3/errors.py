@@ -124,7 +124,8 @@ def explain(error: Exception, where: str, doing: str, uri: str = "") -> XComErro
     if isinstance(error, ImportError):
         return StoreMisconfigured(
             f"{where} cannot be used without a library that is not installed ({text})",
-            "Install it with `uv add 'exclusive-xcom[s3]'` where this task runs.",
+            "Add it, by `make add PACKAGES='exclusive-xcom[s3]'` in the project, and install it anew where "
+            "this task runs.",
         )
     told = text.partition("Debug source:")[0]
     status, code = _found(r"status code: (\d{3})", told) or "0", _found(r"<Code>([\w.]+)</Code>", told)
