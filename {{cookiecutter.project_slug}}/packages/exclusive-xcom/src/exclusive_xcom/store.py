@@ -118,7 +118,7 @@ def store_of(ref: Reference) -> Store:
         except ImportError as error:
             raise ForeignReference(
                 f"The value was stored by the {module} backend, which is not installed here ({error})",
-                f"Add it, by `make add PACKAGES='exclusive-xcom[{module}]'` in the project, and install it anew "
-                "where this task runs; or run the task that pushed the value again.",
+                f"Add it, by `make add PACKAGES='exclusive-xcom[{module}]'` in the project, and install it "
+                "anew where this task runs; or run the task that pushed the value again.",
             ) from error
     return store

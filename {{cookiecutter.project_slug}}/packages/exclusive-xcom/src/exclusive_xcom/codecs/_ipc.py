@@ -43,7 +43,8 @@ def write_ipc(schema: Any, rows: int, batches: Callable[[], Iterator[Any]], *, p
         except ImportError as error:
             raise BadOption(
                 f"AIRFLOW__XCOM__FRAME_FORMAT=packed needs numpy, which can't be imported here ({error})",
-                "Add it, by `make add PACKAGES=numpy` in the project, or set AIRFLOW__XCOM__FRAME_FORMAT=arrow.",
+                "Add it, by `make add PACKAGES=numpy` in the project, or set "
+                "AIRFLOW__XCOM__FRAME_FORMAT=arrow.",
             ) from error
         first = next(found)
         found, narrowing = chain([first], found), Narrowing(first, rows)

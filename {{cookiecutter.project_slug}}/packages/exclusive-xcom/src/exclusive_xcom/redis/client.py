@@ -169,7 +169,8 @@ _MEANINGS: dict[type[StoreError], dict[str, str]] = {
     },
     StoreMisconfigured: {
         "ImportError": "The libraries for Redis are not installed here. Add them, by "
-        "`make add PACKAGES='exclusive-xcom[redis]'` in the project, and install it anew where this task runs.",
+        "`make add PACKAGES='exclusive-xcom[redis]'` in the project, and install it anew where "
+        "this task runs.",
         "^ValueError": "The extra of the Airflow connection is wrong. Correct it.",
         "OOM ": "Redis is full: it has reached its maxmemory. Nothing that was there is lost. Give it more "
         "memory, shorten AIRFLOW__XCOM__RETENTION, or keep large values in an object store: `make switch "
