@@ -17,7 +17,7 @@ unexport VIRTUAL_ENV
 export PYTHONPYCACHEPREFIX := $(CURDIR)/build/pycache
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test engine-test test-all update-test docker-test bench bench-readme lint digests golden compared clean
+.PHONY: help demo picture test engine-test test-all update-test docker-test bench bench-readme lint digests golden compared clean
 
 help:  ## List these commands
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -25,6 +25,9 @@ help:  ## List these commands
 demo: .venv/.ready  ## Bake a project into build/demo and run its pipelines (BACKEND=db, s3 or redis)
 	$(RUN) cookiecutter --default-config --no-input --overwrite-if-exists --output-dir build/demo . xcom_backend=$(BACKEND)
 	PATH="$(dir $(UV)):$$PATH" $(MAKE) --no-print-directory -C build/demo/my-pipelines run
+
+picture: demo  ## Draw docs/make-run.svg anew: what `make run` prints, on a quiet machine (BACKEND=s3)
+	$(RUN) python docs/picture.py
 
 test: lint  ## All that must pass before a change goes in: the engine, the template, an installed project for each backend
 	@$(ENGINE) -m "not slow" tests/engine

@@ -250,7 +250,7 @@ def arguments() -> None:
     PythonOperator(
         task_id="python", python_callable=lambda rows: same(rows) and None, op_kwargs={"rows": rows}
     )
-    BashOperator(task_id="bash", bash_command="echo {{ ti.xcom_pull('large') | length }}")
+    rows >> BashOperator(task_id="bash", bash_command="echo {{ ti.xcom_pull('large') | length }}")
 
 
 arguments()

@@ -136,8 +136,8 @@ def test_any_arrow_table_comes_back_or_is_refused(chance: random.Random) -> None
     try:
         array = any_array(any_type(chance, chance.randrange(4)), chance.choice(ROWS), chance)
         array.validate(full=True)
-    except pa.ArrowInvalid:
-        return
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return  # Arrow itself can't make it
     table = pa.table({"a": array})
     many = pa.chunked_array([array, array.slice(0, 1)])
     holds(chance.choice([table, table.slice(1), pa.record_batch({"a": array}), array, many]), chance)

@@ -69,7 +69,7 @@ def test_the_debugger_opens_where_a_task_fails(project: Project) -> None:
     assert done.returncode == 1
     assert "('found', [2, 4])" in done.stdout and "looks.aside" in done.stdout
     assert done.stdout.count("ValueError: no total of [2, 4]") == 1, "once, and not for each try"
-    assert "item 1'" in done.stdout and "item 9999" not in done.stdout, "a long value floods no terminal"
+    assert "<list, 10,000 items>" in done.stdout and "item 9" not in done.stdout, "it floods no terminal"
     assert "task_runner.py" not in done.stdout, "what is Airflow's of a traceback is left out"
 
 
