@@ -320,6 +320,47 @@ def test_a_worker_that_hangs_is_ended_and_its_log_says_where(tmp_path: Path) -> 
     assert project.processes() == []
 
 
+# A task that says how long it wants to wait for its second try, and what `xcom run` does meanwhile.
+WAITS = """
+from datetime import timedelta
+from airflow.sdk import dag, get_current_context, task
+from airflow.sdk.definitions.retry_policy import ExceptionRetryPolicy, RetryRule
+
+@dag(schedule=None)
+def waits():
+    rule = RetryRule(exception=ValueError, retry_delay=timedelta(seconds=30))
+
+    @task(retries=1, retry_policy=ExceptionRetryPolicy(rules=[rule]))
+    def second():
+        if get_current_context()["ti"].try_number == 1:
+            raise ValueError("not yet")
+
+    second()
+
+waits()
+"""
+PATIENT = """
+from exclusive_xcom.local import environment
+from exclusive_xcom.local.runner import Runner
+
+environment.activate()
+with Runner() as runner:
+    runner.prepare()
+    runner._silence = 20
+    *_, end = runner.run(["waits"])
+    print(end.state, end.error)
+"""
+
+
+def test_a_task_waits_for_its_next_try_as_long_as_it_likes(tmp_path: Path) -> None:
+    project = Project(tmp_path / "my project")
+    project.pipelines(waits=WAITS)
+    done = subprocess.run(
+        [sys.executable, "-c", PATIENT], cwd=project.folder, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "success", done.stdout
+
+
 class TestInterrupted:
     """What is left of a run that does not come to its end: nothing."""
 
