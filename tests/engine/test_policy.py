@@ -190,6 +190,25 @@ def test_a_copy_keeps_the_hooks(made_again: Callable[[Any], Any]) -> None:
     assert made_again(one).bash_command == "true"
 
 
+class Copies(BaseOperator):
+    """An operator that says itself what a copy of it is."""
+
+    copied = False
+
+    def __copy__(self) -> Copies:
+        other = object.__new__(type(self))
+        vars(other).update(vars(self), copied=True)
+        return other
+
+
+def test_an_operator_s_own_way_to_copy_it_goes_on_working() -> None:
+    one = Copies(task_id="one")
+    policy.task_policy(one)
+    made = one.prepare_for_execution()
+    assert type(made) is type(one) is not Copies
+    assert made.copied
+
+
 def test_a_pickled_task_is_the_operator_s_own() -> None:
     one = EmptyOperator(task_id="empty", retries=3)
     policy.task_policy(one)
@@ -203,6 +222,7 @@ def test_a_task_that_can_t_have_hooks_stays_as_it_is(caplog: pytest.LogCaptureFi
     with DAG("odd", schedule=None):
         one = Odd.__new__(Odd)
         BaseOperator.__init__(one, task_id="odd")
+    policy.task_policy(one)
     policy.task_policy(one)
     assert type(one) is Odd
     assert caplog.messages == [

@@ -19,7 +19,7 @@ import sys
 import threading
 import tracemalloc
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, NamedTuple
 from zoneinfo import ZoneInfo
@@ -112,6 +112,35 @@ class Frozen:
     name: str | None
 
 
+@attrs.define
+class Cached:
+    """What it works out takes a slot, and asking for that works it out."""
+
+    number: int
+
+    @functools.cached_property
+    def worked_out(self) -> object:
+        return object()
+
+    def used(self) -> Cached:
+        assert self.worked_out
+        return self
+
+
+@attrs.define
+class Track(Sequence[Any]):
+    """Its items are not all that it has."""
+
+    notes: list[Any]
+    name: str
+
+    def __getitem__(self, at: Any) -> Any:
+        return self.notes[at]
+
+    def __len__(self) -> int:
+        return len(self.notes)
+
+
 class Account:
     """As Airflow's documentation has it."""
 
@@ -130,7 +159,7 @@ class Account:
     def deserialize(data: dict[str, Any], version: int) -> Account:
         if version > 2:
             raise TypeError(f"version {version}")
-        return Account(data["name"], *data["number"])
+        return Account(data.pop("name"), *data["number"])
 
 
 class Forgetful(Account):
@@ -340,6 +369,8 @@ class TestStructured(CodecContract):
         "pydantic, odd extras": lambda: Customer(**{"name": "a", "$t": "set", "v": [1], "größe": ()}),
         "pydantic, not validated": lambda: Customer.model_construct(name=5),
         "attrs": lambda: [Sized(1, [Frozen("a")]), Frozen(None)],
+        "attrs, with a cached property": lambda: [Cached(1), Cached(2).used()],
+        "attrs, a sequence": lambda: Track([1, 2], "b"),
         "Airflow's own assets": lambda: [Asset("x", uri="s3://bucket/x", extra={"a": 1}), Asset("y")],
         "methods of its own": lambda: {"account": Account("a", 7), "all": [Account("b", 8)]},
         "zones of libraries": lambda: [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import collections
+import dataclasses
 import datetime as dt
 import enum
 import http
@@ -74,6 +75,14 @@ class Twice(Mapping[str, int]):
 
     def __len__(self) -> int:
         return 2
+
+
+@dataclasses.dataclass
+class Named(collections.UserDict[str, int]):
+    """A mapping that is more than its items."""
+
+    name: str
+    data: dict[str, int]
 
 
 def subclass(of: type, *args: Any, **more: Any) -> Any:
@@ -209,11 +218,12 @@ def test_a_class_that_is_allowed_comes_back_as_it_is() -> None:
     ("value", "advice"),
     [
         (Twice(), "Return list(value.items())"),
+        (Named("a", {"b": 1}), "models.py"),
         ({sqlite_row(): 1, sqlite_row("1 c, 'x' d"): 2}, "Return list(value)"),
         (enum.Enum("Own", ["A"]).A, "models.py"),
         (memoryview(array.array("i", [1])), "Return bytes(value)"),
     ],
-    ids=["twice", "keys", "enum", "numbers"],
+    ids=["twice", "fields", "keys", "enum", "numbers"],
 )
 def test_what_would_lose_something_is_refused(value: Any, advice: str) -> None:
     with pytest.raises(errors.UnsupportedValue) as caught:

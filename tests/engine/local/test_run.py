@@ -320,6 +320,55 @@ def test_a_worker_that_hangs_is_ended_and_its_log_says_where(tmp_path: Path) -> 
     assert project.processes() == []
 
 
+# A task that says how long it wants to wait for its second try, and what `xcom run` does meanwhile.
+WAITS = """
+from datetime import timedelta
+from airflow.sdk import dag, get_current_context, task
+from airflow.sdk.definitions.retry_policy import ExceptionRetryPolicy, RetryAction, RetryRule
+
+@dag(schedule=None)
+def waits():
+    rule = RetryRule(exception=ValueError, retry_delay=timedelta(seconds=30))
+
+    @task(retries=1, retry_policy=ExceptionRetryPolicy(rules=[rule]))
+    def second():
+        if get_current_context()["ti"].try_number == 1:
+            raise ValueError("not yet")
+
+    last = RetryRule(exception=ValueError, action=RetryAction.FAIL)
+
+    @task(retries=1, retry_policy=ExceptionRetryPolicy(rules=[last]))
+    def never():
+        raise ValueError("never")
+
+    second()
+    never()
+
+waits()
+"""
+PATIENT = """
+from exclusive_xcom.local import environment
+from exclusive_xcom.local.runner import Runner, TaskEnd
+
+environment.activate()
+with Runner() as runner:
+    runner.prepare()
+    runner._silence = 20
+    *events, end = runner.run(["waits"])
+    tries = (event for event in events if isinstance(event, TaskEnd))
+    print(*sorted(f"{one.task_id}:{one.state}" for one in tries), end.error)
+"""
+
+
+def test_a_task_s_retry_policy_says_whether_and_when_it_is_tried_again(tmp_path: Path) -> None:
+    project = Project(tmp_path / "my project")
+    project.pipelines(waits=WAITS)
+    done = subprocess.run(
+        [sys.executable, "-c", PATIENT], cwd=project.folder, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["never:failed", "second:success", "second:up_for_retry"], done.stdout
+
+
 class TestInterrupted:
     """What is left of a run that does not come to its end: nothing."""
 

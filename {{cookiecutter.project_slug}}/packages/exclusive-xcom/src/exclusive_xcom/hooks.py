@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import weakref
 from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
@@ -27,15 +28,20 @@ _OWN = "_exclusive_xcom"  # of a class: made here; of a running task: which argu
 # Who reads a line instead of a value. Wherever Airflow has moved that, it reads values, as without us.
 _SHOWING = ("airflow.sdk.execution_time.task_runner", "_serialize_rendered_fields")
 _STORING = "airflow.serialization.serialized_objects"
+# Operators that can't have subclasses. A DAG's `test()` asks for each of its tasks as often as it has tasks.
+_refusing: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 def give_to(task: Any) -> None:
     """Give the hooks to a task that Airflow loads, and to those of the DAG whose `test()` loads it. A task
-    that can't have them runs as it would without us, and the log says so. Never raises."""
+    that can't have them runs as it would without us, and the log says so once. Never raises."""
     for one in (task, *_tested()):
+        if one.operator_class in _refusing:
+            continue
         try:
             _give_to(one)
         except Exception as error:
+            _refusing.add(one.operator_class)
             _own_way(f"Task {one.task_id!r} is", error)
 
 
@@ -83,6 +89,8 @@ def _hooked(kind: Any) -> Any:
             return object.__new__, (kind,), _as_without_us(self.__getstate__())
 
         def __copy__(self) -> Any:
+            if hasattr(kind, "__copy__"):
+                return super().__copy__()
             other = object.__new__(type(self))
             other.__setstate__(self.__getstate__())
             return other

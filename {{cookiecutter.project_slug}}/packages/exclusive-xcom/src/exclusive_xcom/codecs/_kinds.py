@@ -53,9 +53,10 @@ def plain_of(value: Any) -> Any:
     its protocol a dict, list, text or bytes, or a tuple if it is a row of a database. None if it is none, if
     that would not be equal to it or not have its length; nor of a class that adds fields to such a kind."""
     cls: Any = type(value)
+    has_fields = hasattr(cls, "__dataclass_fields__") or hasattr(cls, "__attrs_attrs__")
+    if has_fields and not is_lazy_sequence(cls):
+        return None
     if base := next((base for base in cls.__mro__[1:] if base in _BASES or base in _OWN), None):
-        if hasattr(cls, "__dataclass_fields__") or hasattr(cls, "__attrs_attrs__"):
-            return None
         if base in _BASES:
             return _BASES[base](value)
         take, make = _OWN[base]
@@ -68,6 +69,11 @@ def plain_of(value: Any) -> Any:
         return None
     made = kind(value[:] if kind is list else value)  # of a mapped task's results in one request
     return made if len(made) == len(value) else None
+
+
+def is_lazy_sequence(cls: type) -> bool:
+    """Whether it is Airflow's `LazyXComSequence`: its items count, and its fields only say where they are."""
+    return issubclass(cls, Sequence) and cls.__module__.startswith("airflow.")
 
 
 def make(tag: str, found: Any) -> Any:

@@ -7,17 +7,19 @@ they come back as they were and a payload can't make a constructor do something.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import enum
 import functools
 import importlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from types import MemberDescriptorType
 from typing import Any
 
 from ..errors import PayloadUnreadable, UnsupportedValue
 from . import Options
-from ._kinds import known_kind
+from ._kinds import is_lazy_sequence, known_kind
 
 TAG = "$t"  # the name of the item that says what an object in the text stands for
 _DAG_FILE = (
@@ -148,11 +150,12 @@ class _Serialized:
 
     def take(self, value: Any, fields: Fields) -> Json:
         cls, data = type(value), value.serialize()
-        version = getattr(cls, "__version__", 0)
-        if type(cls.deserialize(data, version)) is not cls:  # in a consumer it would be too late
+        version, held = getattr(cls, "__version__", 0), fields({"data": data})["data"]
+        # In a consumer it would be too late. It may take apart what it is given: Airflow's own do.
+        if type(cls.deserialize(_containers_of(data), version)) is not cls:
             what = f"A {cls.__name__} whose deserialize(serialize(), {version}) makes no {cls.__name__}"
             raise UnsupportedValue(what, "Correct these two methods, or return a dict.")
-        return {"v": fields({"data": data})["data"], "version": version}
+        return {"v": held, "version": version}
 
     def make(self, cls: Any, found: Json) -> Any:
         made = cls.deserialize(found["v"], found["version"])
@@ -172,10 +175,7 @@ class _Fields:
 
     def take(self, value: Any, fields: Fields) -> Json:
         cls = type(value)
-        state: Any = object.__getstate__(value) or {}
-        if isinstance(state, tuple):  # of a dict, and slots
-            state = {**(state[0] or {}), **state[1]}
-        held = _without_cached(cls, state)
+        held = _without_cached(cls, _state(value))
         names = self._names(cls) or set()
         # A default that __init__ doesn't take stays on the class.
         if odd := held.keys() - names or {name for name in names if not hasattr(value, name)}:
@@ -192,8 +192,7 @@ def _of_dataclass(cls: Any) -> set[str] | None:
 
 
 def _of_attrs(cls: Any) -> set[str] | None:
-    """Of a sequence its items count: Airflow's `LazyXComSequence` has in its fields where they are."""
-    has = "__attrs_attrs__" in vars(cls) and not issubclass(cls, Sequence)
+    has = "__attrs_attrs__" in vars(cls) and not is_lazy_sequence(cls)
     return {field.name for field in cls.__attrs_attrs__} if has else None
 
 
@@ -221,7 +220,32 @@ def _expect(fits: bool, cls: Any) -> None:
         raise ValueError(f"{cls} is not the class of such an object")
 
 
+def _state(value: Any) -> dict[str, Any]:
+    """An object's attributes. Each slot is asked, as an attrs class fills an empty one by a `__getattr__`."""
+    state = dict(getattr(value, "__dict__", {}))
+    for base in type(value).__mro__:
+        for name, slot in vars(base).items():
+            if isinstance(slot, MemberDescriptorType):
+                with contextlib.suppress(AttributeError):
+                    state[name] = slot.__get__(value)
+    return state
+
+
 def _without_cached(cls: type, attributes: dict[str, Any]) -> dict[str, Any]:
-    """Without what functools.cached_property left among an object's attributes."""
-    cached = functools.cached_property
-    return {k: item for k, item in attributes.items() if not isinstance(getattr(cls, k, None), cached)}
+    """Without what functools.cached_property left among an object's attributes; of attrs, in slots."""
+    cached, slots = functools.cached_property, set[str]()
+    for base in (base for base in cls.__mro__ if "__attrs_attrs__" in vars(base)):
+        slots |= {*vars(base).get("__slots__", ())} - {field.name for field in vars(base)["__attrs_attrs__"]}
+    slots -= {"_attrs_cached_hash"}  # which its __hash__ can't do without
+    return {
+        name: item
+        for name, item in attributes.items()
+        if name not in slots and not isinstance(getattr(cls, name, None), cached)
+    }
+
+
+def _containers_of(data: Any) -> Any:
+    """The same in lists and dicts of its own."""
+    if type(data) is dict:
+        return {key: _containers_of(item) for key, item in data.items()}
+    return [_containers_of(item) for item in data] if type(data) is list else data

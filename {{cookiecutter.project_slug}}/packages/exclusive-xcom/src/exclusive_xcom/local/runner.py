@@ -167,12 +167,13 @@ class Runner:
             event = msgspec.convert(said, _EVENTS[kind])
             if isinstance(event, TaskBegin):
                 self._begun.add((event.task_id, event.map_index))
-            elif isinstance(event, TaskEnd):
+            elif isinstance(event, TaskEnd) and event.state != "up_for_retry":
                 self._begun.discard((event.task_id, event.map_index))
             yield event
 
     def _lines(self) -> Iterator[bytes]:
-        # Tasks that run, or wait until they may go on (sensors, deferred ones): as long as they like.
+        # Tasks that run, or wait until they may go on (sensors, deferred ones, a next try that their
+        # retry_policy puts off): as long as they like.
         self._begun = set()
         with selectors.DefaultSelector() as waiting:
             waiting.register(self._said, selectors.EVENT_READ)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 from airflow.listeners import hookimpl
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk import TaskInstanceState
 from airflow.sdk.listener import get_listener_manager
 
 from .runner import Event, TaskBegin, TaskEnd
@@ -63,9 +63,8 @@ class Watcher(logging.Handler):
 
     @hookimpl
     def on_task_instance_failed(self, previous_state: Any, task_instance: Any, error: Any) -> None:
-        # Both a failure that is tried again and the last one come here, with the same state.
-        again = task_instance.try_number <= task_instance.max_tries
-        again = again and not isinstance(error, AirflowFailException)
+        # Both a failure that is tried again and the last one come here. A retry_policy may be why.
+        again = task_instance.state == TaskInstanceState.UP_FOR_RETRY
         self._end(task_instance, "up_for_retry" if again else "failed", in_short(error))
 
     def _end(self, task: Any, state: str, error: str = "") -> None:
