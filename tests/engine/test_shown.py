@@ -180,7 +180,9 @@ def test_what_can_t_be_said_is_the_caller_s() -> None:
         shown([Unsaid()], {0}, LIMIT)
 
 
-@pytest.mark.parametrize("value", [math.nan, "a\ud800", 2**70, np.zeros(9**5), pl.DataFrame({"a": [1]}), [1]])
+@pytest.mark.parametrize(
+    "value", [math.nan, ["a\ud800"], 2**70, np.zeros(9**5), pl.DataFrame({"a": [1]}), [1]]
+)
 def test_the_log_says_in_full_what_is_small(value: Any) -> None:
     """It is a text there; tables and arrays have a short one."""
     assert in_one_line(value, LIMIT) is None
@@ -189,6 +191,13 @@ def test_the_log_says_in_full_what_is_small(value: Any) -> None:
 def test_the_log_says_in_a_line_what_is_large() -> None:
     assert in_one_line([{"a": 1}] * 501, LIMIT) == "<list, 501 items>"
     assert in_one_line("x" * 1001, LIMIT) == "<text, 1,001 characters>"
+
+
+def test_the_log_says_in_a_line_what_its_file_can_not_hold() -> None:
+    assert in_one_line("a\ud800", LIMIT) == "<text, 2 characters>"
+    label = pd.DataFrame([[1]], columns=pd.Index(["\ud800"], dtype=object))
+    assert in_one_line(label, LIMIT) == "<pandas DataFrame, 1 row × 1 column>"
+    assert in_one_line([label], LIMIT) == "<list, 1 item>"
 
 
 def test_the_line_is_the_same_in_each_process() -> None:

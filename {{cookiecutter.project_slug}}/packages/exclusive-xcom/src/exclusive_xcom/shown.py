@@ -51,8 +51,11 @@ def _item(value: Any, is_xcom: bool, limit: int) -> Any:
 
 
 def in_one_line(value: Any, limit: int) -> str | None:
-    """The line in the log for a value of more than `limit` bytes, about; None for any other."""
-    return f"<{_kind_and_size(value)}>" if _is_too_much(value, limit, for_log=True) else None
+    """The line in the log for a value of more than `limit` bytes, about, or whose text has half a character,
+    which ends a log in UTF-8; None for any other."""
+    # Inside of a list or dict a text is shown by `repr`, which escapes it.
+    for_log = not isinstance(value, str)
+    return f"<{_kind_and_size(value)}>" if _is_too_much(value, limit, for_log=for_log) else None
 
 
 def _is_too_much(value: Any, limit: int, *, for_log: bool = False) -> bool:
@@ -121,8 +124,10 @@ def _size(value: Any, for_log: bool) -> int:
         return 8
     if isinstance(value, bytes | bytearray | memoryview):
         return 2 * memoryview(value).nbytes
-    if _is_table(value) or is_of(value, "numpy", "ndarray"):
+    if is_of(value, "numpy", "ndarray"):
         return 0 if for_log else _bytes(value)
+    if _is_table(value):
+        return _encoded(str(value)) if for_log else _bytes(value)
     return _encoded(str(value))
 
 
