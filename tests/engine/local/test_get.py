@@ -176,7 +176,7 @@ def test_a_notebook_gets_values_and_what_is_not_there_is_answered_with_what_is(p
     done = subprocess.run(command, cwd=project.folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     run_id, *said = json.loads(done.stdout.splitlines()[-1])
-    tasks, keys = "file, frame, parts, square", "number, return_value, text"
+    tasks, keys = "file, frame, long, parts, square", "number, return_value, text"
     assert said == [
         "Airflow's database has no run of 'never'. There are runs of: gives.",
         f"There is no XCom of a task 'x'. In run {run_id} there is: {tasks}.",
