@@ -91,3 +91,15 @@ def test_a_kind_of_value_has_its_article() -> None:
         "A list",
         "A UUID",
     ]
+
+
+def test_all_mistakes_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert config.mistakes() == []
+    monkeypatch.setenv("AIRFLOW__XCOM__MAX_SIZE", "lots")
+    monkeypatch.setenv("AIRFLOW__XCOM__FRAME_FORMT", "packed")
+    monkeypatch.setenv("AIRFLOW__XCOM__SOMETHING", "else")
+    monkeypatch.setenv("AIRFLOW__XCOM__EMPTY", "")
+    value, slip, none = config.mistakes()
+    assert "AIRFLOW__XCOM__MAX_SIZE is 'lots', but must be a whole number" in value
+    assert slip.endswith("AIRFLOW__XCOM__FRAME_FORMT. Did you mean AIRFLOW__XCOM__FRAME_FORMAT?")
+    assert none == "There is no option AIRFLOW__XCOM__SOMETHING."

@@ -180,7 +180,9 @@ def test_what_can_t_be_said_is_the_caller_s() -> None:
         shown([Unsaid()], {0}, LIMIT)
 
 
-@pytest.mark.parametrize("value", [math.nan, 2**70, np.zeros(9**5), pl.DataFrame({"a": [1]}), [1]])
+@pytest.mark.parametrize(
+    "value", [math.nan, ["a\ud800"], 2**70, np.zeros(9**5), pl.DataFrame({"a": [1]}), [1]]
+)
 def test_the_log_says_in_full_what_is_small(value: Any) -> None:
     """It is a text there; tables and arrays have a short one."""
     assert in_one_line(value, LIMIT) is None
@@ -191,11 +193,11 @@ def test_the_log_says_in_a_line_what_is_large() -> None:
     assert in_one_line("x" * 1001, LIMIT) == "<text, 1,001 characters>"
 
 
-def test_the_log_says_in_a_line_what_it_can_not_write() -> None:
-    """Airflow's own log line would fail the task, before anything is pushed."""
+def test_the_log_says_in_a_line_what_its_file_can_not_hold() -> None:
     assert in_one_line("a\ud800", LIMIT) == "<text, 2 characters>"
-    frame = pd.DataFrame([[1]], columns=pd.Index(["\ud800"], dtype=object))
-    assert in_one_line(frame, LIMIT) == "<pandas DataFrame, 1 row × 1 column>"
+    label = pd.DataFrame([[1]], columns=pd.Index(["\ud800"], dtype=object))
+    assert in_one_line(label, LIMIT) == "<pandas DataFrame, 1 row × 1 column>"
+    assert in_one_line([label], LIMIT) == "<list, 1 item>"
 
 
 def test_the_line_is_the_same_in_each_process() -> None:

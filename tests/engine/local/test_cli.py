@@ -161,6 +161,8 @@ class TestLookingAtThings:
         backend = {"AIRFLOW__CORE__XCOM_BACKEND": "airflow.sdk.execution_time.xcom.BaseXCom"}
         done = project.xcom("probe", **backend)
         assert done.returncode == 1 and "not one of exclusive_xcom's" in done.stdout
+        done = project.xcom("probe", AIRFLOW__XCOM__MAX_SIZE="lots")
+        assert done.returncode == 1 and "✗ options: Option AIRFLOW__XCOM__MAX_SIZE is 'lots'" in done.stdout
 
     def test_secrets_are_written_once(self, project: Project) -> None:
         assert "FERNET_KEY" in project.xcom("secrets").stdout

@@ -40,7 +40,11 @@ def gives():
     def nothing():
         pass
 
-    frame(), parts(), square.expand(number=[1, 2, 3]), file(), nothing()
+    @task
+    def long():
+        return list(range(40))
+
+    frame(), parts(), square.expand(number=[1, 2, 3]), file(), nothing(), long()
 
 
 gives()
@@ -96,6 +100,11 @@ def test_other_kinds_are_shown(project: Project) -> None:
 
 
 @pytest.mark.slow
+def test_a_list_of_xcoms_tells_the_beginning_of_a_value_and_that_it_goes_on(project: Project) -> None:
+    said = project.xcom("show", "gives", COLUMNS="200").stdout
+    assert "[0, 1, 2, 3, " in said and "…" in said and "39]" not in said
+
+
 def test_it_is_written_where_the_person_is_and_for_them_alone(project: Project) -> None:
     said = get(project, "gives", "frame", "-o", "frame.parquet")
     file = project.folder / "dags" / "frame.parquet"  # the folder in which the command is called
@@ -167,7 +176,7 @@ def test_a_notebook_gets_values_and_what_is_not_there_is_answered_with_what_is(p
     done = subprocess.run(command, cwd=project.folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     run_id, *said = json.loads(done.stdout.splitlines()[-1])
-    tasks, keys = "file, frame, parts, square", "number, return_value, text"
+    tasks, keys = "file, frame, long, parts, square", "number, return_value, text"
     assert said == [
         "Airflow's database has no run of 'never'. There are runs of: gives.",
         f"There is no XCom of a task 'x'. In run {run_id} there is: {tasks}.",

@@ -112,8 +112,7 @@ def show(
         out.print(made)
         return
     for task, key, kind, summary, size, where in found:  # an address is never broken: it can be copied
-        out.print(f"[bold]{task}[/] [cyan]{key}[/]")
-        out.print(f"  {', '.join(filter(None, (kind, summary, size)))}", style="dim")
+        out.print(f"[bold]{task}[/] [cyan]{key}[/]  {', '.join(filter(None, (kind, summary, size)))}")
         out.print(f"  {where}", style="dim", soft_wrap=True)
 
 

@@ -6,6 +6,7 @@ An empty one counts as not set. Options are read when they are needed, never at 
 
 from __future__ import annotations
 
+import difflib
 import functools
 import os
 import re
@@ -86,6 +87,24 @@ CODECS = Option[tuple[str, ...]](
 RETENTION = _number(float, "retention", 7 * 86400, 1)
 WAIT_REPLICAS = _number(int, "wait_replicas", 0)
 WAIT_AOF = _number(int, "wait_aof", 0)
+
+
+def mistakes() -> list[str]:
+    """What is wrong with the options that are set, also with those that only some tasks read: a value that it
+    can't have, and a variable of the section that is no option, such as one with a slip of the pen."""
+    options = [option for option in globals().values() if isinstance(option, Option)]
+    found = []
+    for option in options:
+        try:
+            option.read()
+        except BadOption as error:
+            found.append(str(error))
+    known = [option.variable for option in options]
+    for name in sorted(os.environ):
+        if name.startswith("AIRFLOW__XCOM__") and name not in known and os.environ[name].strip():
+            near = difflib.get_close_matches(name, known, 1, 0.8)
+            found.append(f"There is no option {name}." + (f" Did you mean {near[0]}?" if near else ""))
+    return found
 
 
 def _configured(name: str) -> str:

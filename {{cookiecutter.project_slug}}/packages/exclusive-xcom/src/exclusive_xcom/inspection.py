@@ -19,12 +19,14 @@ from airflow.sdk.execution_time.xcom import XCom
 from airflow.utils.session import create_session
 from sqlalchemy import Select, func, select, text
 
+from . import config
 from .address import Address
 from .backend import XComBackend
 from .binding import Question
 from .codecs import kind_word
 from .errors import XComError, legible
 from .handle import Handle
+from .kinds import short
 from .store import Check
 
 
@@ -202,7 +204,11 @@ def _ranges(numbers: list[int]) -> str:
 
 def probe() -> list[Check]:
     """Try the database and the configured XCom backend, as a task would find them."""
-    checks = [_database()]
+    wrong = config.mistakes()
+    checks = [
+        _database(),
+        Check("options", not wrong, " ".join(wrong) or "each has a value that it can have"),
+    ]
     name = f"{XCom.__module__}.{XCom.__qualname__}"
     if not issubclass(XCom, XComBackend):
         advice = "see AIRFLOW__CORE__XCOM_BACKEND, which a project sets in config/airflow.env"
@@ -231,5 +237,5 @@ def _describe(address: Address, value: Any) -> tuple[str, str, int | None, str]:
     except XComError as error:
         return "unreadable reference", str(error), None, "row"
     if found is None:
-        return kind_word(value), legible(json.dumps(value, ensure_ascii=False)[:60]), None, "row"
+        return kind_word(value), legible(short(json.dumps(value, ensure_ascii=False), 60)), None, "row"
     return found.kind, found.summary, found.length, legible(found.where)

@@ -50,9 +50,9 @@ def _number(kind: Callable[[str], Any]) -> Callable[[str], Any]:
     return read
 
 
-def short(text: str) -> str:
-    """A text as an error shows it."""
-    return text if len(text) <= 100 else f"{text[:100]}…"
+def short(text: str, most: int = 100) -> str:
+    """A text as errors and tables show it: its beginning, and whether that is all."""
+    return text if len(text) <= most else f"{text[:most]}…"
 
 
 def plain(value: Any) -> Any:

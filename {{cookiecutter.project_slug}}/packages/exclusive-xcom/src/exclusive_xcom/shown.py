@@ -51,8 +51,11 @@ def _item(value: Any, is_xcom: bool, limit: int) -> Any:
 
 
 def in_one_line(value: Any, limit: int) -> str | None:
-    """The line in the log for a value of more than `limit` bytes, about; None for any other."""
-    return f"<{_kind_and_size(value)}>" if _is_too_much(value, limit, for_log=True) else None
+    """The line in the log for a value of more than `limit` bytes, about, or whose text has half a character,
+    which ends a log in UTF-8; None for any other."""
+    # Inside of a list or dict a text is shown by `repr`, which escapes it.
+    for_log = not isinstance(value, str)
+    return f"<{_kind_and_size(value)}>" if _is_too_much(value, limit, for_log=for_log) else None
 
 
 def _is_too_much(value: Any, limit: int, *, for_log: bool = False) -> bool:
@@ -108,9 +111,9 @@ class _Entries:
 
 
 def _size(value: Any, for_log: bool) -> int:
-    """Bytes, about, that are shown of what holds nothing else."""
+    """Bytes, about, that are shown of what holds nothing else. Tables and arrays have a short text."""
     if isinstance(value, str):
-        return len(value) if value.isascii() else _encoded(value)
+        return len(value) if for_log or value.isascii() else _encoded(value)
     if isinstance(value, int):
         if not (for_log or -(2**63) <= value < 2**64):
             raise _TooMuch
@@ -121,9 +124,11 @@ def _size(value: Any, for_log: bool) -> int:
         return 8
     if isinstance(value, bytes | bytearray | memoryview):
         return 2 * memoryview(value).nbytes
-    if not for_log and (_is_table(value) or is_of(value, "numpy", "ndarray")):
-        return _bytes(value)
-    return _encoded(str(value))  # of tables and arrays it is short
+    if is_of(value, "numpy", "ndarray"):
+        return 0 if for_log else _bytes(value)
+    if _is_table(value):
+        return _encoded(str(value)) if for_log else _bytes(value)
+    return _encoded(str(value))
 
 
 def _bytes(value: Any) -> int:

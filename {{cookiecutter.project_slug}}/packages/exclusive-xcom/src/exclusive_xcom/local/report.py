@@ -61,7 +61,7 @@ def gather(transfers: Iterable[Transfer]) -> list[Xcom]:
 
 def handed_over(out: Console, xcoms: Sequence[Xcom]) -> None:
     """Print what was handed over: as a table, with whole addresses where there is room for them; in a narrow
-    window as some lines for each XCom. No address is ever broken or cut: who wants one can copy it."""
+    window as two lines for each XCom. No address is ever broken or cut: who wants one can copy it."""
     if not xcoms:
         out.print("No task pushed an XCom through this project's backend.")
         return
@@ -77,11 +77,21 @@ def handed_over(out: Console, xcoms: Sequence[Xcom]) -> None:
             if where is short:
                 _tell_folders(out, folders)
             return
-    for dag_id, task, key, kind, size, place, push, pull in cells:
-        out.print(f"[bold]{dag_id}[/] {task} [cyan]{key}[/]")
-        out.print(f"  {kind}, {size}", style="dim")
-        out.print(f"  {place}", style="dim", soft_wrap=True)
-        out.print(f"  push {push}, pull {pull}", style="dim")
+    _narrow(out, cells, short, folders)
+
+
+def _narrow(
+    out: Console, cells: Sequence[Sequence[str]], short: Sequence[str], folders: Mapping[str, str]
+) -> None:
+    """Two lines for each XCom, below the name of its pipeline: what it is; where and how fast."""
+    last = ""
+    for (dag_id, task, key, kind, size, _, push, pull), place in zip(cells, short, strict=True):
+        if dag_id != last:
+            out.print(f"[bold]{dag_id}[/]")
+        out.print(f"  {task} [cyan]{key}[/]  {kind}, {size}")
+        out.print(f"    {place}, push {push}, pull {pull}", style="dim")
+        last = dag_id
+    _tell_folders(out, folders)
 
 
 def _shortened(places: Sequence[str]) -> tuple[dict[str, str], list[str]]:
@@ -94,7 +104,9 @@ def _shortened(places: Sequence[str]) -> tuple[dict[str, str], list[str]]:
             found.setdefault(kind, []).append(place)
     # Of addresses, not of paths: `commonpath` would make s3:/bucket of s3://bucket.
     common = {kind: commonprefix(each) for kind, each in found.items()}  # noqa: RUF071
-    return {kind: text.rpartition("/")[0] or kind for kind, text in common.items()}, kinds
+    # In Redis the part in braces chooses the slot: it is one name, which has no half.
+    folders = {kind: text.partition("{")[0].rpartition("/")[0] or kind for kind, text in common.items()}
+    return folders, kinds
 
 
 def _tell_folders(out: Console, folders: Mapping[str, str]) -> None:
