@@ -17,6 +17,9 @@ ANSWERS = dict(json.loads({{cookiecutter.items() | list | tojson | tojson}}))
 # Folders that hold only files of conditional name, inner ones first. Others may be empty on purpose.
 CONDITIONAL_FOLDERS = (".github/workflows", ".github")
 
+# What of the template decides about a project, for git.
+RENDERED = ("cookiecutter.json", "hooks", ":(glob)*cookiecutter.*/**")
+
 # What only cookiecutter knows, and cruft does not keep.
 COOKIECUTTER_ONLY = ("_template", "_commit", "_output_dir", "_repo_dir", "_checkout")
 
@@ -98,9 +101,10 @@ def remove_leftovers():
 
 def git(folder, *arguments):
     """What git says of a folder, as text. Raises NotLinkableError when it refuses or is not there."""
-    # A git hook that calls cookiecutter sets these, and they name its own repository.
-    elsewhere = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR")
-    environment = {name: value for name, value in os.environ.items() if name not in elsewhere}
+    # A git hook that calls cookiecutter sets such, and they name its own repository.
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("GIT_") or "CONFIG" in name
+    }
     try:
         done = subprocess.run(
             ["git", "-C", str(folder), *arguments],
@@ -137,6 +141,12 @@ def template_folder():
     raise NotLinkableError("its relative path " + str(given) + " cannot be followed; give the absolute one")
 
 
+def is_own_folder():
+    """True for a template in a folder of the user's, and not in a clone that cookiecutter made."""
+    given = ANSWERS["_template"].rstrip("/")
+    return ANSWERS["_repo_dir"].rstrip("/") == given or ANSWERS["_repo_dir"].startswith(given + "/")
+
+
 def without_password(address):
     """The address without a user name and password: .cruft.json is committed."""
     parts = urlsplit(address)
@@ -155,7 +165,14 @@ def link():
     git(folder, "cat-file", "-e", "HEAD:./cookiecutter.json")
     commit = git(folder, "rev-parse", "HEAD")
     inside = git(folder, "rev-parse", "--show-prefix").rstrip("/")
-    if ANSWERS["_repo_dir"] == ANSWERS["_template"]:  # a folder of the user's: rendered as it lies there
+    if is_own_folder():  # rendered as it lies there
+        if git(folder, "status", "--porcelain", "--", *RENDERED):
+            raise NotLinkableError(
+                "the template in "
+                + str(folder)
+                + " has changes that are not committed, so no commit of it is this "
+                "project. Commit them there and make the project again"
+            )
         address = git(folder, "rev-parse", "--show-toplevel") if inside else str(folder)
         checkout = None
     else:  # cookiecutter's own clone
@@ -191,7 +208,8 @@ def main():
     here = str(Path.cwd())
     say("", "The project is in " + here)
     try:
-        text = json.dumps(link(), ensure_ascii=False, indent=2, separators=(",", ": ")) + "\n"
+        linked = link()
+        text = json.dumps(linked, ensure_ascii=False, indent=2, separators=(",", ": ")) + "\n"
     except NotLinkableError as reason:
         say(
             "It is not linked to its template, so `make update` will not work: " + str(reason) + ".",
@@ -199,6 +217,13 @@ def main():
         )
     else:
         Path(".cruft.json").write_bytes(text.encode("utf-8"))
+        if Path(linked["template"]).is_absolute():
+            say(
+                "`make update` will look for the template in "
+                + linked["template"]
+                + ", on this machine alone.",
+                'For others, write the address of its git repository into "template" in .cruft.json.',
+            )
     first = "make run      installs it, runs every example once, shows what was handed over"
     if ANSWERS["examples"] == "none":
         first = "make new DAG=shipments      installs it, writes a first pipeline, its Variables, its test"

@@ -1,16 +1,20 @@
 """Refuses answers that could not become a working project: one line for each, before any file is written.
 
-An answer that was accepted once must stay accepted: this runs on every later `cruft update` too.
+Asked at a project's birth alone: what was accepted once stays accepted, whatever is added to the lists below.
+They are our own, so that an answer does not depend on the Python that runs this.
 """
 
 import json
-import keyword
 import re
 import sys
 import unicodedata
+from pathlib import Path
 
 # The answers as JSON inside a string literal: no quote, backslash or brace in an answer can end it.
 ANSWERS = dict(json.loads({{cookiecutter.items() | list | tojson | tojson}}))
+
+# Where cruft, and tools/update.py by the same names, render a project that is there already.
+RENDERED_AGAIN = ("current_template", "new_template", "remote")
 
 LONGEST = {"project_name": 80, "project_slug": 40, "description": 200, "author": 100}  # characters
 
@@ -23,6 +27,34 @@ CHOICES = {
 }
 
 SLUG = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
+
+# Words of the Python language, also of versions to come, and what YAML takes for something else than text.
+PYTHON_WORDS = """
+and as assert async await break case class continue def del elif else except finally for from global if import
+in is lambda lazy match nonlocal not or pass raise return try type while with yield
+"""
+YAML_WORDS = "false n no null off on true y yes"
+
+# Modules of the standard library in any Python from 3.9 on, also those that newer ones have no more.
+STANDARD_LIBRARY = """
+abc aifc annotationlib antigravity argparse array ast asynchat asyncio asyncore atexit audioop base64 bdb
+binascii binhex bisect builtins bz2 cProfile calendar cgi cgitb chunk cmath cmd code codecs codeop
+collections colorsys compileall compression concurrent configparser contextlib contextvars copy copyreg
+crypt csv ctypes curses dataclasses datetime dbm decimal difflib dis distutils doctest dummy_threading
+email encodings ensurepip enum errno faulthandler fcntl filecmp fileinput fnmatch formatter fractions
+ftplib functools gc genericpath getopt getpass gettext glob graphlib grp gzip hashlib heapq hmac html http
+idlelib imaplib imghdr imp importlib inspect io ipaddress itertools json keyword lib2to3 linecache locale
+logging lzma macpath mailbox mailcap marshal math mimetypes mmap modulefinder msilib msvcrt
+multiprocessing netrc nis nntplib nt ntpath nturl2path numbers opcode operator optparse os ossaudiodev
+parser pathlib pdb pickle pickletools pipes pkgutil platform plistlib poplib posix posixpath pprint
+profile pstats pty pwd py_compile pyclbr pydoc pydoc_data pyexpat queue quopri random re readline reprlib
+resource rlcompleter runpy sched secrets select selectors shelve shlex shutil signal site smtpd smtplib
+sndhdr socket socketserver spwd sqlite3 sre_compile sre_constants sre_parse ssl stat statistics string
+stringprep struct subprocess sunau symbol symtable sys sysconfig syslog tabnanny tarfile telnetlib
+tempfile termios test textwrap this threading time timeit tkinter token tokenize tomllib trace traceback
+tracemalloc tty turtle turtledemo types typing unicodedata unittest urllib uu uuid venv warnings wave
+weakref webbrowser winreg winsound wsgiref xdrlib xml xmlrpc zipapp zipfile zipimport zlib zoneinfo
+"""
 
 # Folders of the project, and modules that Airflow and pytest look for by these names.
 FOLDERS = "airflow_local_settings config conftest dags data include logs packages plugins src tests"
@@ -107,9 +139,11 @@ def slug_objection(slug):
             "so that Python can import it (for example 'my-pipelines')"
         )
     package = slug.replace("-", "_")
-    if keyword.iskeyword(package) or package in getattr(keyword, "softkwlist", ()):
+    if package in PYTHON_WORDS.split():
         return "must not be a word of the Python language (for example 'my-pipelines')"
-    if package in getattr(sys, "stdlib_module_names", sys.builtin_module_names):
+    if package in YAML_WORDS.split():
+        return "must not be a word that YAML takes for true, false or null (for example 'my-pipelines')"
+    if package in STANDARD_LIBRARY.split():
         return "must not be a module of Python's standard library (for example 'my-pipelines')"
     if package in FOLDERS.split():
         return "must not be a folder or module that the project has anyway (for example 'my-pipelines')"
@@ -133,8 +167,13 @@ def objections():
             yield f"{name} = {ANSWERS[name]!a}: must be one of {', '.join(allowed)}."
 
 
+def is_birth():
+    """False when a project that is there already is rendered again, to update or to compare it."""
+    return not ("_commit" in ANSWERS and Path.cwd().parent.name in RENDERED_AGAIN)
+
+
 if __name__ == "__main__":
-    refused = list(objections())
+    refused = list(objections()) if is_birth() else []
     for line in refused:
         print(line, file=sys.stderr)
     sys.exit(1 if refused else 0)

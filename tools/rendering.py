@@ -88,8 +88,10 @@ def render(
     there = "".join(f" with {name} = {answer}" for name, answer in wanted.items())
     print(f"Rendering {named(template, former)}, and {target.name}{there}", flush=True)
     answers = answers_of(link)
-    before = rendered(template, former, answers, link.get("directory"), folder / "before")
-    after = rendered(template, target.commit, {**answers, **wanted}, link.get("directory"), folder / "after")
+    # Named as cruft's own update names them: hooks know by it that the project is there already.
+    places = folder / "current_template", folder / "new_template"
+    before = rendered(template, former, answers, link.get("directory"), places[0])
+    after = rendered(template, target.commit, {**answers, **wanted}, link.get("directory"), places[1])
     state = json.loads((after / LINK).read_text(encoding="utf-8"))
     state |= {"template": link["template"], "commit": target.commit, "checkout": target.checkout}
     state["context"]["cookiecutter"] |= {"_template": link["template"], "_commit": target.commit}
@@ -99,7 +101,8 @@ def render(
     for made, pattern in itertools.product((before, after), {LINK, *skipped}):
         leave_out(made, pattern)
     settle_date(*(place / "pyproject.toml" for place in (project, before, after)))
-    leave_out_examples(project, before, after)
+    if "examples" not in wanted:
+        leave_out_examples(project, before, after)
     return before, after, state
 
 

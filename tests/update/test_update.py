@@ -167,18 +167,6 @@ def test_what_was_removed_stays_removed(project: BakedProject) -> None:
     assert (project.path / "handbook/added.txt").is_file()
 
 
-def test_an_own_dag_made_from_a_removed_example_is_not_touched(
-    project: BakedProject, our_releases: Path, machine: Machine
-) -> None:
-    """To git it looks as if the example had been renamed, and the template's changes belonged into it."""
-    project.git("mv", "handbook/plan.txt", "handbook/my own plan.txt")
-    edit(project.path, "handbook/my own plan.txt", PLAN[30], "31. Mine\n")
-    project.commit("A plan of my own, after the example")
-    before = project.read("handbook/my own plan.txt")
-    update(project)
-    assert project.read("handbook/my own plan.txt") == before
-
-
 def test_an_own_file_does_not_move_with_a_folder_that_the_template_renames(project: BakedProject) -> None:
     (project.path / "handbook/moved/mine.txt").write_text("Mine\n", encoding="utf-8")
     project.commit("Mine")
