@@ -14,7 +14,7 @@ from typing import Any
 
 from project import LINK, answers_of, pyproject
 from repository import HERE, Git, Refused, listed
-from template import Target, named
+from template import FORMERLY, Target, named
 
 EXAMPLE = re.compile(r'tags=\[[^\]]*"(?:template-)?example"')
 DATE = re.compile(r'^exclude-newer = "([^"\n]*)"', re.MULTILINE)
@@ -95,7 +95,7 @@ def render(
     state = json.loads((after / LINK).read_text(encoding="utf-8"))
     state |= {"template": link["template"], "commit": target.commit, "checkout": target.checkout}
     state["context"]["cookiecutter"] |= {"_template": link["template"], "_commit": target.commit}
-    state |= {"skip": link["skip"]} if "skip" in link else {}
+    state |= {name: link[name] for name in ("skip", FORMERLY) if name in link}
 
     skipped = skip_patterns(link, before, project)
     for made, pattern in itertools.product((before, after), {LINK, *skipped}):

@@ -19,7 +19,8 @@ ABBREVIATIONS = {
 }
 # Questions that people know by a shorter name; the others by their own, in capitals.
 SHORT = {"BACKEND": "xcom_backend", "PYTHON": "python_version"}
-RELEASE = re.compile(r"v?(\d+)\.(\d+)\.(\d+)")
+RELEASE = re.compile(r"v?\d+\.\d+\.\d+(\.\d+)?")  # with a fourth number those of a company's fork
+FORMERLY = "formerly"  # in .cruft.json: addresses that the template had before
 
 
 @dataclass(frozen=True)
@@ -52,14 +53,17 @@ def gather(link: Mapping[str, Any], folder: Path) -> Git:
     template("symbolic-ref", "HEAD", "refs/heads/to-take-in")
     former = str(link["commit"])
     if not template.holds("cat-file", "-e", former + "^{commit}"):
-        # Not on a branch any more, or this clone is a shallow one; a server may have it.
-        kind, _, rest = str(link["template"]).partition(":")
-        address = ABBREVIATIONS[kind].format(rest) if kind in ABBREVIATIONS else str(link["template"])
-        template.run("fetch", "--quiet", "--depth=1", "--", address, former)
+        # Not on a branch any more, or this clone is a shallow one; a server may have it, or a former place.
+        for place in (link["template"], *link.get(FORMERLY, [])):
+            kind, _, rest = str(place).partition(":")
+            address = ABBREVIATIONS[kind].format(rest) if kind in ABBREVIATIONS else str(place)
+            if template.holds("fetch", "--quiet", "--depth=1", "--", address, former):
+                break
     if not template.holds("update-ref", "refs/heads/former-of-this-project", former):
         raise Refused(
-            f"The template no longer has the commit that this project was made from ({former}). Put the "
-            "commit of the nearest release into .cruft.json, and commit that."
+            f"The template no longer has the commit that this project was made from ({former}). If it was "
+            f'elsewhere before, name these addresses in .cruft.json: "{FORMERLY}": ["ADDRESS"]. Else put '
+            "the commit of the nearest release there. Then commit that."
         )
     return template
 

@@ -170,6 +170,8 @@ def go(arguments: argparse.Namespace, project: Path, scratch: Path) -> int:
     ):
         print(f"This project ({now}) is newer than {target.name}, the newest release. Nothing to do.")
         return 0
+    if not (wanted or template.holds("merge-base", "--is-ancestor", former, target.commit)):
+        print(f"{target.name} does not come after {now}, and takes out again what only that has.")
     check_tree(git, dry_run=arguments.dry_run)
     following.check_packages(git)
     return Work(git, template, link, target, wanted, arguments.dry_run, scratch).do()

@@ -29,8 +29,12 @@ def git(*words: str) -> str:
 
 def find(clone: str, name: str) -> tuple[str, str]:
     """A name in the template, and its commit: a release (without a name, the newest), a branch, a commit."""
-    tags = re.findall(r"^v(\d+)\.(\d+)\.(\d+)$", git("-C", clone, "tag"), re.MULTILINE)
-    releases = ["v" + ".".join(tag) for tag in sorted(tags, key=lambda tag: [*map(int, tag)])]
+    # Of a fork, its own releases: those of the template that it merged are not on its own line.
+    line = ("log", "--first-parent", "--decorate=full", "--decorate-refs=refs/tags/*", "--format=%D", "HEAD")
+    release = re.compile(r"^refs/tags/v(\d+(?:\.\d+){2,3})$", re.MULTILINE)
+    said = re.sub("tag: |, ", "\n", git("-C", clone, *line))
+    tags = release.findall(said) or release.findall(git("-C", clone, "for-each-ref", "--format=%(refname)"))
+    releases = ["v" + tag for tag in sorted(tags, key=lambda tag: [*map(int, tag.split("."))])]
     if not (name or releases):
         print("The template has no release yet: taking the head of its default branch.", flush=True)
     name = name or (releases or ["HEAD"])[-1]
