@@ -17,7 +17,7 @@ unexport VIRTUAL_ENV
 export PYTHONPYCACHEPREFIX := $(CURDIR)/build/pycache
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test engine-test test-all update-test release-check docker-test bench bench-readme lint digests golden clean
+.PHONY: help demo test engine-test test-all update-test release-check docker-test bench bench-readme lint digests wheel golden clean
 
 help:  ## List these commands
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -69,6 +69,10 @@ lint: .venv/.ready  ## Check engine, tools, hooks and tests (baked projects are 
 
 digests: .venv/.ready  ## List the files that every project gets as they are (packages/DIGESTS), with their digests
 	@$(RUN) python tools/digests.py
+
+wheel: | $(UV)  ## Build the engine's wheel into build/wheels, for an index of your own
+	@$(UV) build --quiet --wheel --out-dir build/wheels engine/
+	@ls build/wheels
 
 golden: .venv/.ready  ## Write the golden payloads of this version, which later releases have to read
 	@$(RUN) python tests/engine/formats/write_golden.py

@@ -82,6 +82,16 @@ def remove_examples():
             path.unlink()
 
 
+def remove_engine():
+    """Leave of an engine that comes from an index its documentation, to which the project's README leads."""
+    if ANSWERS["engine"] == "installed":
+        for path in Path("packages/exclusive-xcom").iterdir():
+            if path.is_dir() and path.name != "docs":
+                shutil.rmtree(path)
+            elif path.is_file() and path.suffix != ".md":
+                path.unlink()
+
+
 def remove_empty_folders():
     """Remove what is left of a folder when the answers dropped all its files."""
     for folder in map(Path, CONDITIONAL_FOLDERS):
@@ -203,6 +213,7 @@ def main():
     remove_examples()
     remove_empty_folders()
     remove_leftovers()
+    remove_engine()
     if "_commit" in ANSWERS:  # cruft renders: it keeps .cruft.json itself, and an update wants no talk
         return
     here = str(Path.cwd())

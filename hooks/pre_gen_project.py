@@ -24,6 +24,7 @@ CHOICES = {
     "python_version": ("3.11", "3.12", "3.13"),
     "ci": ("github", "gitlab", "none"),
     "license": ("Proprietary", "Apache-2.0", "MIT", "BSD-3-Clause"),
+    "engine": ("vendored", "installed"),
 }
 
 SLUG = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")

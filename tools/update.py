@@ -37,6 +37,7 @@ from template import SHORT, Target, check_answers, gather, here, named, short
 from unfinished import check_committed, check_nothing_open, noted, recover
 
 QUESTION = "xcom_backend"
+ENGINE = "engine"  # its answer decides what is in packages/
 
 
 @dataclass
@@ -64,14 +65,13 @@ class Work:
         release = named(self.template, former)
         old = merging.keep(self.git, before, f"The template as of {release}")
         new = merging.keep(self.git, after, f"Take in {self.target.name} of the template", "-p", old.commit)
-        merging.check_untracked(self.git, old.tree, new.tree, whole=not self.wanted)
+        whole = not self.wanted or ENGINE in self.wanted
+        merging.check_untracked(self.git, old.tree, new.tree, whole=whole)
         edits = managed.edits(self.git, old.tree)
         with noted(self.git, dry_run=self.dry_run):
             with merging.place(self.git, self.scratch, dry_run=self.dry_run) as merged:
                 self.merge(merged, old, new)
-                patch = (
-                    None if self.wanted else self.take_packages(merged, old, new, release if edits else "")
-                )
+                patch = self.take_packages(merged, old, new, release if edits else "") if whole else None
                 write_link(merged, state)
                 outcome = merging.look(merged, old.commit, new.commit, followed, elsewhere)
                 stale = locking.is_stale(merged)
@@ -79,7 +79,7 @@ class Work:
                 if self.dry_run:
                     show_difference(merged)
                 telling.tell_outcome(merged, outcome, managed.summary(merged, new.tree), dry_run=self.dry_run)
-            telling.tell_edits(edits, not self.wanted, patch)
+            telling.tell_edits(edits, whole, patch)
             telling.tell_old_lines(moved, dry_run=self.dry_run)
             telling.tell_new_questions(self.link, state)
             unlocked = relock(self.git) if stale and not self.dry_run else None

@@ -10,6 +10,7 @@ OFFERED = {
     "PYTHON": ("python_version", ("3.11", "3.12", "3.13")),
     "CI": ("ci", ("github", "gitlab", "none")),
     "LICENSE": ("license", ("Proprietary", "Apache-2.0", "MIT", "BSD-3-Clause")),
+    "ENGINE": ("engine", ("vendored", "installed")),
 }
 
 
