@@ -18,6 +18,7 @@ ANSWERS = dict(json.loads({{cookiecutter.items() | list | tojson | tojson}}))
 CONDITIONAL_FOLDERS = (".github/workflows", ".github")
 
 # What of the template decides about a project, for git.
+STATUS = ("status", "--porcelain", "--untracked-files=all", "--no-renames", "-z")
 RENDERED = ("cookiecutter.json", "hooks", ":(glob)*cookiecutter.*/**")
 
 # What only cookiecutter knows, and cruft does not keep.
@@ -151,6 +152,13 @@ def template_folder():
     raise NotLinkableError("its relative path " + str(given) + " cannot be followed; give the absolute one")
 
 
+def is_a_change(line):
+    """True for what git's status lists, but for what is removed from the project anyway."""
+    parts = line[3:].split("/")
+    left = line.startswith("??") and any(part in LEFTOVERS or part.endswith(ENDINGS) for part in parts)
+    return bool(line) and not left
+
+
 def is_own_folder():
     """True for a template in a folder of the user's, and not in a clone that cookiecutter made."""
     given = ANSWERS["_template"].rstrip("/")
@@ -176,7 +184,7 @@ def link():
     commit = git(folder, "rev-parse", "HEAD")
     inside = git(folder, "rev-parse", "--show-prefix").rstrip("/")
     if is_own_folder():  # rendered as it lies there
-        if git(folder, "status", "--porcelain", "--", *RENDERED):
+        if any(map(is_a_change, git(folder, *STATUS, "--", *RENDERED).split("\0"))):
             raise NotLinkableError(
                 "the template in "
                 + str(folder)

@@ -13,8 +13,8 @@ from pathlib import Path
 # The answers as JSON inside a string literal: no quote, backslash or brace in an answer can end it.
 ANSWERS = dict(json.loads({{cookiecutter.items() | list | tojson | tojson}}))
 
-# Where cruft, and tools/update.py by the same names, render a project that is there already.
-RENDERED_AGAIN = ("current_template", "new_template", "remote")
+# Where tools/update.py, and cruft's own update and diff, render a project that is there already.
+RENDERED_AGAIN = re.compile("current_template|new_template|tmp[a-z0-9_]{8}")
 
 LONGEST = {"project_name": 80, "project_slug": 40, "description": 200, "author": 100}  # characters
 
@@ -170,7 +170,8 @@ def objections():
 
 def is_birth():
     """False when a project that is there already is rendered again, to update or to compare it."""
-    return not ("_commit" in ANSWERS and Path.cwd().parent.name in RENDERED_AGAIN)
+    above = [folder.name for folder in Path.cwd().parents[:2]]
+    return not ("_commit" in ANSWERS and any(map(RENDERED_AGAIN.fullmatch, above)))
 
 
 if __name__ == "__main__":

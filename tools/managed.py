@@ -96,4 +96,6 @@ def summary(git: Git, after: str) -> str:
     """What became of packages/, in a few words; nothing if it is as it was."""
     others = git.names("diff", "--cached", "--no-renames", "--name-only", "-z", "HEAD", "--", MANAGED)
     now = git.names("ls-tree", "-r", "-z", "--name-only", after, "--", f"{MANAGED}/")
+    if len(others) > len(now):
+        return f"taken whole: {len(now)} files are left of it"
     return f"taken whole: {len(others)} files are others, of {len(now)}" if others else ""

@@ -88,7 +88,7 @@ def render(
     there = "".join(f" with {name} = {answer}" for name, answer in wanted.items())
     print(f"Rendering {named(template, former)}, and {target.name}{there}", flush=True)
     answers = answers_of(link)
-    # Named as cruft's own update names them: hooks know by it that the project is there already.
+    # Hooks know by these names that the project is there already (RENDERED_AGAIN).
     places = folder / "current_template", folder / "new_template"
     before = rendered(template, former, answers, link.get("directory"), places[0])
     after = rendered(template, target.commit, {**answers, **wanted}, link.get("directory"), places[1])
