@@ -95,14 +95,16 @@ def place_new(git: Git, before: Path, after: Path, here: Mapping[str, str]) -> l
     for path in sorted(path for path in after.rglob("*") if not path.is_dir()):
         name = path.relative_to(after).as_posix()
         folder = name.rpartition("/")[0]
-        way = replaced_by(folder, here) if folder and not (before / name).exists() else ""
-        if way and not is_managed(name):
+        above = ["/".join(folder.split("/")[: end + 1]) for end in range(folder.count("/") + 1)]
+        in_the_way = any(known in here for known in above)  # a file, link or submodule in place of a folder
+        if in_the_way and not is_managed(name) and not (before / name).exists():
+            way = replaced_by(name, here)
             there = inside(git, name)
             if there and not (git.folder / there).exists():
                 move(path, after / there)
             else:
                 path.unlink()
-                told.append(f"{name}  (new in the template; {way.replace('a link', f'{folder} is a link')})")
+                told.append(f"{name}  (new in the template; {way})")
     return told
 
 

@@ -117,7 +117,7 @@ def test_overlapping_edits_are_marked_and_told(project: BakedProject) -> None:
     assert "20. Do it again\n" in plan
     assert (project.path / "handbook/new name é.txt").is_file(), "what does not conflict is merged"
     assert link(project)["checkout"] == THIRD
-    assert "Commit (or stash" in update(project, "--version", SECOND, code=1)
+    assert "still open from the last merge" in update(project, "--version", SECOND, code=1)
     project.git("reset", "--hard", "--quiet")
     assert project.git("status", "--porcelain") == ""
     assert link(project)["checkout"] == FIRST
