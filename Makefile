@@ -17,7 +17,7 @@ unexport VIRTUAL_ENV
 export PYTHONPYCACHEPREFIX := $(CURDIR)/build/pycache
 
 .DEFAULT_GOAL := help
-.PHONY: help demo picture test engine-test test-all update-test docker-test bench bench-readme lint digests golden compared clean
+.PHONY: help demo picture test engine-test test-all update-test release-check docker-test bench bench-readme lint digests wheel golden compared clean
 
 help:  ## List these commands
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -40,7 +40,12 @@ test-all: lint  ## The same as test, and whatever takes longer: big payloads, fr
 	@$(ENGINE) tests/engine
 	@$(PYTEST) -m "not (docker or bench)"
 
-update-test: .venv/.ready  ## Projects of the first commit and of the last release take in the current state
+update-test: .venv/.ready  ## Projects of the first commit and of every release take in the current state
+	@$(RUN) pytest tests/update/test_history.py
+
+release-check: lint  ## Say what is missing for a release, and take projects of every release to this state
+	@$(RUN) python tools/release.py
+	@$(ENGINE) tests/engine/formats
 	@$(RUN) pytest tests/update/test_history.py
 
 docker-test: .venv/.ready  ## What needs a Docker engine: the generated docker-compose.yaml
@@ -67,6 +72,10 @@ lint: .venv/.ready  ## Check engine, tools, hooks and tests (baked projects are 
 
 digests: .venv/.ready  ## List the files that every project gets as they are (packages/DIGESTS), with their digests
 	@$(RUN) python tools/digests.py
+
+wheel: | $(UV)  ## Build the engine's wheel into build/wheels, for an index of your own
+	@$(UV) build --quiet --wheel --out-dir build/wheels engine/
+	@ls build/wheels
 
 golden: .venv/.ready  ## Write the golden payloads of this version, which later releases have to read
 	@$(RUN) python tests/engine/formats/write_golden.py

@@ -17,6 +17,10 @@ ANSWERS = dict(json.loads({{cookiecutter.items() | list | tojson | tojson}}))
 # Folders that hold only files of conditional name, inner ones first. Others may be empty on purpose.
 CONDITIONAL_FOLDERS = (".github/workflows", ".github")
 
+# What of the template decides about a project, for git.
+STATUS = ("status", "--porcelain", "--untracked-files=all", "--no-renames", "-z")
+RENDERED = ("cookiecutter.json", "hooks", ":(glob)*cookiecutter.*/**")
+
 # What only cookiecutter knows, and cruft does not keep.
 COOKIECUTTER_ONLY = ("_template", "_commit", "_output_dir", "_repo_dir", "_checkout")
 
@@ -78,6 +82,16 @@ def remove_examples():
             path.unlink()
 
 
+def remove_engine():
+    """Leave of an engine that comes from an index its documentation, to which the project's README leads."""
+    if ANSWERS["engine"] == "installed":
+        for path in Path("packages/exclusive-xcom").iterdir():
+            if path.is_dir() and path.name != "docs":
+                shutil.rmtree(path)
+            elif path.is_file() and path.suffix != ".md":
+                path.unlink()
+
+
 def remove_empty_folders():
     """Remove what is left of a folder when the answers dropped all its files."""
     for folder in map(Path, CONDITIONAL_FOLDERS):
@@ -97,9 +111,10 @@ def remove_leftovers():
 
 def git(folder, *arguments):
     """What git says of a folder, as text. Raises NotLinkableError when it refuses or is not there."""
-    # A git hook that calls cookiecutter sets these, and they name its own repository.
-    elsewhere = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR")
-    environment = {name: value for name, value in os.environ.items() if name not in elsewhere}
+    # A git hook that calls cookiecutter sets such, and they name its own repository.
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("GIT_") or "CONFIG" in name
+    }
     try:
         done = subprocess.run(
             ["git", "-C", str(folder), *arguments],
@@ -136,6 +151,19 @@ def template_folder():
     raise NotLinkableError("its relative path " + str(given) + " cannot be followed; give the absolute one")
 
 
+def is_a_change(line):
+    """True for what git's status lists, but for what is removed from the project anyway."""
+    parts = line[3:].split("/")
+    left = line.startswith("??") and any(part in LEFTOVERS or part.endswith(ENDINGS) for part in parts)
+    return bool(line) and not left
+
+
+def is_own_folder():
+    """True for a template in a folder of the user's, and not in a clone that cookiecutter made."""
+    given = ANSWERS["_template"].rstrip("/")
+    return ANSWERS["_repo_dir"].rstrip("/") == given or ANSWERS["_repo_dir"].startswith(given + "/")
+
+
 def without_password(address):
     """The address without a user name and password: .cruft.json is committed."""
     parts = urlsplit(address)
@@ -154,7 +182,14 @@ def link():
     git(folder, "cat-file", "-e", "HEAD:./cookiecutter.json")
     commit = git(folder, "rev-parse", "HEAD")
     inside = git(folder, "rev-parse", "--show-prefix").rstrip("/")
-    if ANSWERS["_repo_dir"] == ANSWERS["_template"]:  # a folder of the user's: rendered as it lies there
+    if is_own_folder():  # rendered as it lies there
+        if any(map(is_a_change, git(folder, *STATUS, "--", *RENDERED).split("\0"))):
+            raise NotLinkableError(
+                "the template in "
+                + str(folder)
+                + " has changes that are not committed, so no commit of it is this "
+                "project. Commit them there and make the project again"
+            )
         address = git(folder, "rev-parse", "--show-toplevel") if inside else str(folder)
         checkout = None
     else:  # cookiecutter's own clone
@@ -185,12 +220,14 @@ def main():
     remove_examples()
     remove_empty_folders()
     remove_leftovers()
+    remove_engine()
     if "_commit" in ANSWERS:  # cruft renders: it keeps .cruft.json itself, and an update wants no talk
         return
     here = str(Path.cwd())
     say("", "The project is in " + here)
     try:
-        text = json.dumps(link(), ensure_ascii=False, indent=2, separators=(",", ": ")) + "\n"
+        linked = link()
+        text = json.dumps(linked, ensure_ascii=False, indent=2, separators=(",", ": ")) + "\n"
     except NotLinkableError as reason:
         say(
             "It is not linked to its template, so `make update` will not work: " + str(reason) + ".",
@@ -199,6 +236,13 @@ def main():
         )
     else:
         Path(".cruft.json").write_bytes(text.encode("utf-8"))
+        if Path(linked["template"]).is_absolute():
+            say(
+                "`make update` will look for the template in "
+                + linked["template"]
+                + ", on this machine alone.",
+                'For others, write the address of its git repository into "template" in .cruft.json.',
+            )
     first = "make run      installs it, runs every example once, shows what was handed over"
     if ANSWERS["examples"] == "none":
         first = "make new DAG=shipments      installs it, writes a first pipeline, its Variables, its test"

@@ -1,17 +1,21 @@
 """Refuses answers that could not become a working project: one line for each, before any file is written.
 
-An answer that was accepted once must stay accepted: this runs on every later `cruft update` too.
+Asked at a project's birth alone: what was accepted once stays accepted, whatever is added to the lists below.
+They are our own, so that an answer does not depend on the Python that runs this.
 """
 
 import json
-import keyword
 import re
 import shlex
 import sys
 import unicodedata
+from pathlib import Path
 
 # The answers as JSON inside a string literal: no quote, backslash or brace in an answer can end it.
 ANSWERS = dict(json.loads({{cookiecutter.items() | list | tojson | tojson}}))
+
+# Where tools/update.py, and cruft's own update and diff, render a project that is there already.
+RENDERED_AGAIN = re.compile("current_template|new_template|tmp[a-z0-9_]{8}")
 
 LONGEST = {"project_name": 80, "project_slug": 40, "description": 200, "author": 100}  # characters
 
@@ -21,9 +25,38 @@ CHOICES = {
     "python_version": ("3.11", "3.12", "3.13", "3.14"),
     "ci": ("github", "gitlab", "none"),
     "license": ("Proprietary", "Apache-2.0", "MIT", "BSD-3-Clause"),
+    "engine": ("vendored", "installed"),
 }
 
 SLUG = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
+
+# Words of the Python language, also of versions to come, and what YAML takes for something else than text.
+PYTHON_WORDS = """
+and as assert async await break case class continue def del elif else except finally for from global if import
+in is lambda lazy match nonlocal not or pass raise return try type while with yield
+"""
+YAML_WORDS = "false n no null off on true y yes"
+
+# Modules of the standard library in any Python from 3.9 on, also those that newer ones have no more.
+STANDARD_LIBRARY = """
+abc aifc annotationlib antigravity argparse array ast asynchat asyncio asyncore atexit audioop base64 bdb
+binascii binhex bisect builtins bz2 cProfile calendar cgi cgitb chunk cmath cmd code codecs codeop
+collections colorsys compileall compression concurrent configparser contextlib contextvars copy copyreg
+crypt csv ctypes curses dataclasses datetime dbm decimal difflib dis distutils doctest dummy_threading
+email encodings ensurepip enum errno faulthandler fcntl filecmp fileinput fnmatch formatter fractions
+ftplib functools gc genericpath getopt getpass gettext glob graphlib grp gzip hashlib heapq hmac html http
+idlelib imaplib imghdr imp importlib inspect io ipaddress itertools json keyword lib2to3 linecache locale
+logging lzma macpath mailbox mailcap marshal math mimetypes mmap modulefinder msilib msvcrt
+multiprocessing netrc nis nntplib nt ntpath nturl2path numbers opcode operator optparse os ossaudiodev
+parser pathlib pdb pickle pickletools pipes pkgutil platform plistlib poplib posix posixpath pprint
+profile pstats pty pwd py_compile pyclbr pydoc pydoc_data pyexpat queue quopri random re readline reprlib
+resource rlcompleter runpy sched secrets select selectors shelve shlex shutil signal site smtpd smtplib
+sndhdr socket socketserver spwd sqlite3 sre_compile sre_constants sre_parse ssl stat statistics string
+stringprep struct subprocess sunau symbol symtable sys sysconfig syslog tabnanny tarfile telnetlib
+tempfile termios test textwrap this threading time timeit tkinter token tokenize tomllib trace traceback
+tracemalloc tty turtle turtledemo types typing unicodedata unittest urllib uu uuid venv warnings wave
+weakref webbrowser winreg winsound wsgiref xdrlib xml xmlrpc zipapp zipfile zipimport zlib zoneinfo
+"""
 
 # Folders of the project, and modules that Airflow and pytest look for by these names.
 FOLDERS = "airflow_local_settings config conftest dags data include logs packages plugins src tests"
@@ -108,9 +141,11 @@ def slug_objection(slug):
             "so that Python can import it (for example 'my-pipelines')"
         )
     package = slug.replace("-", "_")
-    if keyword.iskeyword(package) or package in getattr(keyword, "softkwlist", ()):
+    if package in PYTHON_WORDS.split():
         return "must not be a word of the Python language (for example 'my-pipelines')"
-    if package in getattr(sys, "stdlib_module_names", sys.builtin_module_names):
+    if package in YAML_WORDS.split():
+        return "must not be a word that YAML takes for true, false or null (for example 'my-pipelines')"
+    if package in STANDARD_LIBRARY.split():
         return "must not be a module of Python's standard library (for example 'my-pipelines')"
     if package in FOLDERS.split():
         return "must not be a folder or module that the project has anyway (for example 'my-pipelines')"
@@ -142,8 +177,14 @@ def again(refused):
     return f"Again, with the other answers kept: the same command, and behind it --no-input {kept} {better}"
 
 
+def is_birth():
+    """False when a project that is there already is rendered again, to update or to compare it."""
+    above = [folder.name for folder in Path.cwd().parents[:2]]
+    return not ("_commit" in ANSWERS and any(map(RENDERED_AGAIN.fullmatch, above)))
+
+
 if __name__ == "__main__":
-    refused = dict(objections())
+    refused = dict(objections()) if is_birth() else {}
     for name, line in refused.items():
         print(f"{name} = {line}", file=sys.stderr)
     if refused and "_commit" not in ANSWERS:  # nobody types what cruft renders

@@ -34,6 +34,7 @@ EVERY_CHOICE = [
         )
     )
     or all(answers[name] == CHOICES[name][0] for name in CHOICES if name not in ("examples", "xcom_backend"))
+    if answers["engine"] == "vendored"  # the other answer takes files away, and has tests of its own
 ]
 UV = os.environ.get("UV") or shutil.which("uv") or "uv"
 

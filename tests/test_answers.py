@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import keyword
 import re
 import shlex
 import sys
@@ -50,7 +51,13 @@ REFUSED = [
     ("project_slug", "a" * 41, "longer than 40"),
     ("project_slug", "class", "word of the Python language"),
     ("project_slug", "match", "word of the Python language"),
+    ("project_slug", "lazy", "word of the Python language"),
+    ("project_slug", "true", "YAML takes for"),
+    ("project_slug", "null", "YAML takes for"),
+    ("project_slug", "on", "YAML takes for"),
     ("project_slug", "json", "standard library"),
+    ("project_slug", "pipes", "standard library"),
+    ("project_slug", "annotationlib", "standard library"),
     ("project_slug", "tests", "folder or module"),
     ("project_slug", "dags", "folder or module"),
     ("project_slug", "config", "folder or module"),
@@ -162,6 +169,17 @@ def test_bad_answers_are_refused_in_one_line(
     assert lines[0].startswith(f"{name} = {shown}: must")
     assert reason in lines[0]
     assert not list(folder.iterdir()), "something was left behind"
+
+
+def test_no_list_of_the_python_that_runs_the_hook_decides() -> None:
+    """`pipes` left in 3.13, `annotationlib` came in 3.14: the answer must be the same under all of them."""
+    text = (TEMPLATE / "hooks/pre_gen_project.py").read_text(encoding="utf-8")
+    assert "stdlib_module_names" not in text
+    assert "keyword." not in text
+    (listed,) = re.findall(r'^STANDARD_LIBRARY = """(.*?)"""', text, re.DOTALL | re.MULTILINE)
+    assert {name for name in sys.stdlib_module_names if name[0] != "_"} <= set(listed.split())
+    (words,) = re.findall(r'^PYTHON_WORDS = """(.*?)"""', text, re.DOTALL | re.MULTILINE)
+    assert {word for word in [*keyword.kwlist, *keyword.softkwlist] if word.islower()} <= set(words.split())
 
 
 def test_every_bad_answer_has_its_line(machine: Machine, tmp_path: Path, cookiecutter_config: Path) -> None:

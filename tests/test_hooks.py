@@ -43,7 +43,7 @@ def test_it_needs_only_the_standard_library_of_an_older_python(hook: Path) -> No
         for alias in node.names
     }
     # Nothing that knows the time, chance, or the network.
-    allowed = "contextlib json keyword os pathlib re shlex shutil subprocess sys unicodedata urllib.parse"
+    allowed = "contextlib json os pathlib re shlex shutil subprocess sys unicodedata urllib.parse"
     assert imported <= set(allowed.split())
 
 
@@ -66,6 +66,7 @@ def test_it_only_reads_git_writes_the_link_and_removes_empty_folders(
         ("cat-file", "-e"),
         ("rev-parse", "HEAD"),
         ("rev-parse", "--show-prefix"),
+        ("status", "--porcelain"),
     }
     written = [arguments[0] for event, arguments in did if event == "open"]
     assert [name for name in written if name != "/dev/null"] == [".cruft.json"]

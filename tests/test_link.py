@@ -90,6 +90,73 @@ def test_a_folder_of_a_bigger_repository_is_named(
     assert ours.files() == theirs.files()
 
 
+@pytest.mark.parametrize("given", ["absolute", "relative", "with an origin"])
+def test_a_directory_of_a_local_template_is_named(
+    given: str,
+    cruft_create: Bake,
+    template_repository: Path,
+    machine: Machine,
+    cookiecutter_config: Path,
+    tmp_path: Path,
+) -> None:
+    """`cookiecutter --directory`: not the address that the repository was cloned from, perhaps another's."""
+    bigger = tmp_path / "bigger"
+    shutil.copytree(template_repository, bigger / "airflow", ignore=shutil.ignore_patterns(".git"))
+    machine.git(bigger, "init", "--quiet")
+    machine.git(bigger, "add", "--all", "--force")
+    machine.git(bigger, "commit", "--quiet", "--message", "All templates")
+    if given == "with an origin":
+        machine.git(bigger, "remote", "add", "origin", "https://git.example.org/other.git")
+    arguments = ["--no-input", "--config-file", str(cookiecutter_config), "--directory", "airflow"]
+    address = "../bigger" if given == "relative" else str(bigger)
+    (tmp_path / "here").mkdir()
+    machine.tool("cookiecutter", *arguments, address, cwd=tmp_path / "here")
+    ours = BakedProject(tmp_path / "here/my-pipelines", {}, machine)
+    theirs = cruft_create(tmp_path / "cruft", bigger, "--directory", "airflow")
+    assert (link_of(ours)["template"], link_of(ours)["directory"]) == (str(bigger), "airflow")
+    assert ours.files() == theirs.files()
+
+
+def test_a_clone_with_changes_is_not_recorded_as_its_clean_commit(
+    bake_into: Bake,
+    template_repository: Path,
+    machine: Machine,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    clone = tmp_path / "template"
+    machine.git(tmp_path, "clone", "--quiet", str(template_repository), str(clone))
+    (clone / "notes.txt").write_text("No project sees this\n", encoding="utf-8")
+    assert ".cruft.json" in bake_into(tmp_path / "clean", clone).files()
+    capfd.readouterr()
+    with (clone / "{{cookiecutter.project_slug}}/Makefile").open("a", encoding="utf-8") as makefile:
+        makefile.write("# Mine\n")
+    plain = bake_into(tmp_path / "dirty", clone)
+    assert ".cruft.json" not in plain.files()
+    said = capfd.readouterr().out
+    assert "It is not linked to its template" in said
+    assert "has changes that are not committed" in said
+
+
+def test_a_path_of_this_machine_gets_a_word(
+    bake_into: Bake,
+    template_repository: Path,
+    machine: Machine,
+    cookiecutter_config: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """A colleague cannot update from it; one who is not linked to a path need not hear of it."""
+    bake_into(tmp_path / "local")
+    said = capfd.readouterr().out
+    assert f"look for the template in {template_repository}, on this machine alone" in said
+    clone = cookiecutter_config.parent / "clones" / "served"
+    machine.git(tmp_path, "clone", "--quiet", str(template_repository), str(clone))
+    machine.git(clone, "remote", "set-url", "origin", "https://git.example.org/o/t.git")
+    config = ["--no-input", "--config-file", str(cookiecutter_config)]
+    assert "this machine" not in machine.tool("cookiecutter", *config, "served", cwd=tmp_path).stdout
+
+
 def test_passwords_in_an_address_stay_out_of_the_project(
     template_repository: Path, machine: Machine, cookiecutter_config: Path, tmp_path: Path
 ) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import os
 import re
+import tempfile
 from collections.abc import Collection
 from pathlib import Path
 
@@ -53,23 +53,31 @@ def keep_as_patch(git: Git, before: str, release: str) -> Path:
     inside = Path(git("rev-parse", "--absolute-git-dir")) / beside.name
     # Beside a project in a folder of a bigger repository, the patch would lie in that repository's way.
     places = [inside] if git("rev-parse", "--show-prefix") else [beside, inside]
-    patch = next(filter(None, map(new_file, places)), None)
+    plain = ("--binary", "--no-color", "--no-ext-diff", "--no-textconv", "--no-renames")
+    with tempfile.TemporaryDirectory(prefix="patch-") as folder:
+        made = Path(folder, "patch")
+        prefixes = ("--src-prefix=a/", "--dst-prefix=b/", f"--output={made}")
+        git("-c", "diff.relative=false", "diff", *plain, *prefixes, before, "HEAD", "--", MANAGED)
+        content = made.read_bytes()
+    patch = next(filter(None, (new_file(place, content) for place in places)), None)
     if patch is None:
         raise OSError(f"neither {beside.parent} nor {inside.parent} can be written")
-    plain = ("--binary", "--no-color", "--no-ext-diff", "--no-textconv", "--no-renames")
-    prefixes = ("--src-prefix=a/", "--dst-prefix=b/", f"--output={patch}")
-    git("-c", "diff.relative=false", "diff", *plain, *prefixes, before, "HEAD", "--", MANAGED)
     return patch
 
 
-def new_file(stem: Path) -> Path | None:
-    """An empty file of this name and `.patch`, with a number where that is taken; None where none can be."""
+def new_file(stem: Path, content: bytes) -> Path | None:
+    """A file of this name and `.patch` with this content, with a number where that is taken by another's.
+
+    An update that was cut short may have left the same, or its beginning. None where none can be written.
+    """
     for number in itertools.count(1):
         path = stem.with_name(f"{stem.name}{f'-{number}' if number > 1 else ''}.patch")
         try:
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
-        except FileExistsError:
-            continue
+            if path.is_file() and not content.startswith(path.read_bytes()):
+                continue
+            if path.is_symlink() or not (path.is_file() or not path.exists()):
+                continue
+            path.write_bytes(content)
         except OSError:
             return None
         return path
@@ -88,4 +96,6 @@ def summary(git: Git, after: str) -> str:
     """What became of packages/, in a few words; nothing if it is as it was."""
     others = git.names("diff", "--cached", "--no-renames", "--name-only", "-z", "HEAD", "--", MANAGED)
     now = git.names("ls-tree", "-r", "-z", "--name-only", after, "--", f"{MANAGED}/")
+    if len(others) > len(now):
+        return f"taken whole: {len(now)} files are left of it"
     return f"taken whole: {len(others)} files are others, of {len(now)}" if others else ""

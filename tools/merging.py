@@ -9,19 +9,17 @@ cherry-picked: onto the project, or, for a dry run, onto a work tree that is thr
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from following import SIMILAR
 from managed import MANAGED, given_up, is_managed
 from project import LINK
 from rendering import remove
 from repository import NOBODY, WITHOUT_HOOKS, Git, Refused, listed, reason
-
-# How alike two files must be for one to count as the other moved. With git's own 50 %, edits to a file that
-# the template dropped would go into a new one that merely looks like it.
-SIMILAR = "--find-renames=75%"
+from unfinished import DRY_RUN
 
 WHAT_HAPPENED = {"A": "new", "D": "removed"}
 
@@ -41,11 +39,14 @@ class Outcome:
     changed: dict[str, str]  # with words that say how
     conflicts: list[str]
     left_behind: list[str]
+    elsewhere: list[
+        str
+    ]  # what the template changed and a person has no longer there, with words that say how
 
     @property
     def unresolved(self) -> bool:
         """True when a person has to decide something."""
-        return bool(self.conflicts or self.left_behind)
+        return bool(self.conflicts or self.left_behind or self.elsewhere)
 
 
 def leave_out_what_was_removed(git: Git, before: Path, after: Path) -> None:
@@ -123,7 +124,7 @@ def place(git: Git, folder: Path, *, dry_run: bool) -> Iterator[Git]:
     if not dry_run:
         yield git
         return
-    root = folder / "dry-run"
+    root = folder / DRY_RUN
     git(*WITHOUT_HOOKS, "worktree", "add", "--quiet", "--detach", str(root), "HEAD")
     try:
         yield Git(root / git("rev-parse", "--show-prefix"))
@@ -143,8 +144,16 @@ def merge(git: Git, before: str, after: str) -> None:
         raise Refused(f"git could not merge: {reason(done.stderr)}.")
 
 
-def look(git: Git, before: str, after: str) -> Outcome:
-    """Read what a merge of two commits did off git's index; but of packages/, which is taken whole."""
+def look(git: Git, before: str, after: str, followed: Mapping[str, str], elsewhere: list[str]) -> Outcome:
+    """Read what a merge of two commits did off git's index; but of packages/, which is taken whole.
+
+    Args:
+        git: where it was merged.
+        before: the commit of what nobody edited.
+        after: the same, of the release that was taken in.
+        followed: the template's names of files that a person moved, by the person's.
+        elsewhere: what there is to tell of others.
+    """
     stages: dict[str, set[str]] = {}
     for line in git.names("ls-files", "--unmerged", "-z"):
         described, name = line.split("\t", 1)
@@ -162,5 +171,6 @@ def look(git: Git, before: str, after: str) -> Outcome:
             continue
         old = moved.get(name, name)
         how = f"moved from {old}" if old != name else WHAT_HAPPENED.get(status, "changed")
+        how += f", as {followed[name]} in the template" if name in followed else ""
         changed[name] = how + (", beside your edits" if old in edited else "")
-    return Outcome(changed, sorted(set(stages).difference(left_behind)), left_behind)
+    return Outcome(changed, sorted(set(stages).difference(left_behind)), left_behind, elsewhere)

@@ -14,7 +14,7 @@ from typing import Any
 
 from project import LINK, answers_of, pyproject
 from repository import HERE, Git, Refused, listed
-from template import Target, named
+from template import FORMERLY, Target, named
 
 EXAMPLE = re.compile(r'tags=\[[^\]]*"(?:template-)?example"')
 DATE = re.compile(r'^exclude-newer = "([^"\n]*)"', re.MULTILINE)
@@ -88,18 +88,21 @@ def render(
     there = "".join(f" with {name} = {answer}" for name, answer in wanted.items())
     print(f"Rendering {named(template, former)}, and {target.name}{there}", flush=True)
     answers = answers_of(link)
-    before = rendered(template, former, answers, link.get("directory"), folder / "before")
-    after = rendered(template, target.commit, {**answers, **wanted}, link.get("directory"), folder / "after")
+    # Hooks know by these names that the project is there already (RENDERED_AGAIN).
+    places = folder / "current_template", folder / "new_template"
+    before = rendered(template, former, answers, link.get("directory"), places[0])
+    after = rendered(template, target.commit, {**answers, **wanted}, link.get("directory"), places[1])
     state = json.loads((after / LINK).read_text(encoding="utf-8"))
     state |= {"template": link["template"], "commit": target.commit, "checkout": target.checkout}
     state["context"]["cookiecutter"] |= {"_template": link["template"], "_commit": target.commit}
-    state |= {"skip": link["skip"]} if "skip" in link else {}
+    state |= {name: link[name] for name in ("skip", FORMERLY) if name in link}
 
     skipped = skip_patterns(link, before, project)
     for made, pattern in itertools.product((before, after), {LINK, *skipped}):
         leave_out(made, pattern)
     settle_date(*(place / "pyproject.toml" for place in (project, before, after)))
-    leave_out_examples(project, before, after)
+    if "examples" not in wanted:
+        leave_out_examples(project, before, after)
     return before, after, state
 
 

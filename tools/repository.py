@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-# A git hook sets these, and they name its own repository.
-OF_A_HOOK = {
-    f"GIT_{what}" for what in ("DIR", "WORK_TREE", "INDEX_FILE", "COMMON_DIR", "PREFIX", "OBJECT_DIRECTORY")
-}
-HERE = {name: value for name, value in os.environ.items() if name not in OF_A_HOOK}
+# Of what a shell or a git hook may set for git, this says how a server is reached and what a person prefers.
+# All else names another repository or changes what git's answers mean.
+HARMLESS = re.compile(
+    "(?!GIT_)|GIT_(SSH|SSL|HTTP|PROXY|ASKPASS|CONFIG|TERMINAL|EXEC_PATH|TRACE|CURL|ALLOW|PROTO)"
+)
+HERE = {name: value for name, value in os.environ.items() if HARMLESS.match(name)}
 NOBODY = {f"GIT_{who}_{what}": "template" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
 WITHOUT_HOOKS = ("-c", f"core.hooksPath={os.devnull}")
 

@@ -34,6 +34,9 @@ def tell_outcome(git: Git, outcome: Outcome, managed: str, *, dry_run: bool) -> 
     if outcome.left_behind:
         print(f"\nLeft behind{would_be}: you edited these, and the template dropped them.")
         print("Drop a file with `git rm`, or keep it with `git add`:" + listed(outcome.left_behind))
+    if outcome.elsewhere:
+        print(f"\nChanged by the template, not here any more{would_be}: you moved or replaced these. Bring")
+        print("in by hand what you want of it; the commands show the change:" + listed(outcome.elsewhere))
     if not (lines or outcome.unresolved):
         print("\nNothing in the project changes but .cruft.json, which notes what it was made from.")
 

@@ -17,7 +17,10 @@ ABBREVIATIONS = {
     "gl": "https://gitlab.com/{}.git",
     "bb": "https://bitbucket.org/{}",
 }
-RELEASE = re.compile(r"v?(\d+)\.(\d+)\.(\d+)")
+# Questions that people know by a shorter name; the others by their own, in capitals.
+SHORT = {"BACKEND": "xcom_backend", "PYTHON": "python_version"}
+RELEASE = re.compile(r"v?\d+\.\d+\.\d+(\.\d+)?")  # with a fourth number those of a company's fork
+FORMERLY = "formerly"  # in .cruft.json: addresses that the template had before
 
 
 @dataclass(frozen=True)
@@ -50,14 +53,17 @@ def gather(link: Mapping[str, Any], folder: Path) -> Git:
     template("symbolic-ref", "HEAD", "refs/heads/to-take-in")
     former = str(link["commit"])
     if not template.holds("cat-file", "-e", former + "^{commit}"):
-        # Not on a branch any more, or this clone is a shallow one; a server may have it.
-        kind, _, rest = str(link["template"]).partition(":")
-        address = ABBREVIATIONS[kind].format(rest) if kind in ABBREVIATIONS else str(link["template"])
-        template.run("fetch", "--quiet", "--depth=1", "--", address, former)
+        # Not on a branch any more, or this clone is a shallow one; a server may have it, or a former place.
+        for place in (link["template"], *link.get(FORMERLY, [])):
+            kind, _, rest = str(place).partition(":")
+            address = ABBREVIATIONS[kind].format(rest) if kind in ABBREVIATIONS else str(place)
+            if template.holds("fetch", "--quiet", "--depth=1", "--", address, former):
+                break
     if not template.holds("update-ref", "refs/heads/former-of-this-project", former):
         raise Refused(
-            f"The template no longer has the commit that this project was made from ({former}). Put the "
-            "commit of the nearest release into .cruft.json, and commit that."
+            f"The template no longer has the commit that this project was made from ({former}). If it was "
+            f'elsewhere before, name these addresses in .cruft.json: "{FORMERLY}": ["ADDRESS"]. Else put '
+            "the commit of the nearest release there. Then commit that."
         )
     return template
 
@@ -75,9 +81,14 @@ def here(template: Git, version: str) -> Target:
         name = named(template, commit)
         return Target(commit, name, name if RELEASE.fullmatch(name) else None)
     kinds = ("refs/tags/", "refs/tags/v", "refs/heads/", "refs/remotes/origin/", "")
-    for ref in (kind + version for kind in kinds):
+    # What counts from HEAD meant the default branch's, where the name was given. This clone has another HEAD.
+    from_head = re.sub("^(HEAD|@)(?![^~^@])", "refs/remotes/origin/HEAD", version)
+    for ref in (*(kind + version for kind in kinds), from_head):
         found = template.run("rev-parse", "--verify", "--quiet", "--end-of-options", ref + "^{commit}")
         if found.stdout.strip() == commit:
+            if re.search(r"[~^:@]|^HEAD$", version):  # it will mean another commit tomorrow
+                name = named(template, commit)
+                return Target(commit, name, name if RELEASE.fullmatch(name) else None)
             name = ref.rpartition("/")[2] if ref.startswith("refs/tags/") else version
             return Target(commit, name, name)
     raise Refused(
@@ -92,9 +103,16 @@ def check_answers(template: Git, target: Target, link: Mapping[str, Any], wanted
     questions = json.loads(template("show", f"{target.commit}:{folder}"))
     for name, answer in {**link["context"]["cookiecutter"], **wanted}.items():
         offered = questions.get(name, [] if name in wanted else None)
+        if name in wanted and not isinstance(offered, list):
+            offered = []  # words, not choices: they are edited where they stand
         if name.startswith("_") or not isinstance(offered, list) or answer in offered:
             continue
-        given = f"BACKEND={answer}" if name in wanted else f"{name} = {answer}"
+        given = f"{short(name)}={answer}" if name in wanted else f"{name} = {answer}"
         raise Refused(
             f"{given}: {target.name} of the template offers {' and '.join(offered) or 'no choice'}."
         )
+
+
+def short(question: str) -> str:
+    """A question as people name it for `make switch`."""
+    return next((name for name, whole in SHORT.items() if whole == question), question.upper())

@@ -1,4 +1,4 @@
-"""Takes the release of the template that this file lies in, or another XCom backend, into a project.
+"""Takes the release of the template that this file lies in, or other answers, into a project.
 
 Run in the project's folder, by its `make update` and `make switch` or by hand. README.md beside this file
 says what those may rely on.
@@ -17,24 +17,27 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # it is not there with PYTHONSAFEPATH
 
+import following
 import locking
 import managed
 import merging
 import telling
 from moved import Line, old_lines
-from project import LINK, check_tree, pyproject, read_link
+from project import LINK, answers_of, check_tree, pyproject, read_link
 from rendering import render
 from repository import Git, Refused
-from template import Target, check_answers, gather, here, named
+from template import SHORT, Target, check_answers, gather, here, named, short
+from unfinished import check_committed, check_nothing_open, noted, recover
 
 QUESTION = "xcom_backend"
+ENGINE = "engine"  # its answer decides what is in packages/
 
 
 @dataclass
@@ -53,34 +56,37 @@ class Work:
         """Render, merge and tell. Returns the exit code: 0, or 2 when a person has to decide something."""
         former = str(self.link["commit"])
         was = self.link["context"]["cookiecutter"].get(QUESTION)
-        reading = telling.to_go_on_reading(self.git, str(was)) if self.wanted else ""
+        reading = telling.to_go_on_reading(self.git, str(was)) if QUESTION in self.wanted else ""
         before, after, state = render(
             self.git.folder, self.template, self.link, self.target, self.wanted, self.scratch
         )
+        followed, elsewhere = following.follow(self.git, before, after)
         merging.leave_out_what_was_removed(self.git, before, after)
         release = named(self.template, former)
         old = merging.keep(self.git, before, f"The template as of {release}")
         new = merging.keep(self.git, after, f"Take in {self.target.name} of the template", "-p", old.commit)
-        merging.check_untracked(self.git, old.tree, new.tree, whole=not self.wanted)
+        whole = not self.wanted or ENGINE in self.wanted
+        merging.check_untracked(self.git, old.tree, new.tree, whole=whole)
         edits = managed.edits(self.git, old.tree)
-        with merging.place(self.git, self.scratch, dry_run=self.dry_run) as merged:
-            self.merge(merged, old, new)
-            patch = None if self.wanted else self.take_packages(merged, old, new, release if edits else "")
-            write_link(merged, state)
-            outcome = merging.look(merged, old.commit, new.commit)
-            stale = locking.is_stale(merged)
-            moved = self.old_lines(merged, before, after, outcome)
-            if self.dry_run:
-                show_difference(merged)
-            telling.tell_outcome(merged, outcome, managed.summary(merged, new.tree), dry_run=self.dry_run)
-        telling.tell_edits(edits, not self.wanted, patch)
-        telling.tell_old_lines(moved, dry_run=self.dry_run)
-        telling.tell_new_questions(self.link, state)
+        with noted(self.git, dry_run=self.dry_run):
+            with merging.place(self.git, self.scratch, dry_run=self.dry_run) as merged:
+                self.merge(merged, old, new)
+                patch = self.take_packages(merged, old, new, release if edits else "") if whole else None
+                write_link(merged, state)
+                outcome = merging.look(merged, old.commit, new.commit, followed, elsewhere)
+                stale = locking.is_stale(merged)
+                moved = self.old_lines(merged, before, after, outcome)
+                if self.dry_run:
+                    show_difference(merged)
+                telling.tell_outcome(merged, outcome, managed.summary(merged, new.tree), dry_run=self.dry_run)
+            telling.tell_edits(edits, whole, patch)
+            telling.tell_old_lines(moved, dry_run=self.dry_run)
+            telling.tell_new_questions(self.link, state)
+            unlocked = relock(self.git) if stale and not self.dry_run else None
         if self.dry_run:
             print("\nuv.lock would be made anew: the requirements are others." * stale)
             print("This was a dry run on what is committed: nothing was changed.")
             return 0
-        unlocked = relock(self.git) if stale else None
         if reading:
             print(reading)
         print(telling.next_steps(outcome, unlocked))
@@ -115,7 +121,9 @@ def show_difference(git: Git) -> None:
 def write_link(git: Git, state: Mapping[str, Any]) -> None:
     """Note in .cruft.json, for the next commit, what the project is made from now."""
     text = json.dumps(state, ensure_ascii=False, indent=2, separators=(",", ": ")) + "\n"  # as cruft does
-    (git.folder / LINK).write_text(text, encoding="utf-8")
+    new = git.folder / f"{LINK}.new"  # so that .cruft.json is whole at any time
+    new.write_text(text, encoding="utf-8")
+    new.replace(git.folder / LINK)
     git("add", "--force", "--", LINK)
 
 
@@ -129,22 +137,32 @@ def relock(git: Git) -> str | None:
     return why
 
 
+def asked_for(words: Sequence[str]) -> dict[str, str]:
+    """The answers that a person wants: `CI=gitlab`, or a question's whole name; a word alone is a backend."""
+    pairs = (("BACKEND", word) if "=" not in word else word.split("=", 1) for word in words)
+    return {SHORT.get(name, name.lower()): answer for name, answer in pairs}
+
+
 def go(arguments: argparse.Namespace, project: Path, scratch: Path) -> int:
     """Do what was asked. Returns the exit code."""
     git = Git(project)
+    recover(git)
+    check_nothing_open(git)
     link = read_link(project)
     pyproject(project)
-    wanted = {QUESTION: arguments.backend} if arguments.command == "switch" else {}
+    wanted = asked_for(arguments.answers) if arguments.command == "switch" else {}
     template = gather(link, scratch / "template.git")
     former = str(link["commit"])
     now = named(template, former)
     target = Target(former, now, link.get("checkout")) if wanted else here(template, arguments.version)
     check_answers(template, target, link, wanted)
-    was = link["context"]["cookiecutter"].get(QUESTION)
-    if wanted and arguments.backend == was:
-        print(f"The backend is {was} already. Nothing to do.")
+    given, wanted = wanted, {name: now for name, now in wanted.items() if answers_of(link).get(name) != now}
+    if given and not wanted:
+        there = " and ".join(f"{short(name)} is {answer}" for name, answer in given.items())
+        print(f"{there} already. Nothing to do.")
         return 0
     if not wanted and target.commit == former:
+        check_committed(git, (project / LINK).read_text(encoding="utf-8"))
         print(f"This project is at {target.name} already. Nothing to do.")
         return 0
     if not (wanted or arguments.version) and template.holds(
@@ -152,7 +170,10 @@ def go(arguments: argparse.Namespace, project: Path, scratch: Path) -> int:
     ):
         print(f"This project ({now}) is newer than {target.name}, the newest release. Nothing to do.")
         return 0
+    if not (wanted or template.holds("merge-base", "--is-ancestor", former, target.commit)):
+        print(f"{target.name} does not come after {now}, and takes out again what only that has.")
     check_tree(git, dry_run=arguments.dry_run)
+    following.check_packages(git)
     return Work(git, template, link, target, wanted, arguments.dry_run, scratch).do()
 
 
@@ -171,8 +192,8 @@ def command_line() -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True)
     update = commands.add_parser("update", help="take in the release that this file lies in")
     update.add_argument("--version", default="", help="which release that must be")
-    switch = commands.add_parser("switch", help="change the XCom backend, and stay at the same release")
-    switch.add_argument("backend", help="db, s3 or redis")
+    switch = commands.add_parser("switch", help="change answers, and stay at the same release")
+    switch.add_argument("answers", nargs="+", metavar="NAME=ANSWER", help="such as BACKEND=s3 or CI=gitlab")
     for command in (update, switch):
         command.add_argument(
             "--dry-run", action="store_true", help="show what would change, and change nothing"

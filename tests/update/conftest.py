@@ -7,18 +7,12 @@ import shutil
 from pathlib import Path
 
 import pytest
-from projects import BakedProject, Machine
+from projects import TEMPLATE, BakedProject, Machine
 from updates import FIRST, INSIDE, PLAN, SECOND, THIRD, Render, copy_of, edit, release
 
 
-@pytest.fixture(scope="session")
-def releases(machine: Machine, template_repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """This tree with a handbook in it, released three times: changed, extended, moved and pruned by each.
-
-    Do not change it: `releases_of_ours` gives a copy.
-    """
-    template = tmp_path_factory.mktemp("releases") / "cookiecutter-airflow-xcom"
-    shutil.copytree(template_repository, template, symlinks=True, ignore=shutil.ignore_patterns(".git"))
+def release_three_times(machine: Machine, template: Path) -> None:
+    """Put a handbook into a template, and release it three times: changed, extended, moved, pruned."""
     machine.git(template, "init", "--quiet", "--initial-branch=main")
     handbook = template / INSIDE
     handbook.mkdir()
@@ -45,7 +39,56 @@ def releases(machine: Machine, template_repository: Path, tmp_path_factory: pyte
 
     edit(handbook, "plan.txt", PLAN[19], "20. Do it again\n")
     release(machine, template, THIRD)
+
+
+@pytest.fixture(scope="session")
+def releases(machine: Machine, template_repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """This tree with a handbook in it, released three times: changed, extended, moved and pruned by each.
+
+    Do not change it: `our_releases` gives a copy.
+    """
+    template = tmp_path_factory.mktemp("releases") / "cookiecutter-airflow-xcom"
+    shutil.copytree(template_repository, template, symlinks=True, ignore=shutil.ignore_patterns(".git"))
+    release_three_times(machine, template)
     return template
+
+
+@pytest.fixture(scope="session")
+def small_releases(machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same three releases of a template with hardly anything else in it, which is soon rendered.
+
+    Do not change it: `our_small_releases` gives a copy.
+    """
+    template = tmp_path_factory.mktemp("small") / "cookiecutter-small"
+    shutil.copytree(TEMPLATE / "tools", template / "tools", ignore=shutil.ignore_patterns("__pycache__"))
+    packages = template / "{{cookiecutter.project_slug}}/packages"
+    packages.mkdir(parents=True)
+    shutil.copy2(TEMPLATE / "{{cookiecutter.project_slug}}/packages/update.py", packages)
+    asked = {"project_slug": "small", "description": "Small", "xcom_backend": ["db", "s3", "redis"]}
+    asked["_copy_without_render"] = ["packages"]
+    (template / "cookiecutter.json").write_text(json.dumps(asked), encoding="utf-8")
+    release_three_times(machine, template)
+    return template
+
+
+@pytest.fixture
+def our_small_releases(small_releases: Path, tmp_path: Path) -> Path:
+    """A copy of the small template's releases, to be changed."""
+    return Path(shutil.copytree(small_releases, tmp_path / "template" / small_releases.name, symlinks=True))
+
+
+@pytest.fixture(scope="session")
+def small_untouched(render: Render, small_releases: Path) -> BakedProject:
+    """A project of the small template's first release, committed. Do not change it: `small` is a copy."""
+    made = render(FIRST, small_releases)
+    made.commit("As generated")
+    return made
+
+
+@pytest.fixture
+def small(small_untouched: BakedProject, tmp_path: Path) -> BakedProject:
+    """A project of the small template's first release, committed."""
+    return copy_of(small_untouched, tmp_path / "here" / small_untouched.path.name)
 
 
 @pytest.fixture

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import runpy
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from projects import BakedProject
-from updates import PLAN, SECOND, edit, link, tree
+from projects import CHOICES, TEMPLATE, BakedProject
+from updates import PLAN, SECOND, edit, link, relink, tree
 
 pytestmark = pytest.mark.update
 
@@ -33,10 +35,9 @@ def test_make_update(project: BakedProject) -> None:
 def test_make_switch(project: BakedProject) -> None:
     project.make(".tools/uv")
     before = tree(project.path)
-    for arguments in (["BACKEND=tape"], []):
-        done = project.make("switch", *arguments, check=False)
-        assert done.returncode != 0
-        assert "offers db and s3 and redis" in done.stderr
+    done = project.make("switch", "BACKEND=tape", check=False)
+    assert done.returncode != 0
+    assert "offers db and s3 and redis" in done.stderr
     assert tree(project.path) == before
     project.make("switch", "BACKEND=s3")
     assert "xcom.s3.S3XComBackend" in project.read("config/airflow.env")
@@ -77,11 +78,35 @@ def stand_in(project: BakedProject, tmp_path: Path) -> Callable[..., list[str]]:
 def test_no_shell_reads_what_a_person_types(stand_in: Callable[..., list[str]]) -> None:
     typed = NASTY.replace("$", "$$")  # as make wants it
     assert stand_in("update", f"VERSION={typed}") == ["update", f"--version={typed}"]
-    assert stand_in("switch", f"BACKEND={typed}", "DRY_RUN=1") == ["switch", "--dry-run", "--", typed]
+    for name in ("BACKEND", "CI", "EXAMPLES", "LICENSE", "PYTHON"):
+        given = ["switch", "--dry-run", "--", f"{name}={typed}"]
+        assert stand_in("switch", f"{name}={typed}", "DRY_RUN=1") == given
     assert stand_in("update", "VERSION=v1.2.3", "DRY_RUN=1") == ["update", "--version=v1.2.3", "--dry-run"]
 
 
 def test_variables_that_a_machine_has_anyway_steer_nothing(stand_in: Callable[..., list[str]]) -> None:
     assert stand_in("update", VERSION=NASTY) == ["update"]
-    assert stand_in("switch", BACKEND=NASTY) == ["switch", "--", ""]
+    assert stand_in("switch", BACKEND=NASTY, CI="true", PYTHON="python3", LICENSE="x") == ["switch", "--"]
     assert stand_in("update", VERSION="v9", XCOM_VERSION="v9") == ["update"]
+
+
+@pytest.mark.parametrize("command", ["answers", "switch"])
+def test_what_can_be_switched_is_shown_without_fetching(command: str, project: BakedProject) -> None:
+    """Nothing runs but one small script: no git, no tool of a release, no network."""
+    relink(project, template="https://nowhere.invalid/template.git")
+    project.make(".tools/uv")
+    done = project.make(command)
+    for name, choices in CHOICES.items():
+        shown = {"xcom_backend": "BACKEND", "python_version": "PYTHON"}.get(name, name.upper())
+        others = ", ".join(choices[1:])
+        assert re.search(rf"^    {shown}={choices[0]} +or {others}$", done.stdout, re.MULTILINE)
+    assert "Fetching" not in done.stdout
+
+
+def test_every_question_with_choices_can_be_switched() -> None:
+    """The lists of the script that shows them, and the variables that make passes on."""
+    inside = TEMPLATE / "{{cookiecutter.project_slug}}"
+    offered = runpy.run_path(str(inside / "packages/answers.py"))["OFFERED"]
+    assert {question: list(choices) for question, choices in offered.values()} == CHOICES
+    makefile = (inside / "Makefile").read_text(encoding="utf-8")
+    assert set(re.findall(r"^switch: export XCOM_(\w+) =", makefile, re.MULTILINE)) == set(offered)

@@ -34,14 +34,20 @@ def refusal(said: str) -> str:
     return "".join(line for line in lines if not line.startswith(("Fetching ", "Running ", "Installed ")))
 
 
-@pytest.mark.parametrize("backend", ["s4", "", "S3", "--s3", "s3; rm -rf /"])
+@pytest.mark.parametrize("backend", ["s4", "S3", "s3; rm -rf /"])
 def test_a_backend_that_is_not_offered(backend: str, unchanged: BakedProject) -> None:
-    said = refusal(switch(unchanged, "--", backend, code=1))
+    said = refusal(switch(unchanged, "--", f"BACKEND={backend}", code=1))
     assert said == f"BACKEND={backend}: {FIRST} of the template offers db and s3 and redis.\n"
 
 
+def test_questions_that_cannot_be_switched(unchanged: BakedProject) -> None:
+    said = refusal(switch(unchanged, "--", "AUTHOR=Me", code=1))
+    assert said == f"AUTHOR=Me: {FIRST} of the template offers no choice.\n"
+    assert "NOTHING=x" in refusal(switch(unchanged, "--", "NOTHING=x", code=1))
+
+
 def test_the_backend_that_it_is(unchanged: BakedProject) -> None:
-    assert refusal(switch(unchanged, "db")) == "The backend is db already. Nothing to do.\n"
+    assert refusal(switch(unchanged, "db")) == "BACKEND is db already. Nothing to do.\n"
 
 
 @pytest.mark.parametrize("version", ["v9.9.9", "--help", "no such branch"])
@@ -174,6 +180,30 @@ def test_an_answer_that_a_release_refuses(render: Render, our_releases: Path, ma
     assert "project_slug = my-pipelines: no longer." in update(project, code=1)
     assert tree(project.path) == before
     assert project.git("status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize("tool", ["make update", "cruft update", "cruft diff"])
+def test_a_name_that_is_taken_later_stays_a_projects_own(
+    tool: str, project: BakedProject, our_releases: Path, machine: Machine
+) -> None:
+    """A release installs a package of the project's name: new projects are refused, this one is not."""
+    hook = our_releases / "hooks/pre_gen_project.py"
+    edit(hook.parent, hook.name, "hiredis httpcore", "hiredis my_pipelines httpcore")
+    release(machine, our_releases, "v0.4.0")
+    relink(project, template=str(our_releases))
+    if tool == "make update":
+        update(project)
+        assert link(project)["checkout"] == "v0.4.0"
+    elif tool == "cruft update":
+        machine.tool("cruft", "update", "-y", "--checkout", "v0.4.0", cwd=project.path)
+        assert link(project)["commit"] == machine.git(our_releases, "rev-parse", "v0.4.0")
+    else:
+        relink(project, commit=machine.git(our_releases, "rev-parse", "v0.4.0"))
+        machine.tool("cruft", "diff", cwd=project.path)
+    created = machine.tool(
+        "cruft", "create", "--no-input", str(our_releases), cwd=project.path.parent.parent, check=False
+    )
+    assert "must not be a package that the project installs" in created.stdout + created.stderr
 
 
 def test_a_template_without_releases(render: Render, our_releases: Path, machine: Machine) -> None:

@@ -117,7 +117,7 @@ def test_overlapping_edits_are_marked_and_told(project: BakedProject) -> None:
     assert "20. Do it again\n" in plan
     assert (project.path / "handbook/new name é.txt").is_file(), "what does not conflict is merged"
     assert link(project)["checkout"] == THIRD
-    assert "Commit (or stash" in update(project, "--version", SECOND, code=1)
+    assert "still open from the last merge" in update(project, "--version", SECOND, code=1)
     project.git("reset", "--hard", "--quiet")
     assert project.git("status", "--porcelain") == ""
     assert link(project)["checkout"] == FIRST
@@ -165,18 +165,6 @@ def test_what_was_removed_stays_removed(project: BakedProject) -> None:
     for name in ("handbook/plan.txt", "dags/orders.py", "handbook/moved", "data"):
         assert not (project.path / name).exists()
     assert (project.path / "handbook/added.txt").is_file()
-
-
-def test_an_own_dag_made_from_a_removed_example_is_not_touched(
-    project: BakedProject, our_releases: Path, machine: Machine
-) -> None:
-    """To git it looks as if the example had been renamed, and the template's changes belonged into it."""
-    project.git("mv", "handbook/plan.txt", "handbook/my own plan.txt")
-    edit(project.path, "handbook/my own plan.txt", PLAN[30], "31. Mine\n")
-    project.commit("A plan of my own, after the example")
-    before = project.read("handbook/my own plan.txt")
-    update(project)
-    assert project.read("handbook/my own plan.txt") == before
 
 
 def test_an_own_file_does_not_move_with_a_folder_that_the_template_renames(project: BakedProject) -> None:

@@ -3,13 +3,14 @@
 import json
 import os
 import re
+import runpy
 import signal
 import subprocess
 import sys
 import tempfile
 
-# A git hook names its own repository; what Python is told here is not for the tool.
-ODD = "PYTHON|GIT_(DIR|WORK|INDEX|COMMON|OBJECT)"
+# What Python is told here is not for the tool; of what git is told, only how it gets to a server.
+ODD = "PYTHON|GIT_(?!SSH|SSL|HTTP|PROXY|ASKPASS|CONFIG|TERMINAL|EXEC_PATH|TRACE|CURL|ALLOW|PROTO)"
 HERE = {name: value for name, value in os.environ.items() if not re.match(ODD, name)}
 HOSTS = {"gh": "github.com", "gl": "gitlab.com", "bb": "bitbucket.org"}
 MOVED = 'If it has moved, correct "template" in .cruft.json and commit that.'
@@ -28,8 +29,12 @@ def git(*words: str) -> str:
 
 def find(clone: str, name: str) -> tuple[str, str]:
     """A name in the template, and its commit: a release (without a name, the newest), a branch, a commit."""
-    tags = re.findall(r"^v(\d+)\.(\d+)\.(\d+)$", git("-C", clone, "tag"), re.MULTILINE)
-    releases = ["v" + ".".join(tag) for tag in sorted(tags, key=lambda tag: [*map(int, tag)])]
+    # Of a fork, its own releases: those of the template that it merged are not on its own line.
+    line = ("log", "--first-parent", "--decorate=full", "--decorate-refs=refs/tags/*", "--format=%D", "HEAD")
+    release = re.compile(r"^refs/tags/v(\d+(?:\.\d+){2,3})$", re.MULTILINE)
+    said = re.sub("tag: |, ", "\n", git("-C", clone, *line))
+    tags = release.findall(said) or release.findall(git("-C", clone, "for-each-ref", "--format=%(refname)"))
+    releases = ["v" + tag for tag in sorted(tags, key=lambda tag: [*map(int, tag.split("."))])]
     if not (name or releases):
         print("The template has no release yet: taking the head of its default branch.", flush=True)
     name = name or (releases or ["HEAD"])[-1]
@@ -44,6 +49,9 @@ def find(clone: str, name: str) -> tuple[str, str]:
 
 def main(command: str = "update", *options: str) -> int:
     """Say which commit is about to run, and run its tools/update.py here. Returns how that ended."""
+    if command == "answers" or (command == "switch" and all(word.startswith("-") for word in options)):
+        runpy.run_path(os.path.join(os.path.dirname(__file__), "answers.py"), run_name="__main__")
+        return 0
     try:
         with open(".cruft.json", encoding="utf-8") as file:
             link = json.load(file)

@@ -41,8 +41,8 @@ def recorded(text: str) -> dict[str, str]:
 
 
 def differences(expected: dict[str, str], found: dict[str, str]) -> list[str]:
-    """What a person did to managed files. A package that is not there at all comes from elsewhere."""
-    here = {name.partition("/")[0] for name in found}
+    """What a person did to managed files. A package of which only docs are there comes from elsewhere."""
+    here = {name.partition("/")[0] for name in found if name.endswith("/pyproject.toml")}
     told = []
     for name in sorted(expected.keys() | found.keys()):
         if name not in found and name.partition("/")[0] in here:
