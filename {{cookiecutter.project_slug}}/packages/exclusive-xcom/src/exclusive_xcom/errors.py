@@ -7,7 +7,7 @@ error is put together when it is shown: what happened, to which XCom, what to do
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
@@ -159,10 +159,19 @@ def one(kind: str) -> str:
     return f"A{'n' if kind[:1] in 'AEIOaeio' else ''} {kind}"
 
 
-def is_control_flow(error: BaseException) -> bool:
-    """Whether an exception is no failure but an order to stop, as Airflow's time-outs are. A panic of a
-    library's Rust code is a failure, though it is no `Exception`."""
-    return not isinstance(error, Exception) and type(error).__name__ != "PanicException"
+@contextmanager
+def told_as(failure: Callable[[BaseException], XComError]) -> Iterator[None]:
+    """Turn whatever a library raises into an error of ours, which `failure` makes of it. Ours stay as they
+    are, and so do orders to stop, as Airflow's time-outs are: these are no `Exception`. A panic of Rust code
+    is none either, but a failure."""
+    try:
+        yield
+    except XComError:
+        raise
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise failure(error) from error
 
 
 def reason(error: BaseException) -> str:
