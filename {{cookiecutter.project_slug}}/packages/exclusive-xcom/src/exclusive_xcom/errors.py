@@ -48,7 +48,12 @@ def legible(text: str) -> str:
     halves of characters. They get into it from rows, which somebody may have forged."""
     # In two steps, since a pattern of a break between blanks would try each of many blanks anew.
     text = re.sub(r"\s+", lambda gap: gap[0] if _BREAKS.isdisjoint(gap[0]) else " ", text)
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return visible(text)
+
+
+def visible(text: str, kept: str = "") -> str:
+    """Text in which an escape (`\\x1b`) stands for each character that can't be seen, except those `kept`."""
+    return "".join(c if c.isprintable() or c in kept else c.encode("unicode_escape").decode() for c in text)
 
 
 @contextmanager
