@@ -6,10 +6,10 @@ import json
 import re
 import socket
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from airflows import wait_for
 from projects import BACKENDS, Bake, BakedProject
 
 pytestmark = pytest.mark.docker
@@ -114,24 +114,20 @@ def ask(compose: Compose, query: str) -> list[str]:
     return compose("exec", "-T", "postgres", *psql).stdout.splitlines()
 
 
-def until(condition: Callable[[], bool], seconds: float = 300) -> bool:
-    """Whether a condition comes true in time."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return True
-        time.sleep(1)
-    return False
-
-
 def run_through(compose: Compose, dag_id: str, run_id: str) -> None:
     """Run a pipeline to its end, which has to be a good one."""
     airflow = ("exec", "-T", "scheduler", "airflow", "dags")
     compose(*airflow, "unpause", "--yes", dag_id)
     compose(*airflow, "trigger", dag_id, f"--run-id={run_id}")
     query = f"select state from dag_run where run_id = '{run_id}'"
-    until(lambda: ask(compose, query) in (["success"], ["failed"]), 600)
-    assert ask(compose, query) == ["success"], compose("logs", "--tail=60", "scheduler").stdout
+
+    def log() -> str:
+        return compose("logs", "--tail=60", "scheduler").stdout
+
+    wait_for(
+        f"the end of {run_id}", lambda: ask(compose, query) in (["success"], ["failed"]), timeout=600, log=log
+    )
+    assert ask(compose, query) == ["success"], log()
 
 
 def test_values_are_the_same_in_containers_and_on_this_machine(
@@ -185,7 +181,7 @@ def test_with_the_override_an_edit_is_seen_without_a_build(compose: Compose, pro
     tags = "select name from dag_tag where dag_id = 'mine'"
     for tag in ("first", "second"):
         (project.path / "dags" / "mine.py").write_text(MINE.format(tag=tag), encoding="utf-8")
-        assert until(lambda tag=tag: ask(compose, tags) == [tag])  # type: ignore[misc]
+        wait_for(tag, lambda tag=tag: ask(compose, tags) == [tag], timeout=300)  # type: ignore[misc]
     (project.path / "include" / "words.py").write_text('WORD = "edited"\n', encoding="utf-8")
     run_through(compose, "mine", "edited")
     (value,) = ask(compose, "select value from xcom where dag_id = 'mine' and key = 'return_value'")

@@ -168,6 +168,7 @@ def test_any_example_can_be_deleted_by_hand(project: BakedProject, name: str) ->
     project.uv("run", "pytest", "--quiet", "-x", "tests/test_settings.py", "tests/test_dags.py")
 
 
+@pytest.mark.slow
 def test_two_runs_of_the_lease_s_pipeline_at_once_lose_nothing(project: BakedProject) -> None:
     (project.path / "tests" / "test_two_runs.py").write_text(TWO_RUNS_AT_ONCE.lstrip(), encoding="utf-8")
     project.uv("run", "pytest", "--quiet", "tests/test_two_runs.py")

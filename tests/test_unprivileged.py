@@ -11,14 +11,14 @@ import signal
 import sqlite3
 import subprocess
 import tempfile
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from airflows import wait_for
 from projects import Bake, BakedProject
 
 pytestmark = pytest.mark.installed
@@ -110,7 +110,12 @@ def test_a_task_that_is_due_when_airflow_comes_up_does_not_fail(person: Person) 
     said = person.make("up", "PORT=0")
     home = person.project.path / ".airflow"
     try:
-        assert eventually(lambda: tries(home, "sleeps") == [("running", 1)]), tries(home, "first")
+        wait_for(
+            "the second task",
+            lambda: tries(home, "sleeps") == [("running", 1)],
+            timeout=180,
+            log=lambda: str(tries(home, "first")),
+        )
         assert tries(home, "first") == [("success", 1)]
         url, password = said.split("Airflow: ")[1].split()[0], said.split("Password: ")[1].split()[0]
         token = ask(f"{url}/auth/token", {"username": "admin", "password": password})["access_token"]
@@ -121,7 +126,7 @@ def test_a_task_that_is_due_when_airflow_comes_up_does_not_fail(person: Person) 
     finally:
         state = json.loads((home / "up.json").read_text())
         os.kill(state["pid"], signal.SIGKILL)
-        assert eventually(lambda: state["pid"] not in session(state["pid"]))
+        wait_for("the keeper's end", lambda: state["pid"] not in session(state["pid"]), timeout=180)
         ended = person.make("down")
     # Airflow's supervisors of tasks let nobody but root see where they work.
     assert "Airflow has ended." in ended
@@ -160,13 +165,3 @@ def ask(url: str, body: dict[str, str] | None = None, token: str = "") -> dict[s
     with urllib.request.urlopen(request, timeout=60) as answer:
         found: dict[str, Any] = json.load(answer)
     return found
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 180) -> bool:
-    """Whether a condition comes true in time."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.2)
-    return False

@@ -14,7 +14,21 @@ HERE = Path(__file__).parent
 
 @pytest.mark.parametrize("backend", ["db", "s3", "redis"])
 def test_tasks_hand_over_with(backend: str) -> None:
-    """Fails with all that the inner pytest said."""
+    """Values and rows."""
+    run(backend, "test_tasks.py", "test_bound_tasks.py")
+
+
+# What Airflow shows of arguments depends on the values, and hardly on the backend.
+@pytest.mark.parametrize(
+    "backend", ["db", *(pytest.param(name, marks=pytest.mark.slow) for name in ("s3", "redis"))]
+)
+def test_arguments_arrive_with(backend: str) -> None:
+    """Large and odd ones."""
+    run(backend, "test_arguments.py")
+
+
+def run(backend: str, *files: str) -> None:
+    """Fail with all that the inner pytest said."""
     done = subprocess.run(
         [
             sys.executable,
@@ -24,9 +38,7 @@ def test_tasks_hand_over_with(backend: str) -> None:
             HERE.parent / "engine.ini",
             "--confcutdir",
             HERE,
-            HERE / "test_tasks.py",
-            HERE / "test_bound_tasks.py",
-            HERE / "test_arguments.py",
+            *(HERE / file for file in files),
         ],
         cwd=HERE.parent,
         env={**os.environ, "XCOM_TEST_BACKEND": backend, "PYTEST_ADDOPTS": ""},

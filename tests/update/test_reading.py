@@ -55,6 +55,7 @@ keeper()
 '''
 
 
+@pytest.mark.slow
 def test_values_of_the_former_backends_stay_readable(
     render: Render, template_repository: Path, tmp_path: Path
 ) -> None:

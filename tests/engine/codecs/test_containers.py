@@ -227,7 +227,7 @@ def test_tables_need_neither_numpy_nor_pandas() -> None:
     """
     packed, frame = run(code).splitlines()
     assert "FRAME_FORMAT=packed needs numpy" in packed
-    assert "Install it" in packed
+    assert "make add PACKAGES=numpy" in packed
     assert "Install the library where this task runs" in frame
 
 

@@ -127,6 +127,7 @@ def test_a_pipe_gets_the_value_alone(project: Project) -> None:
     assert done.stdout == b"all is well"
 
 
+@pytest.mark.slow
 def test_what_a_store_keeps_is_there_after_the_run(tmp_path: Path) -> None:
     project = finished(tmp_path, "redis")
     assert "2 rows × 2 columns" in get(project, "gives", "frame")

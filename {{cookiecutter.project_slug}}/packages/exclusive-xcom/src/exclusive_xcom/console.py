@@ -12,6 +12,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from .errors import visible
+
 Side = Literal["left", "right"]
 _GAP = 2  # columns between two cells
 _LEAST = 24  # columns; a cell of some words is not made narrower
@@ -59,7 +61,4 @@ def table(
 def clean(text: str) -> str:
     """A text of somebody else's, for a terminal: what would steer it, or turn the reading direction, is shown
     as an escape (`\\x1b`). Line ends and tabs stay."""
-    return "".join(
-        each if each.isprintable() or each in "\n\t" else each.encode("unicode_escape").decode()
-        for each in text
-    )
+    return visible(text, "\n\t")

@@ -7,7 +7,7 @@ error is put together when it is shown: what happened, to which XCom, what to do
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
@@ -48,7 +48,12 @@ def legible(text: str) -> str:
     halves of characters. They get into it from rows, which somebody may have forged."""
     # In two steps, since a pattern of a break between blanks would try each of many blanks anew.
     text = re.sub(r"\s+", lambda gap: gap[0] if _BREAKS.isdisjoint(gap[0]) else " ", text)
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return visible(text)
+
+
+def visible(text: str, kept: str = "") -> str:
+    """Text in which an escape (`\\x1b`) stands for each character that can't be seen, except those `kept`."""
+    return "".join(c if c.isprintable() or c in kept else c.encode("unicode_escape").decode() for c in text)
 
 
 @contextmanager
@@ -159,10 +164,19 @@ def one(kind: str) -> str:
     return f"A{'n' if kind[:1] in 'AEIOaeio' else ''} {kind}"
 
 
-def is_control_flow(error: BaseException) -> bool:
-    """Whether an exception is no failure but an order to stop, as Airflow's time-outs are. A panic of a
-    library's Rust code is a failure, though it is no `Exception`."""
-    return not isinstance(error, Exception) and type(error).__name__ != "PanicException"
+@contextmanager
+def told_as(failure: Callable[[BaseException], XComError]) -> Iterator[None]:
+    """Turn whatever a library raises into an error of ours, which `failure` makes of it. Ours stay as they
+    are, and so do orders to stop, as Airflow's time-outs are: these are no `Exception`. A panic of Rust code
+    is none either, but a failure."""
+    try:
+        yield
+    except XComError:
+        raise
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise failure(error) from error
 
 
 def reason(error: BaseException) -> str:

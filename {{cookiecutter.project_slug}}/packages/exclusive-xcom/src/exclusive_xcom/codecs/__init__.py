@@ -27,8 +27,8 @@ from ..errors import (
     UnknownCodec,
     UnsupportedValue,
     XComError,
-    is_control_flow,
     reason,
+    told_as,
 )
 
 CHUNK = 8 * 2**20  # bytes handed on at a time: large enough to be fast, small enough for constant memory
@@ -243,28 +243,20 @@ def codec_for(value: Any, options: Options) -> Codec:
     return _ours(next(name for name, classes in OURS.items() if is_of(value, *classes)))
 
 
-@contextlib.contextmanager
-def carrying(value: Any) -> Iterator[None]:
+def carrying(value: Any) -> contextlib.AbstractContextManager[None]:
     """Turn whatever a library raises while a value is encoded into `UnsupportedValue`."""
-    try:
-        yield
-    except XComError:
-        raise
-    except BaseException as error:
-        if is_control_flow(error):
-            raise
+
+    def failure(error: BaseException) -> UnsupportedValue:
         what = f"A value of type {type(value).__name__}"
         if isinstance(error, RecursionError):
-            raise UnsupportedValue(
-                f"{what} is nested too deeply", "Flatten it, or write it to a file."
-            ) from error
+            return UnsupportedValue(f"{what} is nested too deeply", "Flatten it, or write it to a file.")
         if isinstance(error, MemoryError):
             advice = "Give the worker more, push less, or write a file and return its Path."
-            raise UnsupportedValue(
-                f"There is not enough memory to encode a {kind_word(value)}", advice
-            ) from error
+            return UnsupportedValue(f"There is not enough memory to encode a {kind_word(value)}", advice)
         advice = "Return plain values, or the Path of a file that holds it."
-        raise UnsupportedValue(f"{what} can't be encoded ({reason(error)})", advice) from error
+        return UnsupportedValue(f"{what} can't be encoded ({reason(error)})", advice)
+
+    return told_as(failure)
 
 
 def encoded(value: Any, options: Options) -> Payload:
@@ -307,16 +299,8 @@ class _Own:
 
         return told
 
-    @contextlib.contextmanager
-    def _told(self, kind: type[XComError]) -> Iterator[None]:
-        try:
-            yield
-        except XComError:
-            raise
-        except BaseException as error:
-            if is_control_flow(error):
-                raise
-            raise kind(f"The project's codec {self.name!r} failed ({reason(error)})", _CORRECT) from error
+    def _told(self, kind: type[XComError]) -> contextlib.AbstractContextManager[None]:
+        return told_as(lambda e: kind(f"The project's codec {self.name!r} failed ({reason(e)})", _CORRECT))
 
 
 _CORRECT = "Correct that codec; exclusive_xcom.testing.codec_contract has the tests that it must pass."

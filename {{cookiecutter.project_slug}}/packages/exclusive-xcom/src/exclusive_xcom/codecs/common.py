@@ -11,8 +11,8 @@ from ..errors import (
     PayloadUnreadable,
     UnsupportedValue,
     ValueTooLarge,
-    XComError,
-    is_control_flow,
+    reason,
+    told_as,
 )
 from . import Options
 
@@ -21,29 +21,25 @@ ROW_UNFOLDS = 64  # times AIRFLOW__XCOM__MAX_ROW_SIZE that a value may take whos
 _LIMITS = f"AIRFLOW__XCOM__MAX_DECODED_SIZE; of what is in a row {ROW_UNFOLDS} × AIRFLOW__XCOM__MAX_ROW_SIZE"
 
 
-@contextlib.contextmanager
-def readable(what: str) -> Iterator[None]:
+def readable(what: str) -> contextlib.AbstractContextManager[None]:
     """Turn every exception that decoding raises into `PayloadUnreadable`: libraries have their own each."""
-    try:
-        yield
-    except XComError:
-        raise
-    except BaseException as error:
-        if is_control_flow(error):
-            raise
-        reason = f"{type(error).__name__}: {error}"[:300]
+
+    def failure(error: BaseException) -> PayloadUnreadable:
+        said = reason(error)
         advice = "Perhaps another version of the library wrote it. Run the task that pushed it again."
         if isinstance(error, ImportError):
             advice = "Install it where this task runs, as it is where the value was pushed."
         elif isinstance(error, MemoryError):  # also Arrow's
-            reason = "there is too little memory"
+            said = "there is too little memory"
             advice = (
                 "Give the worker more memory, let it run fewer tasks at once, or pull a part of the value."
             )
         elif isinstance(error, OSError) and error.errno:  # Arrow's own have no number
-            reason = os.strerror(error.errno)
+            said = os.strerror(error.errno)
             advice = "The payload is well: look at this machine's disk for temporary files, and its limits."
-        raise PayloadUnreadable(f"The payload can't be decoded as {what} ({reason})", advice) from error
+        return PayloadUnreadable(f"The payload can't be decoded as {what} ({said})", advice)
+
+    return told_as(failure)
 
 
 def check_known(found: Any, known: Collection[str], what: str) -> None:
