@@ -11,7 +11,7 @@ from typing import Any
 from managed import MANAGED
 from merging import Outcome
 from moved import Line
-from project import LINK, answers_of, pyproject
+from project import LINK, answers_of
 from repository import Git, listed
 
 SETTINGS = "config/airflow.env"
@@ -105,13 +105,12 @@ def to_go_on_reading(git: Git, former: str) -> str:
     told = "\nValues that are kept in rows of Airflow's database stay readable as they are."
     found = dict(re.findall(r"^AIRFLOW__XCOM__(\w+)=(.+)$", git("show", f"HEAD:./{SETTINGS}"), re.MULTILINE))
     lines = [f"AIRFLOW__XCOM__{new}={found[old]}" for old, new in KEPT_SETTINGS.items() if old in found]
-    extras = pyproject(git.folder).get("project", {}).get("optional-dependencies", {})
-    packages = extras.get(former, [f"'exclusive-xcom[{former}]'"])
     if former == "db" or not lines:
         return told
+    add = f'make add PACKAGES="exclusive-xcom[{former}]"'
     return (
         f"{told}\nTo go on reading what {former} stored, keep its connection, set this in {SETTINGS}:"
-        f"{listed(lines)}\nand keep its libraries:{listed(['uv add ' + ' '.join(packages)])}"
+        f"{listed(lines)}\nand keep its libraries:{listed([add])}"
     )
 
 

@@ -69,9 +69,9 @@ def test_values_of_the_former_backends_stay_readable(
     project.make("run", "ONLY=keeper", **store)
     assert any(path.is_file() for path in (tmp_path / "store").rglob("*"))
 
-    packages, settings = switch(project, "redis")
+    adding, settings = switch(project, "redis")
     assert sorted(settings) == ["AIRFLOW__XCOM__FORMER_CONN_ID", "AIRFLOW__XCOM__FORMER_URL"]
-    project.uv("add", *packages)
+    project.make(*adding)
     done = project.make("run", "ONLY=keeper", check=False)
     assert done.returncode != 0
     assert "AIRFLOW__XCOM__FORMER_URL" in done.stdout
@@ -81,10 +81,10 @@ def test_values_of_the_former_backends_stay_readable(
 
 
 def switch(project: BakedProject, backend: str) -> tuple[list[str], dict[str, str]]:
-    """Switch as a person would; what they are told to add: packages, and settings."""
+    """Switch as a person would. What they are told: the words for `make` that add libraries, and settings."""
     project.commit("What `make run` made, such as uv.lock")
     told = [line.strip() for line in project.make("switch", f"BACKEND={backend}").stdout.splitlines()]
     project.commit(f"On {backend}")
-    packages = [word for line in told if line.startswith("uv add ") for word in shlex.split(line)[2:]]
+    adding = [word for line in told if line.startswith("make add ") for word in shlex.split(line)[1:]]
     settings = dict(line.split("=", 1) for line in told if line.startswith("AIRFLOW__XCOM__"))
-    return packages, settings
+    return adding, settings

@@ -121,7 +121,7 @@ def test_an_edited_address_collides_and_is_told_for_reading_on(
     assert "    config/airflow.env\n" in said.partition("\nConflicts")[2]
     assert "    AIRFLOW__XCOM__FORMER_URL=s3://mine/xcom\n" in said
     assert "    AIRFLOW__XCOM__FORMER_CONN_ID=xcom_s3\n" in said
-    assert "    uv add 'exclusive-xcom[s3]'\n" in said
+    assert '    make add PACKAGES="exclusive-xcom[s3]"\n' in said
 
 
 def test_an_edited_file_of_the_former_backend_is_left_and_told(

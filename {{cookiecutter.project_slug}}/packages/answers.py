@@ -7,7 +7,7 @@ import sys
 OFFERED = {
     "BACKEND": ("xcom_backend", ("db", "s3", "redis")),
     "EXAMPLES": ("examples", ("all", "one", "none")),
-    "PYTHON": ("python_version", ("3.11", "3.12", "3.13")),
+    "PYTHON": ("python_version", ("3.11", "3.12", "3.13", "3.14")),
     "CI": ("ci", ("github", "gitlab", "none")),
     "LICENSE": ("license", ("Proprietary", "Apache-2.0", "MIT", "BSD-3-Clause")),
     "ENGINE": ("engine", ("vendored", "installed")),
