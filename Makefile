@@ -41,12 +41,12 @@ test-all: lint  ## The same as test, and whatever takes longer: big payloads, fr
 	@$(PYTEST) -m "not (docker or bench)"
 
 update-test: .venv/.ready  ## Projects of the first commit and of every release take in the current state
-	@$(RUN) pytest tests/update/test_history.py
+	@$(RUN) pytest tests/update/test_history.py tests/update/test_years.py
 
 release-check: lint  ## Say what is missing for a release, and take projects of every release to this state
 	@$(RUN) python tools/release.py
 	@$(ENGINE) tests/engine/formats
-	@$(RUN) pytest tests/update/test_history.py
+	@$(RUN) pytest tests/update/test_history.py tests/update/test_years.py
 
 docker-test: .venv/.ready  ## What needs a Docker engine: the generated docker-compose.yaml
 	@$(RUN) pytest -m docker

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from itertools import product
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +21,28 @@ CHOICES: dict[str, list[str]] = {
     name: allowed for name, allowed in QUESTIONS.items() if isinstance(allowed, list) and name[0] != "_"
 }
 BACKENDS = CHOICES["xcom_backend"]
-# Which examples there are matters to no other answer but the backend, whose own example is among them; and
-# the Pythons between the first and the last differ from these by a number, whatever the license.
-EVERY_CHOICE = [
-    answers
-    for answers in (dict(zip(CHOICES, values, strict=True)) for values in product(*CHOICES.values()))
-    if (
-        answers["examples"] == "all"
-        and (
-            answers["python_version"] in (CHOICES["python_version"][0], CHOICES["python_version"][-1])
-            or answers["license"] == CHOICES["license"][0]
-        )
-    )
-    or all(answers[name] == CHOICES[name][0] for name in CHOICES if name not in ("examples", "xcom_backend"))
-    if answers["engine"] == "vendored"  # the other answer takes files away, and has tests of its own
-]
+
+
+def pairs(answers: Mapping[str, str]) -> set[frozenset[tuple[str, str]]]:
+    """Any two of these answers together."""
+    return {frozenset(two) for two in combinations(answers.items(), 2)}
+
+
+def every_pair() -> list[dict[str, str]]:
+    """Few sets of answers in which any two answers come together: no line of the template asks for three."""
+    # What comes from an index takes files away, and has tests of its own.
+    choices = {**CHOICES, "engine": ["vendored"]}
+    sets = [dict(zip(choices, values, strict=True)) for values in product(*choices.values())]
+    missing = set().union(*map(pairs, sets))
+    chosen = []
+    while missing:
+        best = max(sets, key=lambda answers: len(missing & pairs(answers)))
+        missing -= pairs(best)
+        chosen.append(best)
+    return chosen
+
+
+EVERY_CHOICE = every_pair()
 UV = os.environ.get("UV") or shutil.which("uv") or "uv"
 
 # A machine's settings that would reach into a baked project.

@@ -9,7 +9,7 @@ import pytest
 from projects import BakedProject, Machine
 from updates import FIRST, INSIDE, PLAN, SECOND, Render, edit, link, release, relink, switch, tree, update
 
-pytestmark = pytest.mark.update
+pytestmark = [pytest.mark.update, pytest.mark.slow]
 
 OWN_DAG = '"""Mine."""\n'
 
