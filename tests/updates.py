@@ -28,12 +28,15 @@ def edit(folder: Path, name: str, old: str, new: str) -> None:
 
 
 def tree(folder: Path) -> Files:
-    """Every file of a project by its path, with a word where it may be executed; but not git's own folder."""
+    """Every file of a project by its path, with a word where it may be executed.
+
+    But not git's own folder, nor what `make` puts uv into.
+    """
     return {
         path.relative_to(folder).as_posix()
         + (" (executable)" if path.stat().st_mode & 0o100 else ""): as_bytes(path)
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.relative_to(folder).parts[0] != ".git"
+        if path.is_file() and path.relative_to(folder).parts[0] not in (".git", ".tools")
     }
 
 

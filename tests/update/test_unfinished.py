@@ -20,9 +20,10 @@ pytestmark = pytest.mark.update
 NOTE = ".git/template-update"
 
 # Stands before the real git, counts its calls, and kills all that takes part in an update after one of them.
+# Two calls may be made at once: a folder is made by one of them alone.
 GIT = """#!/bin/sh
-number=$(($(cat "$RECORD/number") + 1))
-echo $number > "$RECORD/number"
+number=$(ls -d "$RECORD"/call-* 2>/dev/null | wc -l)
+while number=$((number + 1)) && ! mkdir "$RECORD/call-$number" 2>/dev/null; do :; done
 echo "$PWD: $*" >> "$RECORD/calls"
 {git} "$@"
 code=$?
@@ -52,7 +53,6 @@ class Killed:
         """Update a project, killed after so many calls of git (0: not). Returns the end and the calls."""
         record = self.folder / f"record-{after}"
         record.mkdir()
-        (record / "number").write_text("0\n")
         machine = project.machine
         more = {"UV": str(quick_uv(machine)), "RECORD": str(record), "KILL": str(after)}
         path = f"{self.folder / 'bin'}:{machine.environment()['PATH']}"
