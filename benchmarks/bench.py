@@ -3,8 +3,8 @@
     make bench [QUICK=1] [ONLY="pandas mixed,bytes"] [ROUNDS=5]
 
 Every measurement is a process of its own, and the contestants take turns (A B A B …), so that a machine whose
-speed drifts treats all alike. Results go to build/bench/bench.json;
-publish.py makes tables and plots of them.
+speed drifts treats all alike. A payload that takes long has fewer rounds. Results go to
+build/bench/bench.json; publish.py makes tables and plots of them.
 """
 
 from __future__ import annotations
@@ -19,11 +19,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
 import publish
 from contestants import CONTESTANTS, OURS, PEER, Contestant, connections, named
+from measure import FEW
 from payloads import PAYLOADS, split
 
 HERE = Path(__file__).resolve().parent
@@ -32,21 +34,27 @@ PROJECT = BUILD / "xcom-bench"
 DAGSTER = BUILD / "dagster" / "bin" / "python"
 
 QUICK_PAYLOADS = ["pandas small", "numpy", "small dict", "json records@10000"]
+LEAST, PATIENCE = 3, 30  # rounds that each payload has, and seconds after which it has no more of them
 SCALING = {
     "pandas mixed": ("ours, s3", "ours, s3 on file://", "Airflow object storage"),
     "bytes": ("ours, s3", "ours, redis"),
     "file": ("ours, s3", "ours, s3 on file://"),
     "mapped": ("ours, s3", "ours, redis", "Airflow object storage"),
 }
-ROWS = (10_000, 100_000, 1_000_000, 10_000_000)  # of about 100 bytes
-BYTES = (1_000_000, 10_000_000, 100_000_000, 1_000_000_000)
-SIZES = {"pandas mixed": ROWS, "bytes": BYTES, "file": BYTES, "mapped": (1, 10, 100, 1000)}
+ROWS = (10_000, 100_000, 1_000_000, 5_000_000)  # of about 100 bytes
+BYTES = (1_000_000, 10_000_000, 100_000_000, 500_000_000)
+SIZES = {"pandas mixed": ROWS, "bytes": BYTES[:3], "file": BYTES, "mapped": (1, 10, 100, 1000)}
 PEER_SIZES = {"pandas mixed": 1_000_000, "mapped": 100}  # the peer stops here: more takes it minutes
-END_TO_END = ("json records", "polars mixed@480000")  # the frame has 38 MB
+FAR = ("small dict", "mapped@100", "pandas mixed", "bytes")
+FAR_NAMES = ("ours, s3", "ours, redis", "Airflow object storage", "Airflow object storage, zstd")
+COUNTED = "5 ms"  # the network on which round trips are counted
+END_TO_END = ("json records", "polars mixed@480000", "texts")  # the frame has 38 MB
 WAYS = {
     "ours, s3": ("without", "lazy, not loaded", "lazy", "value"),
     "Airflow object storage": ("without", "value"),
 }
+MAPPED_WAYS = ("expand, without", "expand")
+FORMATS = ("arrow", "parquet", "packed")
 # What the processes have imported already that measurements are forked from. Not polars: see zygote.py.
 BARE = ["airflow", "airflow.sdk.bases.xcom", "airflow.sdk.configuration", "airflow.sdk.serde"]
 LIBRARIES = ["numpy", "pandas", "pyarrow.parquet", "PIL.Image"]
@@ -91,8 +99,9 @@ class Bench:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.servers = Lines(sys.executable, "servers.py", [str(folder)], dict(os.environ))
-        ports = json.loads(self.servers.output.readline())
-        self.env = environment(folder, ports["s3"], ports["redis"])
+        said = json.loads(self.servers.output.readline())
+        self.networks = {name: connections(said["s3"], ports) for name, ports in said["ports"].items()}
+        self.env = environment(folder) | self.networks[""]
         self.zygotes: dict[str, Lines] = {}
         for contestant in CONTESTANTS:  # all at once: each takes seconds
             if self.kind(contestant) != "dagster" or DAGSTER.exists():
@@ -120,7 +129,12 @@ class Bench:
         return self.zygotes[kind]
 
     def call(
-        self, module: str, arguments: list[Any], contestant: Contestant | None = None, kind: str = ""
+        self,
+        module: str,
+        arguments: list[Any],
+        contestant: Contestant | None = None,
+        kind: str = "",
+        network: str = "",
     ) -> dict[str, Any]:
         """One measurement in a process of its own; then everything stored is removed again."""
         contestant = contestant or named("ours, s3")
@@ -128,12 +142,16 @@ class Bench:
         if kind == "dagster" and not DAGSTER.exists():
             return {"refused": "not installed"}
         own = {n: value.replace("{folder}", str(self.folder)) for n, value in contestant.environment.items()}
-        job = {"module": module, "arguments": arguments, "environment": own}
+        job = {"module": module, "arguments": arguments, "environment": own | self.networks[network]}
         result: dict[str, Any] = json.loads(self.zygote(kind).ask(json.dumps(job)))
         self.servers.ask("empty")
         for name in ("ours", "peer"):
             shutil.rmtree(self.folder / name, ignore_errors=True)
         return result
+
+    def turns(self, network: str) -> int:
+        """Round trips by a network so far."""
+        return int(json.loads(self.servers.ask("turns"))[network])
 
     def end(self) -> None:
         """End all processes."""
@@ -141,8 +159,8 @@ class Bench:
             process.end()
 
 
-def environment(folder: Path, s3_port: int, redis_port: int) -> dict[str, str]:
-    """What every measuring process gets: an Airflow of its own, and the way to the servers."""
+def environment(folder: Path) -> dict[str, str]:
+    """What every measuring process gets: an Airflow of its own."""
     proxies = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
     kept = {k: v for k, v in os.environ.items() if not k.startswith("AIRFLOW") and k.lower() not in proxies}
     home = folder / "airflow"
@@ -155,7 +173,6 @@ def environment(folder: Path, s3_port: int, redis_port: int) -> dict[str, str]:
         "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING",
         "PYTHONPATH": os.pathsep.join([str(HERE), str(PROJECT / "src")]),  # DAGs import their settings
         "XCOM_BENCH_FILES": str(folder),
-        **connections(s3_port, redis_port),
     }
 
 
@@ -163,7 +180,10 @@ def transfers(bench: Bench, payloads: list[str], rounds: int) -> Iterator[dict[s
     """Every contestant with every payload, `rounds` times in turn; and the limits."""
     for payload in payloads:
         refused: set[str] = set()
+        started = time.monotonic()
         for round_ in range(rounds):
+            if round_ >= LEAST and time.monotonic() - started > PATIENCE:
+                break
             for contestant in CONTESTANTS:
                 if contestant.name in refused or not contestant.takes_part(split(payload)[0]):
                     continue
@@ -177,16 +197,53 @@ def transfers(bench: Bench, payloads: list[str], rounds: int) -> Iterator[dict[s
 
 
 def round_trips(bench: Bench, mapped: str) -> Iterator[dict[str, Any]]:
-    """Requests that the servers count."""
+    """Round trips of a push and of a pull, counted on their way to the servers."""
     for contestant in CONTESTANTS:
         for payload in ("small dict", mapped):
-            if contestant.server in ("moto", "valkey") and contestant.takes_part(split(payload)[0]):
-                result = bench.call("trips", [contestant.backend, payload, contestant.server], contestant)
-                yield {"payload": payload, "contestant": contestant.name, **result}
+            if contestant.server not in ("s3", "valkey") or not contestant.takes_part(split(payload)[0]):
+                continue
+            counted, before = [], bench.turns(COUNTED)
+            for steps in range(3):
+                result = bench.call(
+                    "trips", [contestant.backend, payload, steps], contestant, network=COUNTED
+                )
+                counted.append(bench.turns(COUNTED) - before)
+                before += counted[-1]
+            warm, pushed, pulled = counted
+            if "refused" not in result:
+                result = {"push": pushed - warm, "pull": pulled - pushed}
+            yield {"payload": payload, "contestant": contestant.name, **result}
+
+
+def far(bench: Bench, payloads: tuple[str, ...], rounds: int) -> Iterator[dict[str, Any]]:
+    """The same on slower networks, with what the bare clients take there."""
+    for payload in payloads:
+        for network in [name for name in bench.networks if name]:
+            for round_ in range(rounds):
+                where = {"payload": payload, "network": network, "round": round_}
+                for contestant in map(named, FAR_NAMES):
+                    if contestant.takes_part(split(payload)[0]):
+                        asked = [contestant.backend, payload, FEW]
+                        yield {
+                            **where,
+                            "contestant": contestant.name,
+                            **bench.call("measure", asked, contestant, network=network),
+                        }
+                if not payload.startswith("mapped"):
+                    result = bench.call("limits", [payload, False], network=network)
+                    yield {**where, "contestant": "limit", **result}
+
+
+def formats(bench: Bench) -> Iterator[dict[str, Any]]:
+    """What other tools see in an object."""
+    folder = named("ours, s3 on file://")
+    for name in FORMATS:
+        own = {**folder.environment, "AIRFLOW__XCOM__FRAME_FORMAT": name}
+        yield {"format": name, **bench.call("formats", [folder.backend], replace(folder, environment=own))}
 
 
 def scaling(bench: Bench, rounds: int, largest: int) -> Iterator[dict[str, Any]]:
-    """Time and memory against size. The largest size is measured twice at most: it takes long.
+    """Time and memory against size. The largest size is measured once: it takes long.
 
     Args:
         largest: megabytes, or mapped values, to go up to.
@@ -194,13 +251,11 @@ def scaling(bench: Bench, rounds: int, largest: int) -> Iterator[dict[str, Any]]
     for payload, names in SCALING.items():
         for size in SIZES[payload]:
             megabytes = size / 10_000 if payload == "pandas mixed" else size / 1e6
-            for round_ in range(min(rounds, 2) if megabytes > 500 else rounds):
+            for round_ in range(1 if megabytes > 100 else rounds):
                 for name in names:
                     units = size if payload == "mapped" else megabytes
                     if units > largest or (name == "Airflow object storage" and size > PEER_SIZES[payload]):
                         continue
-                    if name == "ours, redis" and megabytes > 500:
-                        continue  # over the default limit of this backend
                     contestant = named(name)
                     result = bench.call("measure", [contestant.backend, f"{payload}@{size}"], contestant)
                     yield {"payload": payload, "size": size, "contestant": name, "round": round_, **result}
@@ -215,7 +270,9 @@ def end_to_end(
     bench.call("endtoend", ["migrate"])
     for payload in payloads:
         for name in names:
-            ways = WAYS[name]
+            if payload == "texts" and name != "ours, s3":
+                continue
+            ways = MAPPED_WAYS if payload == "texts" else WAYS[name]
             result = bench.call("endtoend", ["run", payload, ways, rounds], named(name), named(name).backend)
             for way in ways:
                 seconds = result.get(way, [])
@@ -290,7 +347,7 @@ def main() -> None:
     if unknown := [name for name in only if split(name)[0] not in PAYLOADS]:
         parser.error(f"no payload is called {', '.join(unknown)}; there are: {', '.join(PAYLOADS)}")
     quick = arguments.quick
-    payloads = only or (QUICK_PAYLOADS if quick else list(PAYLOADS))
+    payloads = only or (QUICK_PAYLOADS if quick else [name for name in PAYLOADS if name != "texts"])
     rounds = arguments.rounds or (1 if quick else 5)
     folder = BUILD / "work"
     shutil.rmtree(folder, ignore_errors=True)
@@ -304,7 +361,9 @@ def main() -> None:
         if not only:
             few = 1 if quick else 3
             noted("trips", round_trips(bench, "mapped@10" if quick else "mapped"), whole)
-            noted("scaling", scaling(bench, few, 20 if quick else 2000), whole)
+            noted("far", far(bench, FAR[:1] if quick else FAR, few), whole)
+            noted("formats", formats(bench), whole)
+            noted("scaling", scaling(bench, few, 2 if quick else 2000), whole)
             runs = ("json records@10000",) if quick else END_TO_END
             names = ["ours, s3"] if quick else list(WAYS)
             noted("end_to_end", end_to_end(bench, names, runs, few), whole)
