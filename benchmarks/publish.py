@@ -50,6 +50,7 @@ def main(path: Path) -> None:
         "formats": report.formats_table,
         "scaling": report.scaling_table,
         "end_to_end": report.end_to_end_table,
+        "scheduled": report.scheduled_table,
         "at_rest": report.rest_table,
     }
     text += [make(whole) for name, make in tables.items() if whole.get(name)]

@@ -191,6 +191,37 @@ def end_to_end_table(whole: dict[str, Any]) -> str:
     return "### Whole DAG runs, `dag.test()` from a DagBag\n\n" + grid(head, rows)
 
 
+def scheduled_table(whole: dict[str, Any]) -> str:
+    """What consumers wait for under the real scheduler."""
+    rows = []
+    found = whole.get("scheduled", [])
+    for payload, contestant, way in kinds(found, "payload", "contestant", "way"):
+        rounds = [r for r in found if (r["payload"], r["contestant"], r["way"]) == (payload, contestant, way)]
+        refused = next((r["refused"] for r in rounds if "refused" in r), "")
+        shown = refused or seconds_of([r["seconds"] for r in rounds])
+        rows.append([payload, contestant, way, shown, *memory_of(found, rounds)])
+    head = ["payload", "", "way", "", "MB of the value", "MB of the consumer, more than without"]
+    about = (
+        "Seconds from a consumer's start until it has the value (`small`: of so many tasks);\n"
+        "the consumer's memory at its largest until then."
+    )
+    return f"### Under the real scheduler, LocalExecutor\n\n{about}\n\n" + grid(head, rows)
+
+
+def memory_of(found: list[dict[str, Any]], rounds: list[dict[str, Any]]) -> tuple[str, str]:
+    """Megabytes of a value, and of the process that got it, at its largest."""
+    first = rounds[0]
+    without = [r for r in found if (r["payload"], r["way"]) == (first["payload"], "without")]
+    base, largest, value = (
+        median(without, "peak_kib"),
+        median(rounds, "peak_kib"),
+        median(without, "value_kib"),
+    )
+    if base is None or largest is None or value is None:
+        return "", ""
+    return number(value * 1024 / 1e6, 0), number((largest - base) * 1024 / 1e6, 0)
+
+
 def rest_table(whole: dict[str, Any]) -> str:
     """What is paid before anything is handed over."""
     found = whole.get("at_rest", [])

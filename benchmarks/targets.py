@@ -94,7 +94,39 @@ def targets(whole: dict[str, Any]) -> list[tuple[str, str, str, bool | None]]:
         lazy = run_seconds(whole, payload, "ours, s3", "lazy")
         value = ratio(run_seconds(whole, payload, "ours, s3", "value"), lazy)
         compare(f"DAG run, {payload}, plain", "≤ 1.3 × lazy", value, (value or 9) <= 1.3)
+    _scheduled_targets(whole, rows)
     return rows
+
+
+def _scheduled_targets(whole: dict[str, Any], rows: list[tuple[str, str, str, bool | None]]) -> None:
+    """What consumers wait for under the real scheduler, and the memory that they take."""
+    found = whole.get("scheduled", [])
+
+    def figure(contestant: str, payload: str, way: str, field: str = "seconds") -> float | None:
+        wanted = (contestant, payload, way)
+        return median([r for r in found if (r["contestant"], r["payload"], r["way"]) == wanted], field)
+
+    def add(work: str, target: str, value: float | None, most: float) -> None:
+        met = None if value is None else value <= most
+        rows.append((work, target, number(value) or "not measured", met))
+
+    for (payload,) in kinds([r for r in found if r["way"] == "value"], "payload"):
+        plain, lazy = (figure("ours, s3", payload, way) for way in ("value", "lazy"))
+        add(
+            f"scheduler, {payload}, plain: until the consumer has it", "≤ 1.3 × lazy", ratio(plain, lazy), 1.3
+        )
+        peaks = [figure("ours, s3", payload, way, "peak_kib") for way in ("value", "without")]
+        value = figure("ours, s3", payload, "without", "value_kib")
+        above = peaks[0] - peaks[1] if peaks[0] is not None and peaks[1] is not None else None
+        add(
+            f"scheduler, {payload}, plain: memory of the consumer",
+            "≤ 1.2 × the value",
+            ratio(above, value),
+            1.2,
+        )
+    for way in dict.fromkeys(r["way"] for r in found if r["payload"] == "small"):
+        ours, stock = (figure(name, "small", way) for name in ("ours, s3", "Airflow default"))
+        add(f"scheduler, {way} small tasks", "≤ 1.05 × stock", ratio(ours, stock), 1.05)
 
 
 def _small_targets(whole: dict[str, Any], rows: list[tuple[str, str, str, bool | None]]) -> None:
