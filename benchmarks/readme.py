@@ -51,8 +51,8 @@ def section(whole: dict[str, Any]) -> str:
         "a process of its own, ± half of what lies between the fastest and the slowest.\n"
         f"{steadiness(whole)}\n"
         "`s3` and the peers talk to the same SeaweedFS, `redis` to Valkey, all on one machine.\n"
-        "Of Airflow's object storage the faster of no compression and zstd is shown (gzip is never faster), or\n"
-        "the error with which it refuses a value. `redis` has a higher limit here than 256 MiB, its default.\n"
+        "Of Airflow's object storage the faster of no compression and zstd is shown (gzip never is), or the\n"
+        "error with which it refuses a value. `redis` has a higher limit here than 256 MiB, its default.\n"
     )
     parts = [text, _transfers(results), "![Seconds of push and pull](docs/bench-seconds.png)\n"]
     if whole.get("scaling"):
