@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -39,16 +40,18 @@ def draw(whole: dict[str, Any], folder: Path) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
+    for former in folder.glob("bench-*.png"):
+        former.unlink()
     _seconds(whole["transfers"], folder / "bench-seconds.png")
     if whole.get("scaling"):
         _scaling(whole["scaling"], folder / "bench-scaling.png")
 
 
-def _best(results: figures.Results, payload: str, name: str) -> float | None:
-    """Seconds; of Airflow's object storage those of its fastest configuration."""
+def _best(results: figures.Results, payload: str, name: str) -> list[float]:
+    """Seconds of each round; of Airflow's object storage those of its fastest configuration."""
     if name == "Airflow object storage" and (peer := figures.best_peer(results, payload)):
         name = peer.name
-    return figures.total(figures.of(results, payload, name))
+    return figures.sums(figures.of(results, payload, name))
 
 
 def _seconds(results: figures.Results, path: Path) -> None:
@@ -59,17 +62,28 @@ def _seconds(results: figures.Results, path: Path) -> None:
         return
     figure, axes = pyplot.subplots(1, len(shown), figsize=(1.9 * len(shown), 3.6), squeeze=False)
     for axis, payload in zip(axes[0], shown, strict=True):
-        values = [_best(results, payload, name) for name in BARS]
-        top = max(value for value in values if value is not None)
+        found = [_best(results, payload, name) for name in BARS]
+        values = [statistics.median(rounds) if rounds else None for rounds in found]
+        top = max(max(rounds) for rounds in found if rounds)
         for place, (name, value) in enumerate(zip(BARS, values, strict=True)):
-            axis.bar(place, value or 0, color=COLOURS[name], width=0.8)
+            about = [
+                [(value or 0) - min(found[place], default=0)],
+                [max(found[place], default=0) - (value or 0)],
+            ]
+            axis.bar(place, value or 0, color=COLOURS[name], width=0.8, yerr=about, ecolor="#555555")
             if value is None:
                 said = "cannot" if named(name).takes_part(payload) else "–"
             else:
                 said = f"{value:.2f}" if value < 10 else f"{value:.1f}"
             turned = 90 if said == "cannot" else 0
             axis.text(
-                place, (value or 0) + top * 0.02, said, ha="center", va="bottom", fontsize=8, rotation=turned
+                place,
+                max(found[place], default=0) + top * 0.02,
+                said,
+                ha="center",
+                va="bottom",
+                fontsize=8,
+                rotation=turned,
             )
         axis.set_ylim(0, top * 1.15)
         axis.set_title(PAYLOADS[payload], fontsize=9)
