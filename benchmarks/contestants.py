@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from typing import Any
 
 OURS = "exclusive_xcom"
 PEER = "airflow.providers.common.io.xcom.backend.XComObjectStorageBackend"
@@ -16,7 +17,7 @@ class Contestant:
     Attributes:
         name: as the tables show it.
         backend: dotted path of the class that Airflow would use; "dagster" for Dagster's IO manager.
-        server: what it talks to: "moto", "valkey", "file" or "" (the row).
+        server: what it talks to: "s3", "valkey", "file" or "" (the row).
         environment: its configuration; {folder} is filled in.
         only: the payloads that it is measured with; empty: all but those in `without`.
     """
@@ -41,7 +42,7 @@ class Contestant:
 def _s3(name: str, url: str, server: str, only: tuple[str, ...] = (), **options: str) -> Contestant:
     environment = {
         "AIRFLOW__XCOM__URL": url,
-        "AIRFLOW__XCOM__CONN_ID": "bench_s3" if server == "moto" else "",
+        "AIRFLOW__XCOM__CONN_ID": "bench_s3" if server == "s3" else "",
         "AIRFLOW__XCOM__FRAME_FORMAT": "arrow",
         "AIRFLOW__XCOM__INLINE_LIMIT": "0",  # small values, too, go to the store: that is what is measured
         **{f"AIRFLOW__XCOM__{option.upper()}": value for option, value in options.items()},
@@ -69,10 +70,10 @@ FRAMES = ("pandas mixed", "polars mixed", "pandas random", "pandas small", "thre
 SMALL = ("small dict", "mapped")
 
 CONTESTANTS = [
-    _s3("ours, s3", "s3://bench/ours", "moto"),
-    _s3("ours, s3, packed", "s3://bench/ours", "moto", FRAMES, frame_format="packed"),
-    _s3("ours, s3, parquet", "s3://bench/ours", "moto", FRAMES, frame_format="parquet"),
-    _s3("ours, s3, small in the row", "s3://bench/ours", "moto", SMALL, inline_limit="4096"),
+    _s3("ours, s3", "s3://bench/ours", "s3"),
+    _s3("ours, s3, packed", "s3://bench/ours", "s3", FRAMES, frame_format="packed"),
+    _s3("ours, s3, parquet", "s3://bench/ours", "s3", FRAMES, frame_format="parquet"),
+    _s3("ours, s3, small in the row", "s3://bench/ours", "s3", SMALL, inline_limit="4096"),
     _s3("ours, s3 on file://", "file://{folder}/ours", "file"),
     Contestant(
         "ours, redis",
@@ -81,28 +82,21 @@ CONTESTANTS = [
         {"AIRFLOW__XCOM__CONN_ID": "bench_redis", "AIRFLOW__XCOM__MAX_SIZE": str(2**31)},
     ),
     Contestant("ours, db", f"{OURS}.db.DbXComBackend"),
-    _peer("Airflow object storage", "s3://bench_s3@bench/peer", "moto", ""),
+    _peer("Airflow object storage", "s3://bench_s3@bench/peer", "s3", ""),
+    # With gzip it was slower than one of these two with every payload, and is not measured any more.
     # Half a minute each: compression does nothing for a thousand small values, nor for random numbers.
     _peer(
         "Airflow object storage, zstd",
         "s3://bench_s3@bench/peer",
-        "moto",
+        "s3",
         "zstd",
         without=("mapped", "pandas random"),
-    ),
-    # Never the fastest, and slow enough to be measured only where it matters.
-    _peer(
-        "Airflow object storage, gzip",
-        "s3://bench_s3@bench/peer",
-        "moto",
-        "gzip",
-        ("pandas mixed", "json records", "pandas small"),
     ),
     _peer("Airflow object storage on file://", "file://{folder}/peer", "file", ""),
     Contestant("Airflow default", "airflow.sdk.bases.xcom.BaseXCom"),
     # A tenth of a second for each small value: a thousand of them would take minutes. Of a file it would hand
     # over the path alone.
-    Contestant("Dagster S3 pickle", "dagster", "moto", without=("mapped", "file")),
+    Contestant("Dagster S3 pickle", "dagster", "s3", without=("mapped", "file")),
 ]
 
 
@@ -111,18 +105,16 @@ def named(name: str) -> Contestant:
     return next(contestant for contestant in CONTESTANTS if contestant.name == name)
 
 
-def connections(s3_port: int, redis_port: int) -> dict[str, str]:
-    """The Airflow connections `bench_s3` and `bench_redis` to the servers that bench.py started."""
+def connections(s3: dict[str, Any], ports: dict[str, int]) -> dict[str, str]:
+    """The Airflow connections `bench_s3` and `bench_redis` to the servers that bench.py started.
+
+    Args:
+        s3: the connection to the S3 server.
+        ports: where both are reached on this machine, directly or by a slower network.
+    """
+    where = {**s3["extra"], "endpoint_url": f"http://127.0.0.1:{ports['s3']}"}
+    redis = {"conn_type": "redis", "host": "127.0.0.1", "port": ports["redis"], "extra": {"db": 0}}
     return {
-        "AIRFLOW_CONN_BENCH_S3": json.dumps(
-            {
-                "conn_type": "aws",
-                "login": "development",
-                "password": "development",
-                "extra": {"endpoint_url": f"http://127.0.0.1:{s3_port}", "region_name": "us-east-1"},
-            }
-        ),
-        "AIRFLOW_CONN_BENCH_REDIS": json.dumps(
-            {"conn_type": "redis", "host": "127.0.0.1", "port": redis_port, "extra": {"db": 0}}
-        ),
+        "AIRFLOW_CONN_BENCH_S3": json.dumps({**s3, "extra": where}),
+        "AIRFLOW_CONN_BENCH_REDIS": json.dumps(redis),
     }

@@ -1,7 +1,8 @@
-"""A whole DAG run with one payload: produce, hand over, consume, through `dag.test()`.
+"""Whole DAG runs with one payload: produce, hand over, consume, by `dag.test()` of DAGs from a DagBag.
 
 The way is how the payload is returned: as `value`, as `lazy`, as `lazy, not loaded` (the consumer leaves the
-handle alone), or `without` (made, but not handed over). This is where it shows that Airflow walks through
+handle alone), `without` (made, but not handed over), or as a list by whose items the consumer is mapped
+(`expand`), beside as many numbers (`expand, without`). This is where it shows what Airflow itself does with
 what a task returns and takes. `zygote.py` calls `main` in a process of its own.
 """
 
@@ -16,38 +17,54 @@ from typing import Any
 
 import payloads
 
+FILE = """from endtoend import make_dag
+
+for number, way in enumerate({ways!r}):  # airflow dag
+    globals()[f"DAG_{{number}}"] = make_dag({payload!r}, way, number)
+"""
+
 
 def main(what: str, payload: str = "", ways: Sequence[str] = (), rounds: int = 1) -> dict[str, Any]:
     """ "migrate" makes Airflow's database. "run" gives the seconds of DAG runs for each way.
 
-    Each way is run once before, which warms up Airflow; then they take turns.
+    The first way is run once before, which warms up Airflow; then they take turns.
     """
     if what == "migrate":
         from exclusive_xcom.local import metadata
 
         metadata.migrate()
         return {}
+    dags = load(payload, list(ways))
+    run_seconds(dags["endtoend_0"])
     seconds: dict[str, Any] = {way: [] for way in ways}
-    for _ in range(rounds + 1):
-        for way in ways:
-            seconds[way].append(run_seconds(payload, way))
-    return {way: found[1:] for way, found in seconds.items()}
+    for _ in range(rounds):
+        for number, way in enumerate(ways):
+            seconds[way].append(run_seconds(dags[f"endtoend_{number}"]))
+    return seconds
 
 
-def run_seconds(payload: str, way: str) -> float:
-    """Seconds of one run."""
+def load(payload: str, ways: list[str]) -> dict[str, Any]:
+    """The DAGs, as Airflow loads them: from a file in a bundle, its policies applied."""
     folder = Path(os.environ["AIRFLOW_HOME"]) / "endtoend"
     folder.mkdir(exist_ok=True)
-    # `dag.test()` wants to find the DAG in a bundle.
-    text = f"from endtoend import make_dag\n\nDAG = make_dag({payload!r}, {way!r})  # airflow dag\n"
-    (folder / "endtoend_dag.py").write_text(text)
+    (folder / "endtoend_dag.py").write_text(FILE.format(ways=ways, payload=payload))
+    kwargs = {"path": str(folder)}
     bundle = {
         "name": "bench",
         "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
-        "kwargs": {"path": str(folder)},
+        "kwargs": kwargs,
     }
     os.environ["AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST"] = json.dumps([bundle])
-    dag = make_dag(payload, way)
+    from airflow.dag_processing.dagbag import BundleDagBag
+
+    bag = BundleDagBag(dag_folder=folder, bundle_path=folder, bundle_name="bench")
+    if bag.import_errors:
+        raise RuntimeError(str(bag.import_errors))
+    return dict(bag.dags)
+
+
+def run_seconds(dag: Any) -> float:
+    """Seconds of one run."""
     started = time.perf_counter()
     run = dag.test()
     seconds = time.perf_counter() - started
@@ -56,17 +73,19 @@ def run_seconds(payload: str, way: str) -> float:
     return seconds
 
 
-def make_dag(payload: str, way: str) -> Any:
+def make_dag(payload: str, way: str, number: int) -> Any:
     """Two tasks."""
     from airflow.sdk import dag, task
 
     from exclusive_xcom import Handle, lazy
 
-    @dag(dag_id="endtoend", schedule=None)
+    @dag(dag_id=f"endtoend_{number}", schedule=None)
     def bench() -> None:
         @task
         def produce() -> Any:
             value = payloads.make(payload)
+            if way == "expand, without":
+                return list(range(len(value)))
             if way == "without":
                 return "nothing"
             return lazy(value) if way.startswith("lazy") else value
@@ -75,8 +94,11 @@ def make_dag(payload: str, way: str) -> Any:
         def consume(value: Any) -> int:
             if isinstance(value, Handle) and way == "lazy":
                 value = value.load()
-            return 0 if isinstance(value, Handle) else len(value)
+            return len(value) if hasattr(value, "__len__") else 0
 
-        consume(produce())
+        if way.startswith("expand"):
+            consume.expand(value=produce())
+        else:
+            consume(produce())
 
     return bench()

@@ -8,17 +8,21 @@ SET and GET in the same chunks against the same Valkey; a copy in memory and a c
 from __future__ import annotations
 
 import gc
+import http.client
 import json
 import os
 import shutil
 import statistics
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import obstore
 import payloads
-from measure import TIMES, small_like
+from measure import FEW, TIMES, small_like
 
 CHUNK = 2**20  # what the Redis backend cuts payloads into
 PART = 8 * 2**20  # and the S3 backend
@@ -58,8 +62,12 @@ def timed(work: Callable[[], Any], times: int = 1) -> float:
     return statistics.median(seconds)
 
 
-def main(payload: str) -> dict[str, Any]:
-    """All limits for one payload."""
+def main(payload: str, wide: bool = True) -> dict[str, Any]:
+    """All limits for one payload.
+
+    Args:
+        wide: more than putting and getting.
+    """
     from exclusive_xcom.codecs import Options, codec_for
 
     options = Options(max_size=2**34)
@@ -68,7 +76,7 @@ def main(payload: str) -> dict[str, Any]:
     codec_for(warm, options).decode(Encoded(whole(encoded)), encoded.meta, options)
     value = payloads.make(payload)
     codec = codec_for(value, options)
-    times = TIMES if payload == "small dict" else 1
+    times = (TIMES if wide else FEW) if payload == "small dict" else 1
     gc.collect()
     result: dict[str, Any] = {"encode": timed(lambda: codec.encode(value, options), times)}
     encoded = codec.encode(value, options)
@@ -79,7 +87,10 @@ def main(payload: str) -> dict[str, Any]:
     gc.collect()
     result["decode"] = timed(lambda: codec.decode(Encoded(body), meta, options), times)
     result |= obstore_seconds(body, times)
+    if not wide:
+        return result | (redis_seconds(body, times) if isinstance(body, bytes) else {})
     result |= boto3_seconds(body, times)
+    result |= server_seconds(body, times)
     result |= folder_seconds(body, times)
     if isinstance(body, bytes):
         result |= redis_seconds(body, times)
@@ -98,10 +109,15 @@ def whole(payload: Any) -> bytes | Path:
 
 def obstore_seconds(body: bytes | Path, times: int) -> dict[str, float]:
     """Put and get by obstore against the S3 server."""
+    put, get = _obstore(_bucket(), body, times)
+    return {"obstore_put": put, "obstore_get": get}
+
+
+def _bucket() -> Any:
     from obstore.store import S3Store
 
     connection = json.loads(os.environ["AIRFLOW_CONN_BENCH_S3"])
-    store = S3Store(
+    return S3Store(
         "bench",
         endpoint=connection["extra"]["endpoint_url"],
         access_key_id=connection["login"],
@@ -109,8 +125,6 @@ def obstore_seconds(body: bytes | Path, times: int) -> dict[str, float]:
         region=connection["extra"]["region_name"],
         client_options={"allow_http": True},
     )
-    put, get = _obstore(store, body, times)
-    return {"obstore_put": put, "obstore_get": get}
 
 
 def folder_seconds(body: bytes | Path, times: int) -> dict[str, float]:
@@ -125,8 +139,6 @@ def folder_seconds(body: bytes | Path, times: int) -> dict[str, float]:
 
 def _obstore(store: Any, body: bytes | Path, times: int) -> tuple[float, float]:
     """Seconds of put, in one request or in parts, whichever is faster, and of get."""
-    import obstore
-
     obstore.put(store, "warm", b"x")
     obstore.get(store, "warm").bytes()
     puts = [timed(lambda: obstore.put(store, "parts", body, chunk_size=PART, max_concurrency=4), times)]
@@ -145,6 +157,29 @@ def _obstore(store: Any, body: bytes | Path, times: int) -> tuple[float, float]:
     else:
         seconds = timed(lambda: obstore.get(store, "one").bytes(), times)
     return min(puts), seconds
+
+
+def server_seconds(body: bytes | Path, times: int) -> dict[str, float]:
+    """What the S3 server itself takes: requests that were signed before, on an open connection, by a client
+    that does nothing with the bytes."""
+    store = _bucket()
+    url = {way: obstore.sign(store, way, "server", timedelta(hours=1)) for way in ("PUT", "GET")}
+    parts = urlsplit(url["PUT"])
+    connection = http.client.HTTPConnection(parts.netloc)
+
+    def ask(way: str) -> None:
+        content = body.open("rb") if isinstance(body, Path) else body
+        length = {"Content-Length": str(body.stat().st_size)} if isinstance(body, Path) else {}
+        asked = (content, length) if way == "PUT" else (None, {})
+        connection.request(way, url[way].partition(parts.netloc)[2], *asked)
+        answer = connection.getresponse()
+        while answer.read(2**20):
+            pass
+        if answer.status != 200:
+            raise RuntimeError(f"{way} was answered with {answer.status}")
+
+    ask("PUT")
+    return {"server_put": timed(lambda: ask("PUT"), times), "server_get": timed(lambda: ask("GET"), times)}
 
 
 def boto3_seconds(body: bytes | Path, times: int) -> dict[str, float]:

@@ -19,6 +19,7 @@ from typing import Any
 import payloads
 
 TIMES = 50  # a push of a small value is repeated so often, and the median counts
+FEW = 9  # on a slow network, or where each takes a tenth of a second
 
 
 class Row:
@@ -136,15 +137,17 @@ def small_like(payload: str) -> Any:
     return payloads.small_dict()
 
 
-def main(path: str, payload: str) -> dict[str, Any]:
-    """Seconds, peak memory above the value (push) or above nothing (pull) in bytes, stored bytes."""
+def main(path: str, payload: str, times: int = TIMES) -> dict[str, Any]:
+    """Seconds, peak memory above the value (push) or above nothing (pull) in bytes, stored bytes.
+
+    Args:
+        times: how often a small value is pushed and pulled.
+    """
     way = backend(path)
     warm = "mapped@1" if payload.startswith("mapped") else payload
     pull(way, warm, push(way, warm, small_like(payload)))
     value = payloads.make(payload)
-    times = (
-        1 if payload != "small dict" else 5 if path == "dagster" else TIMES
-    )  # it takes a tenth of a second
+    times = 1 if payload != "small dict" else FEW if path == "dagster" else times
     gc.collect()  # and what the parent process had is ours afterwards, not copied while the clock runs
     pushed, row, push_peak = measured(lambda: push(way, payload, value), times)
     pulled, back, pull_peak = measured(lambda: pull(way, payload, row), times)

@@ -118,8 +118,8 @@ def binary(size: int = 64 * MIB) -> bytes:
     return b"".join(_random_pieces(size))
 
 
-def file(size: int = 512 * MIB) -> Path:
-    """A file of 512 MiB, random."""
+def file(size: int = 256 * MIB) -> Path:
+    """A file of 256 MiB, random."""
     path = _folder() / f"{size}.bin"
     if not path.exists():
         _write(path, _random_pieces(size))
@@ -165,6 +165,12 @@ def three_frames() -> dict[str, Any]:
     return {name: pandas_mixed(100_000) for name in ("orders", "customers", "returns")}
 
 
+def texts(count: int = 100) -> list[str]:
+    """A list of 100 texts of 100 kB each."""
+    rng = random.Random(20240229)
+    return [rng.randbytes(50_000).hex() for _ in range(count)]
+
+
 PAYLOADS: dict[str, Callable[..., Any]] = {
     "pandas mixed": pandas_mixed,
     "polars mixed": polars_mixed,
@@ -178,6 +184,7 @@ PAYLOADS: dict[str, Callable[..., Any]] = {
     "small dict": small_dict,
     "mapped": mapped,
     "three frames": three_frames,
+    "texts": texts,
 }
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import statistics
 from pathlib import Path
 from typing import Any
 
-import report
+import figures
+from contestants import named
 
 # Okabe and Ito's colours: told apart with any kind of colour vision.
 COLOURS = {
@@ -29,7 +31,7 @@ PAYLOADS = {
     "json records": "JSON\n300,000\nrecords",
     "numpy": "numpy\n1000 × 4000",
     "bytes": "bytes\n64 MiB",
-    "file": "file\n512 MiB",
+    "file": "file\n256 MiB",
 }
 
 
@@ -38,37 +40,50 @@ def draw(whole: dict[str, Any], folder: Path) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
+    for former in folder.glob("bench-*.png"):
+        former.unlink()
     _seconds(whole["transfers"], folder / "bench-seconds.png")
     if whole.get("scaling"):
         _scaling(whole["scaling"], folder / "bench-scaling.png")
 
 
-def _best(results: report.Results, payload: str, name: str) -> float | None:
-    """Seconds; of Airflow's object storage those of its fastest configuration."""
-    if name == "Airflow object storage" and (peer := report.best_peer(results, payload)):
+def _best(results: figures.Results, payload: str, name: str) -> list[float]:
+    """Seconds of each round; of Airflow's object storage those of its fastest configuration."""
+    if name == "Airflow object storage" and (peer := figures.best_peer(results, payload)):
         name = peer.name
-    return report.total(report.of(results, payload, name))
+    return figures.sums(figures.of(results, payload, name))
 
 
-def _seconds(results: report.Results, path: Path) -> None:
+def _seconds(results: figures.Results, path: Path) -> None:
     from matplotlib import pyplot
 
-    shown = [payload for payload in PAYLOADS if report.of(results, payload, "ours, s3")]
+    shown = [payload for payload in PAYLOADS if figures.of(results, payload, "ours, s3")]
     if not shown:
         return
     figure, axes = pyplot.subplots(1, len(shown), figsize=(1.9 * len(shown), 3.6), squeeze=False)
     for axis, payload in zip(axes[0], shown, strict=True):
-        values = [_best(results, payload, name) for name in BARS]
-        top = max(value for value in values if value is not None)
+        found = [_best(results, payload, name) for name in BARS]
+        values = [statistics.median(rounds) if rounds else None for rounds in found]
+        top = max(max(rounds) for rounds in found if rounds)
         for place, (name, value) in enumerate(zip(BARS, values, strict=True)):
-            axis.bar(place, value or 0, color=COLOURS[name], width=0.8)
+            about = [
+                [(value or 0) - min(found[place], default=0)],
+                [max(found[place], default=0) - (value or 0)],
+            ]
+            axis.bar(place, value or 0, color=COLOURS[name], width=0.8, yerr=about, ecolor="#555555")
             if value is None:
-                said = "cannot" if report.named(name).takes_part(payload) else "–"
+                said = "cannot" if named(name).takes_part(payload) else "–"
             else:
                 said = f"{value:.2f}" if value < 10 else f"{value:.1f}"
             turned = 90 if said == "cannot" else 0
             axis.text(
-                place, (value or 0) + top * 0.02, said, ha="center", va="bottom", fontsize=8, rotation=turned
+                place,
+                max(found[place], default=0) + top * 0.02,
+                said,
+                ha="center",
+                va="bottom",
+                fontsize=8,
+                rotation=turned,
             )
         axis.set_ylim(0, top * 1.15)
         axis.set_title(PAYLOADS[payload], fontsize=9)
@@ -85,7 +100,7 @@ def _seconds(results: report.Results, path: Path) -> None:
     pyplot.close(figure)
 
 
-def _scaling(results: report.Results, path: Path) -> None:
+def _scaling(results: figures.Results, path: Path) -> None:
     from matplotlib import pyplot
     from matplotlib.ticker import FuncFormatter, NullFormatter
 
@@ -95,15 +110,15 @@ def _scaling(results: report.Results, path: Path) -> None:
         "mapped": ("mapped values", "values of 200 bytes"),
     }
     figure, axes = pyplot.subplots(2, len(titles), figsize=(11, 6), sharex="col")
-    named: dict[str, Any] = {}
+    lines: dict[str, Any] = {}
     for column, (payload, (title, unit)) in enumerate(titles.items()):
         of_payload = [r for r in results if r["payload"] == payload and "push" in r]
         for name in dict.fromkeys(r["contestant"] for r in of_payload):
             sizes = sorted({r["size"] for r in of_payload if r["contestant"] == name})
             rounds = [[r for r in of_payload if (r["contestant"], r["size"]) == (name, s)] for s in sizes]
             style = {"color": COLOURS[name], "marker": "o", "markersize": 4, "linewidth": 1.5}
-            (named[name],) = axes[0][column].plot(sizes, [report.total(r) or 0 for r in rounds], **style)
-            axes[1][column].plot(sizes, [max((report.peak(r) or 0) / 1e6, 0.1) for r in rounds], **style)
+            (lines[name],) = axes[0][column].plot(sizes, [figures.total(r) or 0 for r in rounds], **style)
+            axes[1][column].plot(sizes, [max((figures.peak(r) or 0) / 1e6, 0.1) for r in rounds], **style)
         for axis in (axes[0][column], axes[1][column]):
             axis.set_xscale("log")
             axis.set_yscale("log")
@@ -116,8 +131,8 @@ def _scaling(results: report.Results, path: Path) -> None:
         axes[1][column].set_xlabel(unit, fontsize=9)
     axes[0][0].set_ylabel("seconds, push + pull", fontsize=9)
     axes[1][0].set_ylabel("peak memory, MB", fontsize=9)
-    labels = [LABELS[name] for name in named]
-    figure.legend(list(named.values()), labels, loc="lower center", ncols=4, frameon=False, fontsize=9)
+    labels = [LABELS[name] for name in lines]
+    figure.legend(list(lines.values()), labels, loc="lower center", ncols=4, frameon=False, fontsize=9)
     figure.tight_layout(rect=(0, 0.06, 1, 1))
     figure.savefig(path, dpi=100)
     pyplot.close(figure)

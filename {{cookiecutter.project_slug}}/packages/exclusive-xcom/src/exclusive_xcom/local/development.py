@@ -51,7 +51,8 @@ def run(
     _refuse_while_up(home)
     tags = () if every else Project.read(Path.cwd()).run_tags
     started = time.monotonic()
-    with processes.lock(home / "run.lock", ALONE), _stores(), Runner() as runner:
+    # Airflow loads while the store starts; the worker, if it came so far, ends before the store does.
+    with processes.lock(home / "run.lock", ALONE), Runner() as runner, _stores(), runner:
         out.print("Starting Airflow")
         with out.status("…") as at_work:  # in a terminal alone
             chosen = choose(runner.prepare(), names, tags)

@@ -90,11 +90,13 @@ def log_name(dag_id: str) -> str:
 
 
 class Runner:
-    """The worker process. Use it as a context: leaving it ends the process and what that has started."""
+    """The worker process. Use it as a context: leaving it ends the process and what that has started; leaving
+    it once more does nothing."""
 
     def __init__(self, silence: float = SILENCE) -> None:
-        """The project's environment must be active. `silence` is how many seconds a worker that runs no task
-        may say nothing."""
+        """The project's environment must be active. Airflow begins to load, which takes seconds, while this
+        process does other things. `silence` is how many seconds a worker that runs no task may say nothing.
+        """
         self._silence = silence
         self._logs = Path(os.environ["AIRFLOW_HOME"], "logs", "run")
         self._logs.mkdir(parents=True, exist_ok=True)
@@ -104,6 +106,8 @@ class Runner:
         return self
 
     def __exit__(self, problem: type[BaseException] | None, *_: object) -> None:
+        if self._orders.closed:
+            return
         if not problem:
             self._tell("")
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -111,7 +115,11 @@ class Runner:
         self._end()
 
     def prepare(self) -> Found:
-        """Bring database and Variables up to date and look for pipelines. Raises `Failed`."""
+        """Bring database and Variables up to date and look for pipelines. The worker gets the environment as
+        it is now. Raises `Failed`."""
+        self._tell(
+            json.dumps({name: value for name, value in os.environ.items() if value != self._known.get(name)})
+        )
         found = next(self._events(), None)
         if isinstance(found, Found):
             return found
@@ -130,8 +138,10 @@ class Runner:
                 yield PipelineEnd(dag_id, "failed", 0.0, str(log), self._obituary(f"ran {dag_id}", log))
                 self._end()
                 self._start()
+                self._tell("{}")
 
     def _start(self) -> None:
+        self._known = dict(os.environ)
         reading, writing = os.pipe()
         command = [sys.executable, "-m", f"{__package__}.worker", str(writing), str(self._logs)]
         pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "pass_fds": (writing,)}
@@ -156,9 +166,9 @@ class Runner:
         self._said.close()
         self._orders.close()
 
-    def _tell(self, dag_id: str) -> None:
+    def _tell(self, order: str) -> None:
         with contextlib.suppress(BrokenPipeError):  # then it is dead, and `_events` comes to its end
-            os.write(self._orders.fileno(), f"{dag_id}\n".encode())
+            os.write(self._orders.fileno(), f"{order}\n".encode())
 
     def _events(self) -> Iterator[Event]:
         """What the worker says, until it dies, or is ended because it hangs."""

@@ -2,9 +2,10 @@
 
     python -m exclusive_xcom.local.worker FD LOGS
 
-It says first what it has `Found` in dags/. Then it runs the pipelines whose ids come in as lines on standard
-input, until an empty line. What happens goes out as lines of JSON on the file descriptor FD: its kind, and
-its fields. The project's environment must be active.
+It reads lines from standard input. The first one has variables of the environment that were not known when
+it was started, as JSON. Then it says what it has `Found` in dags/, and runs the pipelines whose ids come in,
+until an empty line. What happens goes out as lines of JSON on the file descriptor FD: its kind, and its
+fields. The project's environment must be active.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ from .traces import in_short
 
 def _main(writing: int, logs: Path) -> None:
     faulthandler.register(signal.SIGUSR1)  # for who finds that it hangs (runner.py)
-    pipelines: queue.SimpleQueue[str] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(_take_stdin(), pipelines), daemon=True).start()
+    orders: queue.SimpleQueue[str] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(_take_stdin(), orders), daemon=True).start()
     with os.fdopen(writing, "wb") as out:
 
         def say(event: Event) -> None:
@@ -41,11 +42,14 @@ def _main(writing: int, logs: Path) -> None:
         with quick.no_collection():
             from . import bag, task_logs, watcher
 
+            if not (variables := orders.get()):
+                return
+            os.environ.update(msgspec.json.decode(variables, type=dict[str, str]))
             dags, found = bag.load()
             say(found)
             quick.make_api()
         watcher.Watcher(say, task_logs.TaskLogs())
-        for dag_id in iter(pipelines.get, ""):
+        for dag_id in iter(orders.get, ""):
             say(_run(dags[dag_id], logs / log_name(dag_id)))
 
 
@@ -64,11 +68,11 @@ def _refuse_to_stop(*_: object, **__: object) -> None:
     raise RuntimeError("breakpoint() needs a terminal: `make debug DAG=…` gives it one.")
 
 
-def _listen(orders: TextIO, pipelines: queue.SimpleQueue[str]) -> None:
-    """Take in what is to be run. If that ends without an empty line, who started us is dead: then all of our
+def _listen(lines: TextIO, orders: queue.SimpleQueue[str]) -> None:
+    """Take in what is to be done. If that ends without an empty line, who started us is dead: then all of our
     session ends, in the middle of a task, too."""
-    for line in orders:
-        pipelines.put(line.strip())
+    for line in lines:
+        orders.put(line.strip())
         if not line.strip():
             return
     processes.end(processes.session(os.getpid()), 3)
