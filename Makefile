@@ -13,7 +13,8 @@ ENGINE = $(RUN) pytest -c tests/engine.ini --confcutdir=tests/engine --numproces
 # The machine's own Python is used, never a downloaded one; an environment that happens to be active is not.
 export UV_PYTHON_DOWNLOADS ?= never
 unexport VIRTUAL_ENV
-# Nothing is left in the templated folder by reading the engine there.
+# Nothing is left in the templated folder by reading the engine there; yet nothing is compiled a second time.
+unexport PYTHONDONTWRITEBYTECODE
 export PYTHONPYCACHEPREFIX := $(CURDIR)/build/pycache
 
 .DEFAULT_GOAL := help

@@ -134,7 +134,8 @@ class Machine:
     ) -> subprocess.CompletedProcess[str]:
         """Run a command that is installed beside this pytest: cookiecutter, cruft, ruff, check-jsonschema."""
         # Its Python has the engine as it lies in the template, where no bytecode belongs.
-        options = {"TMPDIR": str(self.temporary), "PYTHONDONTWRITEBYTECODE": "1", **options}
+        bytecode = str(TEMPLATE / "build/pycache")
+        options = {"TMPDIR": str(self.temporary), "PYTHONPYCACHEPREFIX": bytecode, **options}
         return self.run(Path(sys.executable).with_name(name), *arguments, cwd=cwd, **options)
 
 
