@@ -201,12 +201,20 @@ def main() -> int:
             stream.reconfigure(errors="backslashreplace")  # a file's name or text may be in any encoding
     try:
         with tempfile.TemporaryDirectory(prefix="update-") as scratch:
-            return go(arguments, Path.cwd(), Path(scratch).resolve())
+            code = go(arguments, Path.cwd(), Path(scratch).resolve())
+            sys.stdout.flush()  # here, where a reader that has left is no error
+            return code
     except Refused as refused:
         print(refused, file=sys.stderr)
         return 1
     except BrokenPipeError:  # who reads has seen enough, and all is done but the telling
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:  # a full disk, say; what was done till then is taken back by the next run
+        print(
+            f"{error.filename or 'Updating'}: {error.strerror or error}. Run this again then.",
+            file=sys.stderr,
+        )
         return 1
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
