@@ -4,9 +4,9 @@
     uv run tools/fleet.py LIST --push    and push a branch wherever nobody has to decide anything
 
 LIST has the address of a project's git repository in each line, and after a blank the project's folder in it
-if that is not its top; lines that begin with # are for people. What is found out is found out in clones, by
-the real update. Exit code: 0 if all are done or would be, 2 if a person has to decide something, 1 if a
-project could not be looked at.
+if that is not its top (its branch then ends with the folder's name); lines that begin with # are for people.
+What is found out is found out in clones, by the real update. Exit code: 0 if all are done or would be, 2 if
+a person has to decide something, 1 if a project could not be looked at.
 """
 
 # /// script
@@ -59,9 +59,9 @@ class Found:
 def projects(text: str) -> Iterator[Project]:
     """The projects of a list."""
     for line in text.splitlines():
-        address, _, inside = line.strip().partition(" ")
+        address, *inside = line.split(None, 1) or [""]
         if address and not address.startswith("#"):
-            yield Project(address, inside.strip())
+            yield Project(address, "".join(inside).strip())
 
 
 def look(project: Project, folder: Path, template: Git, *, push: bool) -> Found:
@@ -70,12 +70,13 @@ def look(project: Project, folder: Path, template: Git, *, push: bool) -> Found:
     Raises Refused when git or the project's own state does not let that be.
     """
     name = here(template, "").name
-    branch = f"template-{name}"
+    # Several projects of one repository have a branch each.
+    branch = "-".join(filter(None, [f"template-{name}", re.sub(r"[^\w.]+", "-", project.inside).strip("-.")]))
     Git(folder.parent)(
         "clone", "--quiet", *WITHOUT_HOOKS, "--", project.address, str(folder), GIT_TERMINAL_PROMPT="0"
     )
     git = Git(folder / project.inside)
-    if not git.folder.is_dir():
+    if not (git.folder.is_dir() and git.folder.resolve().is_relative_to(folder)):
         raise Refused(f"there is no folder {project.inside} in it")
     release = named(template, str(read_link(git.folder)["commit"]))
     if git.holds("rev-parse", "--verify", "--quiet", f"refs/remotes/origin/{branch}"):
@@ -155,7 +156,8 @@ def main() -> int:
                 stem = re.sub(r"\.git$", "", project.address.rstrip("/")).rpartition("/")[2] or "project"
                 found = look(project, Path(scratch).resolve() / stem, template, push=arguments.push)
             except Refused as refused:
-                found = Found(FAILED, "?", str(refused))
+                words, *details = str(refused).splitlines()
+                found = Found(FAILED, "?", words, tuple(details))
         print(
             f"{found.release:<12} {project}: {found.words}",
             *found.details,

@@ -7,6 +7,7 @@ since; in a shallow clone, and where the first commit has it already, off how al
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,6 +73,14 @@ def follow(git: Git, before: Path, after: Path) -> tuple[dict[str, str], list[st
                 told.append(f"{name}  ({way}){difference(git, before / name, new)}")
         elif not bytes_of(new):
             told.append(f"{name}  (removed by the template; yours is {place.name})")
+        elif is_managed(place.name) or place.name.startswith("../"):
+            where = (
+                f"in {MANAGED}/, which is taken whole"
+                if is_managed(place.name)
+                else "outside of this project"
+            )
+            words = f"it is {place.name} now, {where}"
+            told.append(f"{name}  ({words}){difference(git, before / name, new)}")
         elif not place.certain:
             told.append(f"{name}  (perhaps it is {place.name} now){difference(git, before / name, new)}")
         elif any(path.exists() for path in (before / place.name, after / place.name)):
@@ -156,29 +165,26 @@ def place_of(git: Git, name: str, here: Mapping[str, str]) -> Place | None:
     if replaced_by(name, here):
         there = inside(git, name)
         return Place(there, True) if here.get(there, "").startswith("100") else None
-    since, certain = "", True
+    since, certain, inside_of = "", True, git("rev-parse", "--show-prefix") or "."
     for _ in range(20):  # moves of one file
         options = ("-1", "--format=%H", "--diff-filter=D", "--no-renames", "--full-history")
         commit = git.run("log", *options, f"{since}HEAD", "--", f":(literal){name}").stdout.strip()
         if not commit:
             return None
-        words = (
-            "-r",
-            "-M50%",
-            "--relative",
-            "--name-status",
-            "-z",
-            "--diff-filter=R",
-            "--no-commit-id",
-            commit,
-        )
+        words = ("-r", "-M50%", "--name-status", "-z", "--diff-filter=R", "--no-commit-id", commit)
         found = iter(git.run("diff-tree", *words).stdout.split("\0"))
-        to = {old: (int(how[1:]), new) for how, old, new in zip(found, found, found, strict=False)}
+        to = {
+            posixpath.relpath(old, inside_of): (int(how[1:]), posixpath.relpath(new, inside_of))
+            for how, old, new in zip(found, found, found, strict=False)
+        }
         if name not in to:
             return None
         alike, name = to[name]
         certain = certain and alike >= ALIKE
-        if here.get(name, "").startswith("100"):
+        outside = name.startswith("../")  # in a bigger repository
+        if here.get(name, "").startswith("100") or (
+            outside and git.holds("cat-file", "-e", f"HEAD:./{name}")
+        ):
             return Place(name, certain)
         since = f"{commit}.."
     return None

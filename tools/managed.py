@@ -50,9 +50,11 @@ def keep_as_patch(git: Git, before: str, release: str) -> Path:
     """
     told = re.sub(r"[^\w.-]+", "-", release)
     beside = git.folder.parent / f"{git.folder.name}-{MANAGED}-{told}"
-    inside = Path(git("rev-parse", "--absolute-git-dir")) / beside.name
-    # Beside a project in a folder of a bigger repository, the patch would lie in that repository's way.
-    places = [inside] if git("rev-parse", "--show-prefix") else [beside, inside]
+    # Not a work tree's own folder, which goes with it.
+    inside = (git.folder / git("rev-parse", "--git-common-dir")).resolve() / beside.name
+    # Beside a project in a bigger repository, as folder or submodule, it would lie in that one's way.
+    bigger = git("rev-parse", "--show-prefix") or git("rev-parse", "--show-superproject-working-tree")
+    places = [inside] if bigger else [beside, inside]
     plain = ("--binary", "--no-color", "--no-ext-diff", "--no-textconv", "--no-renames")
     with tempfile.TemporaryDirectory(prefix="patch-") as folder:
         made = Path(folder, "patch")

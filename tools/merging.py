@@ -120,9 +120,18 @@ def in_the_way(project: Path, name: str) -> str:
 
 @contextmanager
 def place(git: Git, folder: Path, *, dry_run: bool) -> Iterator[Git]:
-    """Where to merge: in the project itself, or in a second work tree that is removed again."""
+    """Where to merge: in the project itself, or in a second work tree that is removed again.
+
+    A merge that git gives up leaves the project as it was.
+    """
     if not dry_run:
-        yield git
+        try:
+            yield git
+        except Refused as refused:
+            if not git.holds("reset", "--hard", "--quiet"):
+                again = "What was done till then is still here: put that right, and run this again."
+                raise Refused(f"{refused}\n{again}") from refused
+            raise
         return
     root = folder / DRY_RUN
     git(*WITHOUT_HOOKS, "worktree", "add", "--quiet", "--detach", str(root), "HEAD")

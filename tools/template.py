@@ -54,7 +54,8 @@ def gather(link: Mapping[str, Any], folder: Path) -> Git:
     former = str(link["commit"])
     if not template.holds("cat-file", "-e", former + "^{commit}"):
         # Not on a branch any more, or this clone is a shallow one; a server may have it, or a former place.
-        for place in (link["template"], *link.get(FORMERLY, [])):
+        places = link.get(FORMERLY) or []
+        for place in (link["template"], *([places] if isinstance(places, str) else places)):
             kind, _, rest = str(place).partition(":")
             address = ABBREVIATIONS[kind].format(rest) if kind in ABBREVIATIONS else str(place)
             if template.holds("fetch", "--quiet", "--depth=1", "--", address, former):

@@ -18,6 +18,7 @@ NOTE = "template-update"
 # What git leaves in its folder while it is in the midst of something, and how a person ends that.
 IN_PROGRESS = {
     "rebase-merge": "rebase",
+    "rebase-apply/applying": "am",
     "rebase-apply": "rebase",
     "MERGE_HEAD": "merge",
     "CHERRY_PICK_HEAD": "cherry-pick",
@@ -122,6 +123,8 @@ def check_nothing_open(git: Git) -> None:
         return
     unmerged = sorted({line.split("\t", 1)[1] for line in git.names("ls-files", "--unmerged", "-z")})
     ways = [how for name, how in IN_PROGRESS.items() if git_path(git, name).exists()]
+    if (todo := git_path(git, "sequencer/todo")).is_file():  # several, of which one was committed by hand
+        ways.append("revert" if todo.read_bytes().startswith(b"revert") else "cherry-pick")
     go_on = f"git {ways[0]} --continue" if ways else "git commit"
     take_back = f"git {ways[0]} --abort" if ways else "git reset --hard"
     if unmerged:
@@ -132,7 +135,7 @@ def check_nothing_open(git: Git) -> None:
         )
     if ways:
         raise Refused(
-            f"A {ways[0]} is in progress here. Finish it (`{go_on}`), or give it up (`{take_back}`)."
+            f"A `git {ways[0]}` is in progress here. Finish it (`{go_on}`), or give it up (`{take_back}`)."
         )
 
 

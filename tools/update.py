@@ -70,7 +70,7 @@ class Work:
         edits = managed.edits(self.git, old.tree)
         with noted(self.git, dry_run=self.dry_run):
             with merging.place(self.git, self.scratch, dry_run=self.dry_run) as merged:
-                self.merge(merged, old, new)
+                merging.merge(merged, old.commit, new.commit)
                 patch = self.take_packages(merged, old, new, release if edits else "") if whole else None
                 write_link(merged, state)
                 outcome = merging.look(merged, old.commit, new.commit, followed, elsewhere)
@@ -97,14 +97,6 @@ class Work:
         patch = managed.keep_as_patch(self.git, old.tree, edited) if edited and not self.dry_run else None
         managed.take_whole(merged, new.tree)
         return patch
-
-    def merge(self, merged: Git, old: merging.Kept, new: merging.Kept) -> None:
-        """Merge, or leave everything as it was. Raises Refused when git gives up."""
-        try:
-            merging.merge(merged, old.commit, new.commit)
-        except Refused:
-            merged.run("reset", "--hard", "--quiet")
-            raise
 
     def old_lines(self, merged: Git, before: Path, after: Path, outcome: merging.Outcome) -> list[Line]:
         """Lines of the person's own files that name what the template moved."""
@@ -209,12 +201,20 @@ def main() -> int:
             stream.reconfigure(errors="backslashreplace")  # a file's name or text may be in any encoding
     try:
         with tempfile.TemporaryDirectory(prefix="update-") as scratch:
-            return go(arguments, Path.cwd(), Path(scratch).resolve())
+            code = go(arguments, Path.cwd(), Path(scratch).resolve())
+            sys.stdout.flush()  # here, where a reader that has left is no error
+            return code
     except Refused as refused:
         print(refused, file=sys.stderr)
         return 1
     except BrokenPipeError:  # who reads has seen enough, and all is done but the telling
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:  # a full disk, say; what was done till then is taken back by the next run
+        print(
+            f"{error.filename or 'Updating'}: {error.strerror or error}. Run this again then.",
+            file=sys.stderr,
+        )
         return 1
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)

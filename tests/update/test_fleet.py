@@ -72,14 +72,14 @@ def test_a_branch_is_opened_in_each_that_needs_nobody(
     assert f"has the branch {branch} now" in told["smooth"]
     expected = {
         "smooth": {"main", branch},
-        "inside": {"main", branch},
+        "inside": {"main", f"{branch}-teams-sales"},
         "edited": {"main"},
         "broken": {"main"},
     }
     assert {name: branches(machine, path) for name, path in fleet.items()} == expected
     assert "20. Do it again" in machine.git(fleet["smooth"], "show", f"{branch}:handbook/plan.txt")
     assert "20. Do it again" in machine.git(
-        fleet["inside"], "show", f"{branch}:teams/sales/handbook/plan.txt"
+        fleet["inside"], "show", f"{branch}-teams-sales:teams/sales/handbook/plan.txt"
     )
     assert machine.git(fleet["smooth"], "rev-list", "--count", f"main..{branch}") == "1"
 
@@ -98,3 +98,28 @@ def test_what_is_merged_is_up_to_date_and_the_next_release_gets_its_own_branch(
     edit(our_small_releases / INSIDE, "plan.txt", PLAN[35], "36. Do it once more\n")
     release(machine, our_small_releases, "v0.4.0")
     assert "takes v0.4.0 in without a question" in run(machine, our_small_releases, tmp_path, code=0)["all"]
+
+
+def test_two_projects_of_one_repository_get_a_branch_each(
+    fleet: dict[str, Path], our_small_releases: Path, machine: Machine, tmp_path: Path
+) -> None:
+    work = tmp_path / "work/outer"
+    machine.run("cp", "-r", work / "teams/sales", work / "teams/web shop", cwd=work)
+    BakedProject(work, {}, machine).commit("Another")
+    machine.git(work, "push", "--quiet", str(fleet["inside"]), "main")
+    lines = f"{fleet['inside']} teams/sales\n{fleet['inside']}\tteams/web shop/\n"
+    (tmp_path / "list").write_text(lines, encoding="utf-8")
+    run(machine, our_small_releases, tmp_path, "--push", code=0)
+    names = {f"template-{THIRD}-teams-{name}" for name in ("sales", "web-shop")}
+    assert branches(machine, fleet["inside"]) == {"main", *names}
+
+
+def test_a_folder_outside_of_the_repository_is_none_of_it(
+    fleet: dict[str, Path], our_small_releases: Path, machine: Machine, tmp_path: Path
+) -> None:
+    """As where somebody put two addresses into a line."""
+    other = tmp_path / "work/smooth"
+    (tmp_path / "list").write_text(f"{fleet['smooth']} ..\n{fleet['smooth']} //{other}\n", encoding="utf-8")
+    told = run(machine, our_small_releases, tmp_path, "--push", code=1)["all"]
+    assert told.count("there is no folder") == 2
+    assert machine.git(other, "branch", "--show-current").strip() == "main"

@@ -136,6 +136,48 @@ def test_what_was_deleted_is_remembered_in_silence(project: BakedProject) -> Non
     assert "plan.txt" not in said
 
 
+def test_examples_that_were_moved_count_as_there(project: BakedProject) -> None:
+    """Only who removed them all gets no others, and nobody loses tests of theirs."""
+    (project.path / "dags/finance").mkdir()
+    names = sorted(path.name for path in project.path.glob("dags/*.py"))
+    tests = sorted(path.name for path in project.path.glob("tests/*.py"))
+    project.git("mv", *(f"dags/{name}" for name in names), "dags/finance/")
+    project.commit("Moved")
+    said = update(project)
+    assert not told(said)
+    assert sorted(path.name for path in project.path.glob("dags/finance/*.py")) == names
+    assert sorted(path.name for path in project.path.glob("tests/*.py")) == tests
+
+
+def test_what_was_moved_out_of_the_project_is_told(small: BakedProject) -> None:
+    """As its CI, of which a service looks for only at the top of a bigger repository."""
+    top = BakedProject(small.path.parent, {}, small.machine)
+    small.machine.run("rm", "-rf", small.path / ".git", cwd=small.path)
+    top.commit("A project in a folder")
+    (top.path / "shared").mkdir()
+    top.git("mv", f"{small.path.name}/handbook/plan.txt", "shared/first.txt")
+    top.commit("Moved out")
+    top.git("mv", "shared/first.txt", "plan.txt")
+    top.commit("Moved on")
+    said = update(small, code=2)
+    (line,) = told(said)
+    assert line.startswith("handbook/plan.txt  (it is ../plan.txt now, outside of this project): git diff ")
+    assert top.git("status", "--porcelain", "--", "plan.txt") == ""
+
+
+def test_what_was_moved_into_packages_is_told(small: BakedProject) -> None:
+    """It is in the patch, and no update is to write there what the template has elsewhere."""
+    small.git("mv", "handbook/plan.txt", "packages/plan.txt")
+    small.commit("Moved")
+    said = update(small, code=2)
+    (line,) = told(said)
+    assert line.startswith(
+        "handbook/plan.txt  (it is packages/plan.txt now, in packages/, which is taken whole)"
+    )
+    assert "packages/plan.txt  (added)" in said
+    assert not (small.path / "packages/plan.txt").exists()
+
+
 def test_a_file_that_is_half_alike_is_told_not_changed(project: BakedProject) -> None:
     lines = project.read("handbook/plan.txt").splitlines(keepends=True)
     project.git("rm", "--quiet", "handbook/plan.txt")

@@ -135,6 +135,10 @@ def test_a_template_that_was_elsewhere_before(
     relink(small, template=str(moved))
     said = update(small, code=1)
     assert '"formerly": ["ADDRESS"]' in said
+    relink(small, formerly=None)
+    assert '"formerly": ["ADDRESS"]' in update(small, code=1)
+    relink(small, formerly=str(our_small_releases))  # a person may forget the list
+    update(small, "--dry-run")
     places = [str(tmp_path / "gone"), str(our_small_releases)]
     relink(small, formerly=places)
     update(small)

@@ -146,6 +146,36 @@ def test_in_a_bigger_repository_git_keeps_the_patch(
     assert inner.read(f"{ENGINE}/mine.py") == "MINE = 1\n"
 
 
+def test_beside_a_submodule_lies_no_patch(small: BakedProject, machine: Machine, tmp_path: Path) -> None:
+    edit(small.path, "packages/update.py", "import json\n", "import json  # mine\n")
+    small.commit("Edited")
+    bigger = tmp_path / "bigger"
+    machine.git(tmp_path, "init", "--quiet", str(bigger))
+    machine.git(
+        bigger, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(small.path), "in"
+    )
+    machine.git(bigger, "commit", "--quiet", "--message", "A submodule")
+    update(BakedProject(bigger / "in", {}, machine))
+    assert not list(bigger.glob("*.patch"))
+    (patch,) = bigger.glob(".git/modules/in/*.patch")
+    assert b"# mine" in patch.read_bytes()
+
+
+def test_a_patch_outlives_the_work_tree_that_it_was_made_in(
+    small: BakedProject, machine: Machine, tmp_path: Path
+) -> None:
+    bigger = BakedProject(small.path.parent, {}, machine)
+    machine.run("rm", "-rf", small.path / ".git", cwd=small.path)
+    edit(small.path, "packages/update.py", "import json\n", "import json  # mine\n")
+    bigger.commit("A project in a folder, edited")
+    other = tmp_path / "a tree"
+    bigger.git("worktree", "add", "--quiet", "-b", "other", str(other))
+    update(BakedProject(other / small.path.name, {}, machine))
+    bigger.git("worktree", "remove", "--force", str(other))
+    (patch,) = bigger.path.glob(".git/*.patch")
+    assert b"# mine" in patch.read_bytes()
+
+
 def test_a_dry_run_tells_of_edits_and_writes_no_patch(project: BakedProject) -> None:
     meddle(project)
     before = managed(project)

@@ -4,13 +4,28 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from projects import BakedProject, Machine
-from updates import FIRST, PLAN, SECOND, THIRD, Render, edit, link, release, relink, switch, tree, update
+from updates import (
+    FIRST,
+    PLAN,
+    SECOND,
+    THIRD,
+    Render,
+    edit,
+    link,
+    quick_uv,
+    release,
+    relink,
+    switch,
+    tree,
+    update,
+)
 
 pytestmark = pytest.mark.update
 
@@ -368,3 +383,19 @@ def test_edits_that_git_was_told_to_overlook(mark: str, project: BakedProject) -
     project.commit("Mine")
     update(project)
     assert "31. Mine\n" in project.read("handbook/plan.txt")
+
+
+def test_a_reader_that_leaves_is_no_error(small: BakedProject) -> None:
+    """As in `make update | head -n 3`: all is done, and nothing is said of a pipe."""
+    command = f"{sys.executable} -I packages/update.py update 2>../said | head -n 3; cat ../said"
+    said = small.run("sh", "-c", command, UV=str(quick_uv(small.machine))).stdout
+    assert "pipe" not in said.lower()
+    assert "20. Do it again\n" in small.read("handbook/plan.txt")
+
+
+def test_what_the_machine_refuses_is_said_in_a_line(small: BakedProject) -> None:
+    (small.path / ".cruft.json.new").mkdir()  # git does not see it
+    said = update(small, code=1)
+    assert ".cruft.json.new: Is a directory. Run this again then." in said
+    (small.path / ".cruft.json.new").rmdir()
+    update(small)

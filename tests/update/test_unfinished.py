@@ -222,10 +222,49 @@ def test_what_is_in_progress_with_a_clean_tree_is_refused(
         small.git("checkout", "HEAD", "--", "file.txt")
     assert small.git("status", "--porcelain") == ""
     said = update(small, *options, code=1)
-    assert f"A {what} is in progress here" in said
+    assert f"A `git {what}` is in progress here" in said
     assert f"`git {what} --abort`" in said
     small.git(what, "--abort")
     update(small, *options)
+
+
+@pytest.mark.parametrize("what", ["cherry-pick", "revert", "am"])
+def test_several_of_which_one_was_committed_by_hand(what: str, small: BakedProject) -> None:
+    for number in range(3):
+        (small.path / "file.txt").write_text(f"{number}\n", encoding="utf-8")
+        small.commit(f"Number {number}")
+    if what == "am":
+        small.git("format-patch", "--quiet", "-1", "--output-directory", ".git/patches", "HEAD~1")
+        small.run("git", "am", ".git/patches/0001-Number-1.patch", check=False)  # it does not apply
+    else:
+        small.run("git", what, "HEAD~2", "HEAD~1", check=False)  # a conflict
+        small.commit("Put right")
+    assert small.git("status", "--porcelain") == ""
+    said = update(small, code=1)
+    assert f"A `git {what}` is in progress here" in said
+    assert f"`git {what} --abort`" in said
+    small.git(what, "--quit")
+    update(small)
+
+
+def test_what_fails_after_the_merge_is_taken_back(small: BakedProject, tmp_path: Path) -> None:
+    """As where a folder in packages/ cannot be written: here a filter fails, once."""
+    once = tmp_path / "once"
+    once.write_text(f'#!/bin/sh\n[ -e "{once}.done" ] && exec cat\n: >"{once}.done"\nexit 1\n')
+    once.chmod(0o755)
+    (small.path / ".git/info").mkdir(exist_ok=True)
+    (small.path / ".git/info/attributes").write_text("packages/** filter=once\n", encoding="utf-8")
+    small.git("config", "filter.once.smudge", str(once))
+    small.git("config", "filter.once.clean", "cat")
+    small.git("config", "filter.once.required", "true")
+    edit(small.path, "packages/update.py", "import json\n", "import json  # mine\n")
+    small.commit("Edited")
+    before = tree(small.path)
+    assert "`git checkout` failed" in update(small, code=1)
+    assert small.git("status", "--porcelain") == ""
+    assert tree(small.path) == before
+    update(small)
+    assert "import json  # mine" not in small.read("packages/update.py")
 
 
 def test_odd_variables_of_git(small: BakedProject, tmp_path: Path) -> None:
