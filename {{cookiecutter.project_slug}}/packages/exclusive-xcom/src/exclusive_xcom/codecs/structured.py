@@ -13,9 +13,10 @@ from typing import Any
 from ..errors import PayloadUnreadable, UnsupportedValue, one
 from . import Content, Options, OurCodec, Payload, codec_named, encoded, kind_word
 from ._container import pack, unpack
-from ._json import decoded_size, dumps, exact, loads
+from ._json import decoded_size, dumps, exact, is_large, loads
 from ._tagged import Tagger, untag
 from .common import THREADS, check_decoded, check_encoded, check_known, count, readable, within
+from .items import LEAST, MOST, itemized
 
 _WORTH_PACKING = 2**17  # bytes; below, loading the library that packs takes longer than sending them
 _PIECE = 4 * 2**20  # bytes of text that a thread packs at a time
@@ -31,11 +32,12 @@ class StructuredCodec(OurCodec):
     name = "structured"
 
     def encode(self, value: Any, options: Options) -> Payload:
-        form, text, tagger = _write(value, options)
+        form, text, tagger, lengths = _write(value, options)
         parts, turned = tagger.parts, tagger.turned
         _, value = tagger.plain.get(id(value), (None, value))
         kind, entries = kind_word(value), {}
-        size = decoded_size(text, options.max_size, plain=form == "plain")
+        alone = not parts and not options.beside
+        size = decoded_size(text, options.max_size, plain=form == "plain", alone=alone)
         check_encoded(one(kind), size, options)
         shares = options.shares(size)
         for number, ((name, inner), share) in enumerate(zip(parts, shares, strict=False)):
@@ -51,10 +53,12 @@ class StructuredCodec(OurCodec):
             check_encoded(f"The list of what is in a {kind}", more, next(shares))
         sized = isinstance(value, (str, dict, list, tuple, set, frozenset))
         summary = count(len(value), "character" if isinstance(value, str) else "item") if sized else ""
-        body = _packed(text, options)
-        meta = {"form": form, "size": len(text), "zstd": body is not None}
+        in_items = itemized(text, lengths) if lengths and not parts else None
+        body, notes = in_items or (_packed(text, options), {})
+        name = "items/1" if notes else self.name
+        meta = {"form": form, "size": len(text), "zstd": body is not None, **notes}
         suffix, media_type = (".json", "json") if body is None else (".json.zst", "zstd")
-        payload = Payload(self.name, kind, f"application/{media_type}", suffix, body or [text], summary, meta)
+        payload = Payload(name, kind, f"application/{media_type}", suffix, body or [text], summary, meta)
         payload = replace(payload, turned=tuple(turned))
         if not parts:
             return payload
@@ -92,24 +96,42 @@ class StructuredCodec(OurCodec):
 CODEC = StructuredCodec()
 
 
-def _write(value: Any, options: Options) -> tuple[str, bytes, Tagger]:
-    """(form, JSON text, what was noted): the fast way if JSON holds the value exactly, otherwise by
-    `Tagger`."""
+def _write(value: Any, options: Options) -> tuple[str, bytes, Tagger, list[int]]:
+    """(form, JSON text, what was noted, lengths of its items' texts): the fast way if JSON holds the value
+    exactly, otherwise by `Tagger`. There are lengths of a list that tasks may be mapped over."""
     tagger = Tagger(options)
+    dump = _dump_items if options.compress and _may_be_mapped(value) else _dump
     try:
         if exact(value):
-            return "plain", dumps(value), tagger
+            text, lengths = dump(value)
+            return "plain", text, tagger, lengths
     except (UnicodeEncodeError, ValueError):
         pass  # half a surrogate pair, or an integer of thousands of digits
     try:
-        text = dumps(tagger.run(value))
+        text, lengths = dump(tagger.run(value))
     except RecursionError as error:
         advice = "Flatten it, or write it to a file."
         raise UnsupportedValue("The value is nested too deeply", advice) from error
-    return "container" if tagger.parts else "tagged", text, tagger
+    return "container" if tagger.parts else "tagged", text, tagger, lengths
 
 
-def _packed(text: bytes, options: Options) -> list[memoryview] | None:
+def _dump(found: Any) -> tuple[bytes, list[int]]:
+    return dumps(found), []
+
+
+def _dump_items(found: list[Any]) -> tuple[bytes, list[int]]:
+    texts = [*map(dumps, found)]
+    return b"[%b]" % b",".join(texts), [*map(len, texts)]
+
+
+def _may_be_mapped(value: Any) -> bool:
+    """Whether it is a list that items.py may be worth it for, as far as some of its items tell."""
+    if type(value) is not list or not 2 <= len(value) <= MOST:
+        return False
+    return all(is_large(value[at], LEAST // len(value)) for at in (0, len(value) // 2, -1))
+
+
+def _packed(text: bytes, options: Options) -> list[bytes | memoryview] | None:
     """The text compressed with zstd; None if it is to stay as it is."""
     if not options.compress or len(text) < _WORTH_PACKING:
         return None
@@ -129,6 +151,7 @@ def _parse(content: Content, meta: dict[str, Any], options: Options) -> tuple[An
         import pyarrow as pa
 
         data = memoryview(pa.decompress(data, decompressed_size=size, codec="zstd"))
-    size = decoded_size(data, options.max_size, plain=meta["form"] == "plain")
+    form, alone = meta["form"], meta["form"] != "container" and not options.beside
+    size = decoded_size(data, options.max_size, plain=form == "plain", alone=alone)
     check_decoded(size, options)
     return loads(data), size
