@@ -1,4 +1,4 @@
-"""Lists whose items can be read alone: each is proved to be what was pushed, and is the item of the whole list."""
+"""Lists whose items can be read alone: each is proved to be what was pushed, the same as in the whole list."""
 
 from __future__ import annotations
 
