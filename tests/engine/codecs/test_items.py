@@ -1,4 +1,4 @@
-"""Lists whose items can be read alone: each is proved to be what was pushed, the same as in the whole list."""
+"""Lists whose items can be read alone: each is proved to be what was pushed, as it is in the whole list."""
 
 from __future__ import annotations
 
