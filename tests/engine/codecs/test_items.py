@@ -19,7 +19,7 @@ from exclusive_xcom.errors import PayloadAltered, PayloadUnreadable
 from exclusive_xcom.testing.codec_contract import OPTIONS, Stored, data_of
 from exclusive_xcom.testing.identical import identical
 
-ENTRY = 48  # bytes of the index for each item
+ENTRY = 60  # bytes of the index for each frame
 
 
 class Parts:
@@ -48,6 +48,7 @@ LISTS: dict[str, Callable[[], list[Any]]] = {
     "odd": lambda: [{"text": text, "nan": math.nan, "big": 2**70, "half": "\ud800]"} for text in texts()],
     "wide": lambda: [f"größe €{text}😀" for text in texts()],
     "two": lambda: texts(2, 600_000),
+    "records": lambda: [{"number": number, "even": number % 2 == 0} for number in range(60_000)],
 }
 
 
@@ -58,11 +59,11 @@ def test_the_whole_and_each_item_come_back(name: str) -> None:
     assert payload.codec == "items/1"
     data = data_of(payload)
     assert identical(codec_named(payload.codec, OPTIONS).decode(Stored(data), payload.meta, OPTIONS), value)
-    for number, item in enumerate(value):
+    for number, item in list(enumerate(value))[:: max(1, len(value) // 100)]:
         parts = Parts(data)
         found, length = CODEC.item(parts, payload.meta, OPTIONS, number)
         assert identical(found, item)
-        assert parts.read == length + ENTRY * len(value)
+        assert parts.read == length + ENTRY * payload.meta["frames"]
         assert length < 700_000
 
 
@@ -80,11 +81,10 @@ def test_any_tool_reads_the_text() -> None:
         [{"number": number} for number in range(3000)],
         [texts(1, 1_200_000)[0]],
         [*texts(2, 600_000), b"x" * 10_000],
-        [*texts(40, 30_000), *["small"] * 200],
         tuple(texts()),
         {"a": texts()},
     ],
-    ids=["small", "small items", "one item", "with a part", "many small ones", "a tuple", "a dict"],
+    ids=["small", "small items", "one item", "with a part", "a tuple", "a dict"],
 )
 def test_other_values_are_written_as_ever(value: Any) -> None:
     payload = encoded(value, OPTIONS)
@@ -98,27 +98,27 @@ def test_a_legible_payload_stays_so() -> None:
     assert encoded(texts(), replace(OPTIONS, compress=False)).codec == "structured/1"
 
 
-@pytest.mark.parametrize("place", [5, -ENTRY * 80 + 3, -ENTRY * 80 + 20, -ENTRY * 80 + 40])
+@pytest.mark.parametrize("place", [-1, 0, 8, 26, 40], ids=["text", "start", "length", "items", "digest"])
 def test_an_altered_item_or_index_is_noticed(place: int) -> None:
     payload = encoded(texts(), OPTIONS)
     data = bytearray(data_of(payload))
-    data[place] ^= 1
+    data[place + len(data) - ENTRY * payload.meta["frames"] if place >= 0 else 5] ^= 1
     with pytest.raises(PayloadAltered):
         CODEC.item(Parts(bytes(data)), payload.meta, OPTIONS, 0)
 
 
 def test_another_item_is_not_taken_for_it() -> None:
-    payload = encoded(texts(), OPTIONS)
+    payload = encoded(texts(8, 200_000), OPTIONS)
     data = bytearray(data_of(payload))
-    end = len(data)
-    first, second = slice(end - ENTRY * 80, end - ENTRY * 79), slice(end - ENTRY * 79, end - ENTRY * 78)
+    start = len(data) - ENTRY * payload.meta["frames"]
+    first, second = slice(start, start + ENTRY), slice(start + ENTRY, start + 2 * ENTRY)
     data[first], data[second] = data[second], data[first]
     with pytest.raises(PayloadAltered):
         CODEC.item(Parts(bytes(data)), payload.meta, OPTIONS, 0)
 
 
 @pytest.mark.parametrize(
-    "notes", [{"items": 81}, {"items": 2**40}, {"items": "80"}, {"form": "container"}, {"index": ""}]
+    "notes", [{}, {"frames": 2**40}, {"frames": "80"}, {"frames": 0}, {"form": "container"}, {"index": ""}]
 )
 def test_notes_that_do_not_fit_are_refused(notes: dict[str, Any]) -> None:
     payload = encoded(texts(), OPTIONS)

@@ -1,31 +1,30 @@
-"""Long lists of large items, as JSON text of which each item can be read alone: for the tasks mapped over it.
+"""Long lists as JSON text that is read a few items at a time: a task that is mapped over one reads its own.
 
-The text is that of any list, in frames of zstd, an item each. What ends it is a frame that zstd passes over
-(RFC 8878, 3.1.2): for each item where its frame starts, the bytes of it and of its text, and its sha256. The
-row has the digest of that index, so an item is proved to be what was pushed without the rest being read.
+The text is that of any list, in frames of zstd with some items each. What ends it is a frame that zstd passes
+over (RFC 8878, 3.1.2): for each of the others where it starts, the bytes of it and of its text, the number of
+its items, and its sha256. The row has the digest of this index, so an item is proved to be what was pushed
+without the rest being read. And who reads all needs no room for the whole text beside what is made of it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from typing import Any, Protocol
 
 from ..errors import PayloadAltered, PayloadUnreadable
 from . import Content, Options, OurCodec, Payload, codec_named
-from ._json import decoded_size, loads
+from ._json import decoded_size, dumps, loads, most_decoded, paused_gc
 from ._tagged import untag
 from .common import THREADS, check_decoded, check_known, readable
 
-LEAST = 2**20  # bytes of text; a whole one that is smaller is read in a moment
-_ITEM = 2**14  # bytes of an item's text on average; smaller ones don't pack well alone
-MOST = 2**12  # items; Airflow maps over 1,024 unless it is told otherwise
-_ENTRY = struct.Struct("<QII32s")
+LEAST = 2**20  # bytes of text; one that is shorter is read in a moment
+_FRAME = 2**17  # bytes of text in a frame, about; an item that is larger has one of its own
+_ENTRY = struct.Struct("<QQQI32s")
 _SKIPPED = 0x184D2A50  # what a frame begins with that is passed over
-_AGAIN = "Run the task that pushed it again."
+Group = tuple[bytes, int]  # the text of some items, without brackets; how many they are
 
 
 class Parts(Protocol):
@@ -49,68 +48,116 @@ class ItemsCodec(OurCodec):
         return codec_named("structured/1", options).encode(value, options)
 
     def decode(self, content: Content, meta: dict[str, Any], options: Options) -> Any:
-        return codec_named("structured/1", options).decode(content, meta, options)
+        with readable("JSON text"), paused_gc():
+            found: list[Any] = []
+            data, read, used = content.buffer(), _reader(meta, options), 0
+            entries = _ENTRY.iter_unpack(data[-_ENTRY.size * meta["frames"] :])
+            for at, (start, length, size, count, _) in enumerate(entries, 1):
+                items, more = read(data[start : start + length], size, count, at == meta["frames"], used)
+                found += items
+                used += more
+            if len(found) != meta["items"]:
+                raise PayloadUnreadable("The payload does not hold as many items as it lists")
+            return found
 
     def item(self, content: Parts, meta: dict[str, Any], options: Options, number: int) -> tuple[Any, int]:
-        """One item, and the bytes of its frame. Only these and the index are fetched."""
-        import pyarrow as pa
-
+        """One item, and the bytes of its frame. Only that and the index are fetched."""
         with readable("JSON text"):
-            check_known(meta["form"], ("plain", "tagged"), "form")
-            listed = _ENTRY.size * meta["items"]
-            if not 0 <= number < meta["items"] <= MOST or listed > content.length:
-                raise PayloadUnreadable(f"The payload's list has no item {number}")
-            index = _proved(content, content.length - listed, listed, meta["index"])
-            start, length, size, digest = _ENTRY.unpack_from(index, _ENTRY.size * number)
-            if start + length > content.length - listed:
+            listed = _ENTRY.size * meta["frames"]
+            if not 0 < listed <= content.length:
                 raise PayloadUnreadable("The payload's index does not fit it")
-            check_decoded(size, options)
-            frame = _proved(content, start, length, digest.hex())
-            text = memoryview(pa.decompress(frame, decompressed_size=size, codec="zstd"))
-            # With what stands before it in the list's text, and behind the last one.
-            text = text[1 : -1 if number == meta["items"] - 1 else None]
-            plain = meta["form"] == "plain"
-            check_decoded(decoded_size(text, options.max_size, plain=plain, alone=True), options)
-            found = loads(text)
-            return (found if plain else untag(found, options)), length
+            index = _proved(content, content.length - listed, listed, meta["index"])
+            before = 0
+            for at, (start, length, size, count, digest) in enumerate(_ENTRY.iter_unpack(index), 1):
+                if before <= number < before + count:
+                    frame = _proved(content, start, length, digest.hex())
+                    items, _ = _reader(meta, options)(frame, size, count, at == meta["frames"], 0)
+                    return items[number - before], length
+                before += count
+            raise PayloadUnreadable(f"The payload's list has no item {number}")
 
 
 CODEC = ItemsCodec()
 
 
-def itemized(text: bytes, lengths: Sequence[int]) -> tuple[list[bytes | memoryview], dict[str, Any]] | None:
-    """The text of a list in this form, and what the notes say of that; None if it is not worth it.
+def is_far_from(options: Options, length: int, *, plain: bool) -> bool:
+    """Whether a text of that length can't come near the limit, whatever it holds."""
+    return not options.beside and most_decoded(length, plain=plain) <= options.max_size
 
-    Args:
-        lengths: of the items' texts, which it has behind a sign each.
-    """
-    if len(text) < max(LEAST, _ITEM * len(lengths)) or max(lengths) >= 2**31:
-        return None
+
+def groups_of(found: list[Any]) -> list[Group]:
+    """The texts of a list's items, a few together. Raises as `dumps`."""
+    groups, start, count = [], 0, 1
+    while start < len(found):
+        text = dumps(found[start : start + count])
+        groups.append((text[1:-1], min(count, len(found) - start)))
+        start += count
+        count = max(1, min(2 * count, count * _FRAME // len(text)))
+    return groups
+
+
+def joined(groups: Sequence[Group]) -> bytes:
+    """The text of the list."""
+    return b"[%b]" % b",".join(text for text, _ in groups)
+
+
+def size_of(groups: Sequence[Group]) -> int:
+    """Bytes of the text of the list."""
+    return sum(len(text) + 1 for text, _ in groups) + 1
+
+
+def packed(groups: Sequence[Group]) -> tuple[list[bytes | memoryview], dict[str, Any]]:
+    """The list in this form, and what the notes say of that. Raises `struct.error` for items of 4 GiB."""
     import pyarrow as pa
 
-    codec, ends = pa.Codec("zstd", compression_level=1), [0]
-    for length in lengths:
-        ends.append(ends[-1] + 1 + length)
-    ends[-1] += 1
+    codec, last = pa.Codec("zstd", compression_level=1), len(groups) - 1
 
-    def pack(part: tuple[int, int]) -> tuple[memoryview, bytes]:
-        frame = memoryview(codec.compress(memoryview(text)[part[0] : part[1]]))
+    def pack(number: int) -> tuple[memoryview, bytes]:
+        text = b"%b%b%b" % (b"," if number else b"[", groups[number][0], b"]" if number == last else b"")
+        frame = memoryview(codec.compress(text))
         return frame, hashlib.sha256(frame).digest()
 
     with ThreadPoolExecutor(THREADS, "xcom-zstd") as pool:
-        frames = list(pool.map(pack, pairwise(ends)))
+        frames = list(pool.map(pack, range(len(groups))))
     index, start = bytearray(), 0
-    for (frame, digest), (begin, end) in zip(frames, pairwise(ends), strict=True):
-        index += _ENTRY.pack(start, frame.nbytes, end - begin, digest)
+    for number, (frame, digest) in enumerate(frames):
+        text, count = groups[number]
+        index += _ENTRY.pack(start, frame.nbytes, len(text) + 1 + (number == last), count, digest)
         start += frame.nbytes
     head = struct.pack("<II", _SKIPPED, len(index))
-    notes = {"items": len(lengths), "index": hashlib.sha256(index).hexdigest()}
-    return [*(frame for frame, _ in frames), head, memoryview(index)], notes
+    notes: dict[str, Any] = {"items": sum(count for _, count in groups), "frames": len(groups)}
+    notes["index"] = hashlib.sha256(index).hexdigest()
+    return [*(frame for frame, _ in frames), head, bytes(index)], notes
+
+
+def _reader(meta: dict[str, Any], options: Options) -> Callable[..., tuple[list[Any], int]]:
+    """What reads a frame: its items, and the bytes that they and their text may take."""
+    import pyarrow as pa
+
+    check_known(meta["form"], ("plain", "tagged"), "form")
+    plain = meta["form"] == "plain"
+    is_far = is_far_from(options, meta["size"], plain=plain)
+
+    def read(frame: memoryview, size: int, count: int, is_last: bool, used: int) -> tuple[list[Any], int]:
+        check_decoded(used + size, options)
+        text = memoryview(pa.decompress(frame, decompressed_size=size, codec="zstd"))
+        # A frame has what stands before its items in the list's text, and the last one what ends it.
+        text = text[1 : -1 if is_last else None]
+        taken = most_decoded(size, plain=plain)
+        if not is_far:
+            taken = decoded_size(text, options.max_size, plain=plain)
+        check_decoded(used + taken, options)
+        found = loads(b"".join((b"[", text, b"]")))
+        if len(found) != count:
+            raise PayloadUnreadable("A frame does not hold as many items as the index says")
+        return (found if plain else untag(found, options)), taken
+
+    return read
 
 
 def _proved(content: Parts, start: int, length: int, sha256: str) -> memoryview:
     part = content.part(start, start + length)
     if part.nbytes != length or hashlib.sha256(part).hexdigest() != sha256:
-        what = "An item of the payload was altered: its sha256 is not the one that was pushed"
-        raise PayloadAltered(what, _AGAIN)
+        what = "A part of the payload was altered: its sha256 is not the one that was pushed"
+        raise PayloadAltered(what, "Run the task that pushed it again.")
     return part
