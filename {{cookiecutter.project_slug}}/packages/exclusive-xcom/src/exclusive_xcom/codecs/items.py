@@ -21,7 +21,8 @@ from ._tagged import untag
 from .common import THREADS, check_decoded, check_known, readable
 
 LEAST = 2**20  # bytes of text; one that is shorter is read in a moment
-_FRAME = 2**17  # bytes of text in a frame, about; an item that is larger has one of its own
+_FRAME = 2**19  # bytes of text in a frame, about
+_ITEM = 2**14  # bytes of the text of an item that is read alone
 _ENTRY = struct.Struct("<QQQI32s")
 _SKIPPED = 0x184D2A50  # what a frame begins with that is passed over
 Group = tuple[bytes, int]  # the text of some items, without brackets; how many they are
@@ -92,7 +93,8 @@ def groups_of(found: list[Any]) -> list[Group]:
         text = dumps(found[start : start + count])
         groups.append((text[1:-1], min(count, len(found) - start)))
         start += count
-        count = max(1, min(2 * count, count * _FRAME // len(text)))
+        small = len(text) < count * _ITEM
+        count = min(4 * count, max(1, count * _FRAME // len(text))) if small else 1
     return groups
 
 
