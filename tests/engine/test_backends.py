@@ -27,6 +27,12 @@ def test_arguments_arrive_with(backend: str) -> None:
     run(backend, "test_arguments.py")
 
 
+@pytest.mark.parametrize("backend", ["s3", "redis"])
+def test_mapped_tasks_fetch_their_item_with(backend: str) -> None:
+    """A large list."""
+    run(backend, "test_mapped.py")
+
+
 def run(backend: str, *files: str) -> None:
     """Fail with all that the inner pytest said."""
     done = subprocess.run(

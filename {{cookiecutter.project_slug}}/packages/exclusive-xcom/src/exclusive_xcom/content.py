@@ -73,6 +73,9 @@ class StoredContent:
             raise
         return path
 
+    def part(self, start: int, end: int) -> memoryview:
+        return self._store.part(self._ref, start, end) if self._data is None else self._data[start:end]
+
     def reader(self) -> BinaryIO | None:
         return self._store.reader(self._ref)
 

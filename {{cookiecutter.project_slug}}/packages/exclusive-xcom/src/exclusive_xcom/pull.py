@@ -6,13 +6,14 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, BinaryIO, TypeGuard
 
 from airflow.sdk.bases.xcom import BaseXCom
 
-from . import config
+from . import config, mapped
 from .binding import Question
 from .codecs import ColumnCodec, Options, codec_named
 from .codecs.common import ROW_UNFOLDS
@@ -71,6 +72,17 @@ class _Source:
         watch.done(self.ref)
         return found
 
+    def item(self, number: int) -> Any:
+        """One item of a list that is stored so that each can be read alone (mapped.py)."""
+        watch, ref = Watch("pull"), self.ref
+        with _if_replaced(ref), no_retry(), about(ref.address):
+            codec, codec_options = _reading(ref)
+            content = StoredContent(ref, store_of(ref))
+            found, length = codec.item(content, ref.meta, codec_options, number)
+        what = f"item {number + 1:,} of {mapped.length_of(ref):,}"
+        watch.log(ref.address, ref.kind, what, length, ref.where)
+        return found
+
     def path(self) -> Path:
         watch = Watch("pull")
         name = self.ref.filename or (self.ref.uri or "").rsplit("/", 1)[-1] or "payload"
@@ -93,10 +105,19 @@ def value(ref: Reference | None, row: Any) -> Any:
         return BaseXCom.deserialize_value(SimpleNamespace(value=row))
     if ref.lazy:
         return Handle(ref, _Source(ref))
+    if (length := mapped.length_of(ref)) and mapped.is_looked_up():
+        return mapped.Items(length, partial(_item, ref), partial(value, ref, row))
     try:
         return _Source(ref).load()
     except PayloadReplaced:
         return value(*_now(ref))
+
+
+def _item(ref: Reference, number: int) -> Any:
+    try:
+        return _Source(ref).item(number)
+    except PayloadReplaced:
+        return value(*_now(ref))[number]
 
 
 @contextmanager
@@ -132,8 +153,7 @@ def _decoded(
 ) -> Any:
     """The value of a reference, whose payload may be the next of those that are fetched together."""
     with no_retry(), about(ref.address):
-        codec_options = _roomy(configured() if ref.uri else in_row(configured()))
-        codec = codec_named(ref.codec, codec_options)
+        codec, codec_options = _reading(ref)
         content = StoredContent(ref, store_of(ref), None if fetched is None else next(fetched))
         if columns is None:
             return codec.decode(content, ref.meta, codec_options)
@@ -142,6 +162,12 @@ def _decoded(
         raise UnsupportedValue(
             f"{one(ref.kind)} has no columns to choose from", "Call load() without columns."
         )
+
+
+def _reading(ref: Reference) -> tuple[Any, Options]:
+    """The codec of a payload, and what it is told."""
+    codec_options = _roomy(configured() if ref.uri else in_row(configured()))
+    return codec_named(ref.codec, codec_options), codec_options
 
 
 def _is_small(ref: Reference | None) -> TypeGuard[Reference]:

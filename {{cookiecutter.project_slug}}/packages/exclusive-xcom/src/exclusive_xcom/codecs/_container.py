@@ -28,7 +28,7 @@ _PADDING = 0xD935  # the id of such a field, as Android's zipalign uses it
 def pack(entries: Mapping[str, Payload]) -> Path | list[bytes | memoryview]:
     """A zip of these entries: in memory, without copying their bytes; in a private file if one is a file."""
     in_file = any(isinstance(entry.body, Path) for entry in entries.values())
-    path, pieces = scratch.new_file("container.zip") if in_file else None, _Pieces()
+    path, pieces = scratch.new_file("container.zip") if in_file else None, Pieces()
     opened: Any = path.open("wb") if path else pieces
     with scratch.filling(), opened as target, zipfile.ZipFile(target, "w") as archive:
         for name, entry in entries.items():
@@ -40,16 +40,20 @@ def pack(entries: Mapping[str, Payload]) -> Path | list[bytes | memoryview]:
             with archive.open(info, "w") as out:
                 for chunk in entry.chunks():
                     out.write(chunk)
-    return path or [piece for _, piece in sorted(pieces.at.items())]
+    return path or pieces.listed()
 
 
-class _Pieces(io.RawIOBase):
+class Pieces(io.RawIOBase):
     """A file that keeps what is written to it, by position, not copied. Writing at a position again replaces
     it: zipfile does that with an entry's header, once it knows the checksum."""
 
     def __init__(self) -> None:
         self.at: dict[int, bytes | memoryview] = {}
         self._position = 0
+
+    def listed(self) -> list[bytes | memoryview]:
+        """What was written, in its order."""
+        return [piece for _, piece in sorted(self.at.items())]
 
     def write(self, data: Any) -> int:
         self.at[self._position] = data

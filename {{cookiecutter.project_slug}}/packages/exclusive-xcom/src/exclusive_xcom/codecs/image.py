@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import math
 import zlib
 from typing import Any
@@ -13,6 +12,7 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from ..errors import PayloadUnreadable, UnsupportedValue
 from . import Content, Options, OurCodec, Payload
+from ._container import Pieces
 from ._json import dumps
 from ._tagged import tag, untag
 from .common import check_decoded, check_encoded, readable, within
@@ -53,7 +53,7 @@ class ImageCodec(OurCodec):
         if value.palette is not None:
             meta["palette"] = [value.palette.mode, base64.b64encode(bytes(value.palette.palette)).decode()]
         shown = info.get("transparency") if _is_transparency(info.get("transparency"), value.mode) else None
-        out, form, suffix = io.BytesIO(), "png", ".png"
+        out, form, suffix = Pieces(), "png", ".png"
         if value.mode in _PNG and _is_worth_packing(value):
             if value.mode == "P":  # of a shorter palette Pillow would write fewer bits, and cut the pixels
                 value = value.copy()
@@ -66,7 +66,7 @@ class ImageCodec(OurCodec):
                 tags[_EXIF] = exif
             value.save(out, "TIFF", compression="raw", tiffinfo=tags, icc_profile=icc)
         summary = f"{value.width} × {value.height} {value.mode}"
-        return Payload(self.name, "image", f"image/{form}", suffix, [out.getvalue()], summary, meta)
+        return Payload(self.name, "image", f"image/{form}", suffix, out.listed(), summary, meta)
 
     def decode(self, content: Content, meta: dict[str, Any], options: Options) -> Any:
         import pyarrow as pa
@@ -74,11 +74,11 @@ class ImageCodec(OurCodec):
         with readable("image"):
             mode, size = meta["mode"], tuple(meta["size"])
             check_decoded(_taken(size), options)  # before anything is
-            found: Any = Image.open(pa.BufferReader(content.buffer()), formats=["PNG", "TIFF"])
+            data = content.buffer()
+            found: Any = Image.open(pa.BufferReader(data), formats=["PNG", "TIFF"])
             if found.mode != mode or found.size != size or found.info.get("compression", "raw") != "raw":
                 raise PayloadUnreadable(f"A {mode} image of {size} was pushed; the payload is another one")
-            found.load()
-            image = Image.frombytes(mode, size, found.tobytes()) if "palette" in meta else found.copy()
+            image = _pixels(found, data, "palette" in meta)
             if meta.get("palette", ["", ""])[1]:
                 image.putpalette(base64.b64decode(meta["palette"][1]), meta["palette"][0])
             exif = found.info.get("exif", b"") if found.format == "PNG" else found.tag_v2.get(_EXIF, b"")
@@ -92,6 +92,16 @@ class ImageCodec(OurCodec):
 
 
 CODEC = ImageCodec()
+
+
+def _pixels(found: Any, data: memoryview, has_palette: bool) -> Any:
+    """A picture of an opened file's pixels alone. Those that are in the file as they are, all in a row, are
+    taken from there at once: Pillow's own way takes them in small pieces, to be copied then."""
+    if found.format == "TIFF" and len(found.tile) == 1 and found.tile[0].codec_name == "raw":
+        _, _, offset, options = found.tile[0]
+        return Image.frombytes(found.mode, found.size, data[offset:], "raw", *options)
+    found.load()
+    return Image.frombytes(found.mode, found.size, found.tobytes()) if has_palette else found.copy()
 
 
 def _taken(size: tuple[int, int]) -> int:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import functools
 import re
 import weakref
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import PayloadUnreadable, UnsupportedValue, one
-from . import Content, Options, OurCodec, Payload, codec_named, encoded, kind_word
+from . import Content, Options, OurCodec, Payload, codec_named, encoded, items, kind_word
 from ._container import pack, unpack
-from ._json import decoded_size, dumps, exact, loads
+from ._json import decoded_size, dumps, exact, loads, most_decoded
 from ._tagged import Tagger, untag
 from .common import THREADS, check_decoded, check_encoded, check_known, count, readable, within
 
@@ -31,11 +32,16 @@ class StructuredCodec(OurCodec):
     name = "structured"
 
     def encode(self, value: Any, options: Options) -> Payload:
-        form, text, tagger = _write(value, options)
+        form, text, tagger, groups = _write(value, options)
         parts, turned = tagger.parts, tagger.turned
         _, value = tagger.plain.get(id(value), (None, value))
         kind, entries = kind_word(value), {}
-        size = decoded_size(text, options.max_size, plain=form == "plain")
+        if parts:
+            text, groups = text or items.joined(groups), []
+        length, texts = len(text), [text]
+        if groups:
+            length, texts = items.size_of(groups), [one for one, _ in groups]
+        size = _decoded_size(texts, length, form, options)
         check_encoded(one(kind), size, options)
         shares = options.shares(size)
         for number, ((name, inner), share) in enumerate(zip(parts, shares, strict=False)):
@@ -47,14 +53,16 @@ class StructuredCodec(OurCodec):
         if parts:
             listed = [[name, part.codec, part.meta] for name, part in entries.items()]
             text = b'{"value":%b,"parts":%b}' % (text, dumps(listed))
+            length = len(text)
             more = decoded_size(text, options.max_size, plain=False) - size
             check_encoded(f"The list of what is in a {kind}", more, next(shares))
         sized = isinstance(value, (str, dict, list, tuple, set, frozenset))
         summary = count(len(value), "character" if isinstance(value, str) else "item") if sized else ""
-        body = _packed(text, options)
-        meta = {"form": form, "size": len(text), "zstd": body is not None}
+        body, notes = items.packed(groups) if groups else (_packed(text, options), {})
+        name = "items/1" if notes else self.name
+        meta = {"form": form, "size": length, "zstd": body is not None, **notes}
         suffix, media_type = (".json", "json") if body is None else (".json.zst", "zstd")
-        payload = Payload(self.name, kind, f"application/{media_type}", suffix, body or [text], summary, meta)
+        payload = Payload(name, kind, f"application/{media_type}", suffix, body or [text], summary, meta)
         payload = replace(payload, turned=tuple(turned))
         if not parts:
             return payload
@@ -92,24 +100,33 @@ class StructuredCodec(OurCodec):
 CODEC = StructuredCodec()
 
 
-def _write(value: Any, options: Options) -> tuple[str, bytes, Tagger]:
-    """(form, JSON text, what was noted): the fast way if JSON holds the value exactly, otherwise by
-    `Tagger`."""
+def _write(value: Any, options: Options) -> tuple[str, bytes, Tagger, list[items.Group]]:
+    """(form, JSON text, what was noted, groups): the fast way if JSON holds the value exactly, otherwise by
+    `Tagger`. Of a long list there are groups of its items in the place of the text."""
     tagger = Tagger(options)
     try:
         if exact(value):
-            return "plain", dumps(value), tagger
+            text, groups = _dumped(value, options)
+            return "plain", text, tagger, groups
     except (UnicodeEncodeError, ValueError):
         pass  # half a surrogate pair, or an integer of thousands of digits
     try:
-        text = dumps(tagger.run(value))
+        text, groups = _dumped(tagger.run(value), options)
     except RecursionError as error:
         advice = "Flatten it, or write it to a file."
         raise UnsupportedValue("The value is nested too deeply", advice) from error
-    return "container" if tagger.parts else "tagged", text, tagger
+    return "container" if tagger.parts else "tagged", text, tagger, groups
 
 
-def _packed(text: bytes, options: Options) -> list[memoryview] | None:
+def _dumped(found: Any, options: Options) -> tuple[bytes, list[items.Group]]:
+    if type(found) is not list or len(found) < 2 or not options.compress:
+        return dumps(found), []
+    groups = items.groups_of(found)
+    is_worth_it = items.size_of(groups) >= items.LEAST
+    return (b"", groups) if is_worth_it else (items.joined(groups), [])
+
+
+def _packed(text: bytes, options: Options) -> list[bytes | memoryview] | None:
     """The text compressed with zstd; None if it is to stay as it is."""
     if not options.compress or len(text) < _WORTH_PACKING:
         return None
@@ -129,6 +146,13 @@ def _parse(content: Content, meta: dict[str, Any], options: Options) -> tuple[An
         import pyarrow as pa
 
         data = memoryview(pa.decompress(data, decompressed_size=size, codec="zstd"))
-    size = decoded_size(data, options.max_size, plain=meta["form"] == "plain")
+    size = _decoded_size([data], data.nbytes, meta["form"], options)
     check_decoded(size, options)
     return loads(data), size
+
+
+def _decoded_size(texts: Sequence[bytes | memoryview], length: int, form: str, options: Options) -> int:
+    plain = form == "plain"
+    if form != "container" and items.is_far_from(options, length, plain=plain):
+        return most_decoded(length, plain=plain)
+    return sum(decoded_size(text, options.max_size, plain=plain) for text in texts)

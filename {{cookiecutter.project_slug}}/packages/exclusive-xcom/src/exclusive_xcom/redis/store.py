@@ -129,19 +129,40 @@ class RedisStore(Store):
         names = [keys_of(ref) for ref in refs]
         asked = (("MGET", keys.claim, keys.head, keys.chunk(0)) for keys in names)
         for ref, keys, (claim, head, chunk) in zip(refs, names, self.server.run(*asked), strict=True):
-            if keys.owner and claim is not None and claim.split()[0].decode() != keys.owner:
-                raise StaleXCom(
-                    f"The row was written by {claim_in_words(claim_text(ref.attempt))}, but the task's XComs "
-                    f"belong to {claim_in_words(claim.decode())}",
-                    "A try that had been replaced wrote the row in its last instant. Clear the task that "
-                    "pushed it, so that it runs again.",
-                )
-            if head is None or (keys.owner and claim is None) or (ref.length and chunk is None):
+            self._look_at(ref, keys, claim, head)
+            if ref.length and chunk is None:
                 raise self._why_gone(ref, keys, 0)
-            if (committed := facts(head).get("length")) != ref.length:
-                what = f"The payload at {keys.uri} was committed with {committed} bytes, not {ref.length}"
-                raise PayloadTruncated(what, f"The row was changed. {_AGAIN}")
             yield _checked(ref, 0, chunk) if ref.length else memoryview(b"")
+
+    def part(self, ref: Reference, start: int, end: int) -> memoryview:
+        """By one round trip, also for claim and head."""
+        keys, first, last = keys_of(ref), start // CHUNK, (end - 1) // CHUNK
+        places = [(max(start - at * CHUNK, 0), min(end - at * CHUNK, CHUNK)) for at in range(first, last + 1)]
+        names = [keys.chunk(index) for index in range(first, last + 1)]
+        asked = [("GETRANGE", name, a, b - 1) for name, (a, b) in zip(names, places, strict=True)]
+        (claim, head), *pieces = self.server.run(("MGET", keys.claim, keys.head), *asked)
+        self._look_at(ref, keys, claim, head)
+        for index, (piece, (a, b)) in enumerate(zip(pieces, places, strict=True), first):
+            if not piece:
+                raise self._why_gone(ref, keys, index)
+            if len(piece) != b - a:
+                raise _cut_short(ref, index, len(piece), b - a)
+        return memoryview(b"".join(pieces))
+
+    def _look_at(self, ref: Reference, keys: Keys, claim: bytes | None, head: bytes | None) -> None:
+        """Raise what stands against reading a payload whose claim and head were read."""
+        if keys.owner and claim is not None and claim.split()[0].decode() != keys.owner:
+            raise StaleXCom(
+                f"The row was written by {claim_in_words(claim_text(ref.attempt))}, but the task's XComs "
+                f"belong to {claim_in_words(claim.decode())}",
+                "A try that had been replaced wrote the row in its last instant. Clear the task that "
+                "pushed it, so that it runs again.",
+            )
+        if head is None or (keys.owner and claim is None):
+            raise self._why_gone(ref, keys, 0)
+        if (committed := facts(head).get("length")) != ref.length:
+            what = f"The payload at {keys.uri} was committed with {committed} bytes, not {ref.length}"
+            raise PayloadTruncated(what, f"The row was changed. {_AGAIN}")
 
     def _rest(self, ref: Reference) -> Iterator[memoryview]:
         """All chunks but the first."""
@@ -256,6 +277,10 @@ def _feed(digest: Any, window: list[memoryview]) -> None:
 def _checked(ref: Reference, index: int, chunk: bytes) -> memoryview:
     expected = min(CHUNK, ref.length - index * CHUNK)
     if len(chunk) != expected:
-        what = f"Chunk {index} of {ref.uri} has {len(chunk)} bytes instead of {expected}"
-        raise PayloadTruncated(what, f"It was not handed on. {_AGAIN}")
+        raise _cut_short(ref, index, len(chunk), expected)
     return memoryview(chunk)
+
+
+def _cut_short(ref: Reference, index: int, found: int, expected: int) -> PayloadTruncated:
+    what = f"Chunk {index} of {ref.uri} has {found} bytes instead of {expected}"
+    return PayloadTruncated(what, f"It was not handed on. {_AGAIN}")

@@ -147,6 +147,12 @@ class StoreContract:
                 min(start + length, 300_000),
             )
 
+    def test_parts_are_those_asked_for(self, store: Store) -> None:
+        expected = os.urandom(min(self.large, 1_300_000))
+        ref, end = keep(store, [expected]), len(expected)
+        for start, stop in [(0, 1), (end - 9, end), (end // 3, end // 2), (9, end - 9), (0, end)]:
+            assert bytes(store.part(ref, start, stop)) == expected[start:stop]
+
     # -- whose is it --------------------------------------------------------------------------------
 
     def test_strange_names_come_back_and_never_meet(self, store: Store) -> None:

@@ -1,0 +1,132 @@
+"""Lists whose items can be read alone: each is proved to be what was pushed, as it is in the whole list."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import math
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from exclusive_xcom.codecs import Options, codec_named, encoded
+from exclusive_xcom.codecs.items import CODEC
+from exclusive_xcom.errors import PayloadAltered, PayloadUnreadable
+from exclusive_xcom.testing.codec_contract import OPTIONS, Stored, data_of
+from exclusive_xcom.testing.identical import identical
+
+ENTRY = 60  # bytes of the index for each frame
+
+
+class Parts:
+    """Bytes of which some are read, and how many."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data, self.length, self.read = data, len(data), 0
+
+    def part(self, start: int, end: int) -> memoryview:
+        """Some of them."""
+        self.read += end - start
+        return memoryview(self.data)[start:end]
+
+
+def texts(count: int = 80, size: int = 20_000) -> list[str]:
+    """Items that hardly become smaller."""
+    rng = random.Random(1)
+    return [rng.randbytes(size // 2).hex() for _ in range(count)]
+
+
+LISTS: dict[str, Callable[[], list[Any]]] = {
+    "texts": texts,
+    "dicts": lambda: [{"number": n, "text": text, "": [None, 1.5]} for n, text in enumerate(texts())],
+    "lists, some empty": lambda: [[text] * (number % 9 != 5) for number, text in enumerate(texts())],
+    "tagged": lambda: [{"at": dt.date(2026, 1, 2), "of": (text, {1, 2})} for text in texts()],
+    "odd": lambda: [{"text": text, "nan": math.nan, "big": 2**70, "half": "\ud800]"} for text in texts()],
+    "wide": lambda: [f"größe €{text}😀" for text in texts()],
+    "two": lambda: texts(2, 600_000),
+    "records": lambda: [{"number": number, "even": number % 2 == 0} for number in range(60_000)],
+}
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_the_whole_and_each_item_come_back(name: str) -> None:
+    value = LISTS[name]()
+    payload = encoded(value, OPTIONS)
+    assert payload.codec == "items/1"
+    data = data_of(payload)
+    assert identical(codec_named(payload.codec, OPTIONS).decode(Stored(data), payload.meta, OPTIONS), value)
+    for number, item in list(enumerate(value))[:: max(1, len(value) // 100)]:
+        parts = Parts(data)
+        found, length = CODEC.item(parts, payload.meta, OPTIONS, number)
+        assert identical(found, item)
+        assert parts.read == length + ENTRY * payload.meta["frames"]
+        assert length < 700_000
+
+
+def test_any_tool_reads_the_text() -> None:
+    payload = encoded(LISTS["dicts"](), OPTIONS)
+    text = pa.decompress(data_of(payload), decompressed_size=payload.meta["size"], codec="zstd", asbytes=True)
+    assert json.loads(text) == LISTS["dicts"]()
+    assert (payload.suffix, payload.media_type) == (".json.zst", "application/zstd")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        texts(2, 10_000),
+        [{"number": number} for number in range(3000)],
+        [texts(1, 1_200_000)[0]],
+        [*texts(2, 600_000), b"x" * 10_000],
+        tuple(texts()),
+        {"a": texts()},
+    ],
+    ids=["small", "small items", "one item", "with a part", "a tuple", "a dict"],
+)
+def test_other_values_are_written_as_ever(value: Any) -> None:
+    payload = encoded(value, OPTIONS)
+    assert payload.codec == "structured/1"
+    assert identical(
+        codec_named(payload.codec, OPTIONS).decode(Stored(data_of(payload)), payload.meta, OPTIONS), value
+    )
+
+
+def test_a_legible_payload_stays_so() -> None:
+    assert encoded(texts(), replace(OPTIONS, compress=False)).codec == "structured/1"
+
+
+@pytest.mark.parametrize("place", [-1, 0, 8, 26, 40], ids=["text", "start", "length", "items", "digest"])
+def test_an_altered_item_or_index_is_noticed(place: int) -> None:
+    payload = encoded(texts(), OPTIONS)
+    data = bytearray(data_of(payload))
+    data[place + len(data) - ENTRY * payload.meta["frames"] if place >= 0 else 5] ^= 1
+    with pytest.raises(PayloadAltered):
+        CODEC.item(Parts(bytes(data)), payload.meta, OPTIONS, 0)
+
+
+def test_another_item_is_not_taken_for_it() -> None:
+    payload = encoded(texts(8, 200_000), OPTIONS)
+    data = bytearray(data_of(payload))
+    start = len(data) - ENTRY * payload.meta["frames"]
+    first, second = slice(start, start + ENTRY), slice(start + ENTRY, start + 2 * ENTRY)
+    data[first], data[second] = data[second], data[first]
+    with pytest.raises(PayloadAltered):
+        CODEC.item(Parts(bytes(data)), payload.meta, OPTIONS, 0)
+
+
+@pytest.mark.parametrize(
+    "notes", [{}, {"frames": 2**40}, {"frames": "80"}, {"frames": 0}, {"form": "container"}, {"index": ""}]
+)
+def test_notes_that_do_not_fit_are_refused(notes: dict[str, Any]) -> None:
+    payload = encoded(texts(), OPTIONS)
+    with pytest.raises((PayloadUnreadable, PayloadAltered)):
+        CODEC.item(Parts(data_of(payload)), payload.meta | notes, OPTIONS, 80)
+
+
+def test_an_item_takes_no_more_than_is_allowed() -> None:
+    payload = encoded(["x" * 2_000_000] * 3, OPTIONS)
+    with pytest.raises(PayloadUnreadable, match="the limit is 1,000,000"):
+        CODEC.item(Parts(data_of(payload)), payload.meta, Options(max_size=1_000_000), 1)

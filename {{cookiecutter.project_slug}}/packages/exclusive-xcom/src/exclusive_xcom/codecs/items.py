@@ -1,0 +1,165 @@
+"""Long lists as JSON text that is read a few items at a time: a task that is mapped over one reads its own.
+
+The text is that of any list, in frames of zstd with some items each. What ends it is a frame that zstd passes
+over (RFC 8878, 3.1.2): for each of the others where it starts, the bytes of it and of its text, the number of
+its items, and its sha256. The row has the digest of this index, so an item is proved to be what was pushed
+without the rest being read. And who reads all needs no room for the whole text beside what is made of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol
+
+from ..errors import PayloadAltered, PayloadUnreadable
+from . import Content, Options, OurCodec, Payload, codec_named
+from ._json import decoded_size, dumps, loads, most_decoded, paused_gc
+from ._tagged import untag
+from .common import THREADS, check_decoded, check_known, readable
+
+LEAST = 2**20  # bytes of text; one that is shorter is read in a moment
+_FRAME = 2**19  # bytes of text in a frame, about
+_ITEM = 2**14  # bytes of the text of an item that is read alone
+_ENTRY = struct.Struct("<QQQI32s")
+_SKIPPED = 0x184D2A50  # what a frame begins with that is passed over
+Group = tuple[bytes, int]  # the text of some items, without brackets; how many they are
+
+
+class Parts(Protocol):
+    """The bytes of a stored payload of which some are to be read."""
+
+    @property
+    def length(self) -> int:
+        """Bytes of the payload, as the reference states them."""
+
+    def part(self, start: int, end: int) -> memoryview:
+        """Some of its bytes, NOT verified. Raises `PayloadMissing` or `StoreError`."""
+
+
+class ItemsCodec(OurCodec):
+    """Reads what `structured` wrote in this form."""
+
+    name = "items"
+
+    def encode(self, value: Any, options: Options) -> Payload:
+        """As any other list."""
+        return codec_named("structured/1", options).encode(value, options)
+
+    def decode(self, content: Content, meta: dict[str, Any], options: Options) -> Any:
+        with readable("JSON text"), paused_gc():
+            found: list[Any] = []
+            data, read, used = content.buffer(), _reader(meta, options), 0
+            entries = _ENTRY.iter_unpack(data[-_ENTRY.size * meta["frames"] :])
+            for at, (start, length, size, count, _) in enumerate(entries, 1):
+                items, more = read(data[start : start + length], size, count, at == meta["frames"], used)
+                found += items
+                used += more
+            if len(found) != meta["items"]:
+                raise PayloadUnreadable("The payload does not hold as many items as it lists")
+            return found
+
+    def item(self, content: Parts, meta: dict[str, Any], options: Options, number: int) -> tuple[Any, int]:
+        """One item, and the bytes of its frame. Only that and the index are fetched."""
+        with readable("JSON text"):
+            listed = _ENTRY.size * meta["frames"]
+            if not 0 < listed <= content.length:
+                raise PayloadUnreadable("The payload's index does not fit it")
+            index = _proved(content, content.length - listed, listed, meta["index"])
+            before = 0
+            for at, (start, length, size, count, digest) in enumerate(_ENTRY.iter_unpack(index), 1):
+                if before <= number < before + count:
+                    frame = _proved(content, start, length, digest.hex())
+                    items, _ = _reader(meta, options)(frame, size, count, at == meta["frames"], 0)
+                    return items[number - before], length
+                before += count
+            raise PayloadUnreadable(f"The payload's list has no item {number}")
+
+
+CODEC = ItemsCodec()
+
+
+def is_far_from(options: Options, length: int, *, plain: bool) -> bool:
+    """Whether a text of that length can't come near the limit, whatever it holds."""
+    return not options.beside and most_decoded(length, plain=plain) <= options.max_size
+
+
+def groups_of(found: list[Any]) -> list[Group]:
+    """The texts of a list's items, a few together. Raises as `dumps`."""
+    groups, start, count = [], 0, 1
+    while start < len(found):
+        text = dumps(found[start : start + count])
+        groups.append((text[1:-1], min(count, len(found) - start)))
+        start += count
+        small = len(text) < count * _ITEM
+        count = min(4 * count, max(1, count * _FRAME // len(text))) if small else 1
+    return groups
+
+
+def joined(groups: Sequence[Group]) -> bytes:
+    """The text of the list."""
+    return b"[%b]" % b",".join(text for text, _ in groups)
+
+
+def size_of(groups: Sequence[Group]) -> int:
+    """Bytes of the text of the list."""
+    return sum(len(text) + 1 for text, _ in groups) + 1
+
+
+def packed(groups: Sequence[Group]) -> tuple[list[bytes | memoryview], dict[str, Any]]:
+    """The list in this form, and what the notes say of that. Raises `struct.error` for items of 4 GiB."""
+    import pyarrow as pa
+
+    codec, last = pa.Codec("zstd", compression_level=1), len(groups) - 1
+
+    def pack(number: int) -> tuple[memoryview, bytes]:
+        text = b"%b%b%b" % (b"," if number else b"[", groups[number][0], b"]" if number == last else b"")
+        frame = memoryview(codec.compress(text))
+        return frame, hashlib.sha256(frame).digest()
+
+    with ThreadPoolExecutor(THREADS, "xcom-zstd") as pool:
+        frames = list(pool.map(pack, range(len(groups))))
+    index, start = bytearray(), 0
+    for number, (frame, digest) in enumerate(frames):
+        text, count = groups[number]
+        index += _ENTRY.pack(start, frame.nbytes, len(text) + 1 + (number == last), count, digest)
+        start += frame.nbytes
+    head = struct.pack("<II", _SKIPPED, len(index))
+    notes: dict[str, Any] = {"items": sum(count for _, count in groups), "frames": len(groups)}
+    notes["index"] = hashlib.sha256(index).hexdigest()
+    return [*(frame for frame, _ in frames), head, bytes(index)], notes
+
+
+def _reader(meta: dict[str, Any], options: Options) -> Callable[..., tuple[list[Any], int]]:
+    """What reads a frame: its items, and the bytes that they and their text may take."""
+    import pyarrow as pa
+
+    check_known(meta["form"], ("plain", "tagged"), "form")
+    plain = meta["form"] == "plain"
+    is_far = is_far_from(options, meta["size"], plain=plain)
+
+    def read(frame: memoryview, size: int, count: int, is_last: bool, used: int) -> tuple[list[Any], int]:
+        check_decoded(used + size, options)
+        text = memoryview(pa.decompress(frame, decompressed_size=size, codec="zstd"))
+        # A frame has what stands before its items in the list's text, and the last one what ends it.
+        text = text[1 : -1 if is_last else None]
+        taken = most_decoded(size, plain=plain)
+        if not is_far:
+            taken = decoded_size(text, options.max_size, plain=plain)
+        check_decoded(used + taken, options)
+        found = loads(b"".join((b"[", text, b"]")))
+        if len(found) != count:
+            raise PayloadUnreadable("A frame does not hold as many items as the index says")
+        return (found if plain else untag(found, options)), taken
+
+    return read
+
+
+def _proved(content: Parts, start: int, length: int, sha256: str) -> memoryview:
+    part = content.part(start, start + length)
+    if part.nbytes != length or hashlib.sha256(part).hexdigest() != sha256:
+        what = "A part of the payload was altered: its sha256 is not the one that was pushed"
+        raise PayloadAltered(what, "Run the task that pushed it again.")
+    return part
