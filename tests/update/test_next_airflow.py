@@ -128,7 +128,9 @@ def test_what_was_stored_before_is_read_after(
     assert version(project) == NEXT
     project.run(".venv/bin/airflow", "db", "migrate")
 
-    assert latest_run(project) == before
+    shown = project.run(".venv/bin/xcom", "show", "keeping").stdout
+    assert latest_run(project) == before and "squares[2]" in shown and "beside" in shown
+    assert "1,500 rows" in project.run(".venv/bin/xcom", "get", "keeping", "frame").stdout
     project.make("run", "ONLY=reading", KEPT_BY=before)
     project.make("run", "ONLY=keeping")
     after = latest_run(project)
