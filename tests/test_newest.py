@@ -1,4 +1,4 @@
-"""`make newest-test` runs every command, and says what broke. (What it installs is another thing each day.)"""
+"""`make newest-test` runs every command, and says what broke. What it installs differs by the day."""
 
 from __future__ import annotations
 
