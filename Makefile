@@ -44,6 +44,15 @@ test-all: lint  ## The same as test, and whatever takes longer: big payloads, fr
 update-test: .venv/.ready  ## Projects of the first commit and of every release take in the current state
 	@$(RUN) pytest tests/update/test_history.py tests/update/test_years.py
 
+.PHONY: newest-test newest-engine-test
+newest-test: .venv/.ready  ## Say what breaks with the newest of everything (BACKEND=s3, AIRFLOW=newest or 3.4.0b2)
+	PATH="$(dir $(UV)):$$PATH" $(RUN) python tools/newest.py --backend=$(BACKEND) --airflow=$(AIRFLOW)
+
+newest-engine-test: .venv/.ready  ## The engine's own tests with the newest of everything, in an environment of its own
+	$(UV) venv --quiet --clear build/newest/engine
+	$(UV) pip install --quiet --python build/newest/engine --group dev --exclude-newer="$$(date -u +%Y-%m-%dT%H:%M:%SZ)"
+	@$(subst $(RUN),build/newest/engine/bin/python -m,$(ENGINE)) -m "not slow" $(ARGS) $(or $(ONLY),tests/engine)
+
 release-check: lint  ## Say what is missing for a release, and take projects of every release to this state
 	@$(RUN) python tools/release.py
 	@$(ENGINE) tests/engine/formats

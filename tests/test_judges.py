@@ -15,6 +15,7 @@ import pytest
 from projects import BACKENDS, CHOICES, TEMPLATE, Bake, BakedProject, Machine
 
 WORKFLOWS = ".github/workflows/ci.yml"
+WEEKLY = ".github/workflows/newest.yml"
 
 # sp-repo-review (Scientific Python's guide), of projects. Its other rules hold.
 NOT_OF_PROJECTS = {
@@ -67,14 +68,14 @@ def test_projects_have_the_template_s_own_actions(bake: Bake) -> None:
 @pytest.mark.skipif(not shutil.which("actionlint"), reason="actionlint is not on this machine")
 def test_actionlint(bake: Bake, machine: Machine) -> None:
     """It has no wheel; the template's own CI brings it."""
-    machine.run("actionlint", bake().path / WORKFLOWS, TEMPLATE / WORKFLOWS, cwd=TEMPLATE)
+    machine.run("actionlint", bake().path / WORKFLOWS, TEMPLATE / WORKFLOWS, TEMPLATE / WEEKLY, cwd=TEMPLATE)
 
 
 def test_dependabot_and_gitlab_ci_follow_their_schemas(bake: Bake, machine: Machine) -> None:
     github, gitlab = bake(ci="github"), bake(ci="gitlab")
     for schema, files in {
         "dependabot": [github.path / ".github/dependabot.yml", TEMPLATE / ".github/dependabot.yml"],
-        "github-workflows": [github.path / WORKFLOWS, TEMPLATE / WORKFLOWS],
+        "github-workflows": [github.path / WORKFLOWS, TEMPLATE / WORKFLOWS, TEMPLATE / WEEKLY],
         "gitlab-ci": [gitlab.path / ".gitlab-ci.yml"],
     }.items():
         machine.tool("check-jsonschema", "--builtin-schema", f"vendor.{schema}", *files, cwd=TEMPLATE)

@@ -14,6 +14,7 @@ import enum
 import http
 import json
 import os
+import re
 import sqlite3
 import time
 import types
@@ -316,6 +317,7 @@ def outcome(way: Way, code: str, look: str = "") -> tuple[str, str]:
         identical(found, again)
     except AssertionError:
         shown = repr(eval(look, NAMES | {"value": found}))
+        shown = re.sub(r"OrderedDict\(\[\((.*), (.*)\)\]\)", r"OrderedDict({\1: \2})", shown)  # Python 3.11's
         return "changed", f"`{shown}`" if look == "value" else f"`{look}` is `{shown}`"
     return "same", "the same"
 
