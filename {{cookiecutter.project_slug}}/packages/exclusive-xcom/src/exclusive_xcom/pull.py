@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, TypeGuard
 
 from airflow.sdk.bases.xcom import BaseXCom
 
-from . import airflow_compat, attempt, config
+from . import airflow_compat, config
 from .binding import Question
 from .codecs import ColumnCodec, Options, codec_named
 from .codecs.common import ROW_UNFOLDS
@@ -119,12 +119,11 @@ def _if_replaced(ref: Reference) -> Iterator[None]:
 
 
 def _replaces(now: Reference | None, before: Reference) -> bool:
-    """Whether a row's reference came in the place of another one. Where Airflow keeps rows by task instance,
-    that of another one may be the current try's, or another turn's of a loop: it replaces nothing."""
-    if not attempt.rows_are_kept_per_try():
-        return now != before
-    same_task = now is not None and now.attempt.ti_id == before.attempt.ti_id != ""
-    return same_task and now != before
+    """Whether what an XCom's row refers to now came in the place of what it referred to before. In a loop the
+    row may be that of another turn, which replaces nothing."""
+    if before.address.region and (now is None or now.attempt.ti_id != before.attempt.ti_id):
+        return False
+    return now != before
 
 
 def _now(ref: Reference) -> tuple[Reference | None, Any]:
