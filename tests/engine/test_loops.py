@@ -6,8 +6,8 @@ As test_tasks.py, this is run by test_backends.py with each backend.
 from __future__ import annotations
 
 import asyncio
-import json
 import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -77,23 +77,14 @@ GOES_ROUND = goes_round()
 
 
 @pytest.fixture(scope="module")
-def rows(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
+def rows(bundle: Path) -> list[Any]:
     """The rows that a run leaves."""
     from airflow.models.xcom import XComModel
     from airflow.utils.session import create_session
     from sqlalchemy import select
 
-    # `dag.test()` wants to find the DAG in a bundle: in a copy of this file.
-    folder = tmp_path_factory.mktemp("dags")
-    shutil.copy(__file__, folder / "goes_round.py")
-    bundle = {
-        "name": "tests",
-        "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
-        "kwargs": {"path": str(folder)},
-    }
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST", json.dumps([bundle]))
-        done = GOES_ROUND.test()
+    shutil.copy(__file__, bundle / "goes_round.py")
+    done = GOES_ROUND.test()
     assert {str(one.state) for one in done.get_task_instances()} == {"success"}
     with create_session() as session:
         return list(session.scalars(select(XComModel.value).where(XComModel.dag_id == "goes_round")))

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from airflows import Airflow, Process
+from projects import ROWS_PER_TRY
 
 pytestmark = [pytest.mark.slow, pytest.mark.zombie]
 
@@ -147,9 +148,15 @@ class Drill:
         """The error with which a push of the first try is refused."""
         xcom = f"XCom {key!r} of drill.produce, run {self.run.run_id}"
         if self.way.woken == "supervisor killed":
+            # Before 3.4 there is a question before the row is sent; from then on it is the row's request itself.
+            left = (
+                "It has not acknowledged that this XCom was written"
+                if ROWS_PER_TRY
+                else "Nothing was written"
+            )
             return (
                 "CannotConfirmTry: Airflow did not say whether try 1 is still the current one: the "
-                f"supervisor of this task has ended ({xcom}). Nothing was written, and this process cannot "
+                f"supervisor of this task has ended ({xcom}). {left}, and this process cannot "
                 "write any more. Look into the worker's log for the reason; Airflow runs the task again if "
                 "it has retries left."
             )
@@ -176,6 +183,7 @@ def drills(airflow: Airflow, tmp_path_factory: pytest.TempPathFactory) -> dict[W
     return started
 
 
+@pytest.mark.skipif(ROWS_PER_TRY, reason="from 3.4 on Airflow's own backend keeps old tries out, too")
 @pytest.mark.parametrize("airflow", ["stock"], indirect=True)
 @pytest.mark.parametrize("way", FROZEN, ids=str)
 def test_with_airflows_own_backend_the_old_try_is_read(drills: dict[Way, Drill], way: Way) -> None:
