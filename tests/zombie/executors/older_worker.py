@@ -1,4 +1,4 @@
-"""Hands tasks to workers that have an older Airflow than the scheduler, as while many machines are updated."""
+"""Hands tasks to workers with an older Airflow than the scheduler's, as while many machines are updated."""
 
 from __future__ import annotations
 
