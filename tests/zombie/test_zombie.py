@@ -46,7 +46,7 @@ TASK_FIRST = [Way("push", "task first", "stored"), Way("return", "task first", "
 SUPERVISOR_FIRST = [Way("push", "supervisor first", "plain"), Way("return", "supervisor first", "stored")]
 SUPERVISOR_KILLED = [Way("push", "supervisor killed", "stored"), Way("return", "supervisor killed", "plain")]
 FROZEN = TASK_FIRST + SUPERVISOR_FIRST
-# The scheduler of these two ends with an IntegrityError when a worker of its local executor is killed: it adds
+# Their scheduler ends with an IntegrityError when a worker of its local executor is killed: it adds
 # the next try before the killed one has left its place (`prepare_db_for_next_try`).
 SURVIVES = AIRFLOW not in ("3.4.0b1", "3.4.0b2")
 WAYS = FROZEN + (SUPERVISOR_KILLED if SURVIVES else [])
