@@ -126,7 +126,8 @@ def find(
         newest = session.scalar(_newest(exact))
         if newest is None:
             raise NotThere(_what_there_is(session, dag_id, task_id, key, run_id, map_index))
-        rows = {row.map_index: row for row in session.scalars(exact.where(XComModel.dag_run_id == newest))}
+        latest = exact.where(XComModel.dag_run_id == newest).order_by(XComModel.timestamp)
+        rows = {row.map_index: row for row in session.scalars(latest)}  # of a loop's turns the last one's
         if map_index is None and -1 not in rows:
             which = f"{len(rows)} of {task_id!r}, which is mapped. Say which: map index {_ranges([*rows])}"
             raise NotThere(f"There are {which} (`--map-index`).")
