@@ -306,7 +306,7 @@ def answered(frame: tuple[None, Any]) -> Exception:
         not_found("Task Instance not found"),  # the run was deleted
         REPLACED,
     ],
-    ids=repr,
+    ids=["archived", "410", "deleted", "replaced"],
 )
 def test_a_row_is_refused_to_an_old_try(announced: Attempt, frame: tuple[None, Any]) -> None:
     refused = attempts.refusal(answered(frame))

@@ -129,3 +129,11 @@ def test_a_row_tells_its_turn(rows: list[Any]) -> None:
     mapped = [one for one in found if one.task_id == "loop_of_tasks.for_each"]
     assert {(one.map_index, one.turn) for one in mapped} == {(0, -1), (1, -1)}
     assert len({one.region for one in mapped}) == TURNS
+
+
+def test_from_a_notebook_the_last_turn_is_found(rows: list[Any]) -> None:
+    from exclusive_xcom.inspection import get, latest_run, xcoms
+
+    assert get("goes_round", "loop_of_tasks.ends") == of_turn(TURNS - 1)
+    listed = [row for row in xcoms("goes_round", latest_run("goes_round")) if row.key == "return_value"]
+    assert sum(row.task_id == "loop_of_tasks.ends" for row in listed) == TURNS
