@@ -192,7 +192,7 @@ def airflow(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Airflow]:
     """A running Airflow: "stock" (with Airflow's own backend), "db", "db on PostgreSQL", "s3" or "redis".
-    And "older worker": with db, and tasks that run under the Airflow of the template's own tests."""
+    And "older worker": on PostgreSQL, with tasks that run under the Airflow of the template's own tests."""
     kind: str = request.param
     home = tmp_path_factory.mktemp("airflow")
     project = projects(kind if kind in ("s3", "redis") else "db")
@@ -206,7 +206,7 @@ def airflow(
             settings["OLDER_PYTHON"] = sys.executable
         elif kind in ("s3", "redis"):
             settings |= stack.enter_context(development_server(project, home))
-        on_postgres = kind == "db on PostgreSQL"
+        on_postgres = kind in ("db on PostgreSQL", "older worker")
         database = request.getfixturevalue("postgres")() if on_postgres else _sqlite(home)
         made = prepare(project, home, database, **settings)
         made.name = kind
