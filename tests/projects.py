@@ -23,8 +23,8 @@ CHOICES: dict[str, list[str]] = {
 BACKENDS = CHOICES["xcom_backend"]
 # Another Airflow than the template's own, such as a pre-release: `make airflow-next-test` says which.
 AIRFLOW = os.environ.get("XCOM_TEST_AIRFLOW", "")
-# The scheduler of these two ends with an IntegrityError when it has to retry a task that has callbacks: to send
-# them, it closes the session in which it has the task.
+# Their scheduler ends with an IntegrityError when it has to retry a task that has callbacks: sending these
+# closes the session in which it has the task.
 CALLS_NOBODY_BACK = AIRFLOW in ("3.4.0b1", "3.4.0b2")
 # From 3.4 on a row belongs to a task instance, and an old try is refused by the row's own request.
 ROWS_PER_TRY = tuple(map(int, (AIRFLOW or QUESTIONS["__airflow_version"]).split(".")[:2])) >= (3, 4)
