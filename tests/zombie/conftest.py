@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from airflows import Airflow, free_port
-from projects import CALLS_NOBODY_BACK, Bake, BakedProject
+from projects import Bake, BakedProject
 
 DAGS = Path(__file__).resolve().parent / "dags"
 HEARTBEAT_TIMEOUT = 15  # seconds; on a busy machine a live task's heartbeat may be seconds late
@@ -88,7 +88,6 @@ def _settings(home: Path, database: str) -> dict[str, str]:
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": str(HEARTBEAT_TIMEOUT),
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "1",
         "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
-        "CALLS_NOBODY_BACK": "1" if CALLS_NOBODY_BACK else "",
     }
 
 

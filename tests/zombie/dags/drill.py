@@ -57,9 +57,6 @@ def written_by(value: Any) -> Any:
     return repr(value)[:500]
 
 
-CALLBACKS: dict[str, Any] = {"on_retry_callback": note_refusal, "on_failure_callback": note_refusal}
-
-
 @dag(schedule=None)
 def drill() -> None:
     """Hand over what one try made."""
@@ -67,7 +64,8 @@ def drill() -> None:
     @task(
         retries=9,
         retry_delay=timedelta(0),
-        **({} if os.environ.get("CALLS_NOBODY_BACK") else CALLBACKS),
+        on_retry_callback=note_refusal,
+        on_failure_callback=note_refusal,
     )
     def produce() -> Any:
         context = get_current_context()
