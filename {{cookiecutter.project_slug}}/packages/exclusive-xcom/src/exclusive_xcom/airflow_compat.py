@@ -11,6 +11,7 @@ import re
 import sys
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
 
@@ -62,6 +63,10 @@ PRIVATE = (
     Private(f"{_SEQUENCE}._ti", "in which run it did"),
     Private("airflow.sdk.serde:_match", "pull.py reads Airflow's list of classes that may be made"),
     Private("airflow.sdk.serde:_extra_allowed", "those that a DAG has added to the list"),
+    Private(
+        "airflow._shared.module_loading.file_discovery:find_path_from_directory",
+        "testing/loading.py lists DAG files; 3.3 has a public function for it",
+    ),
 )
 
 
@@ -116,6 +121,22 @@ def class_allowed(qualified_name: str) -> bool:
         return bool(serde._match(qualified_name)) or qualified_name in serde._extra_allowed
     except AttributeError as error:
         raise missing("airflow.sdk.serde:_match or :_extra_allowed") from error
+
+
+def dag_files(folder: Path) -> list[str]:
+    """The Python files below a folder that Airflow looks for DAGs in."""
+    from airflow.utils import file
+
+    if hasattr(file, "list_py_file_paths"):
+        return list(file.list_py_file_paths(folder))
+    from airflow._shared.module_loading.file_discovery import find_path_from_directory
+    from airflow.configuration import conf
+
+    syntax = conf.get("core", "dag_ignore_file_syntax", fallback="glob")
+    safe_mode = conf.getboolean("core", "dag_discovery_safe_mode", fallback=True)
+    paths = find_path_from_directory(folder, ".airflowignore", syntax)
+    found = [str(path) for path in paths if str(path).endswith((".py", ".zip"))]
+    return [path for path in found if file.might_contain_dag(path, safe_mode, conf=conf)]
 
 
 def missing(name: str) -> RuntimeError:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from .. import airflow_compat
 from ..console import Refused
 from ..local.pipelines import Found, Pipeline, choose, shown
 
@@ -113,9 +114,7 @@ def load(folder: Path) -> Loaded:
 
 def files(folder: Path) -> list[Path]:
     """The files that Airflow imports: no one that an .airflowignore names, and no helper without a DAG."""
-    from airflow.utils.file import list_py_file_paths
-
-    return sorted(map(Path, list_py_file_paths(folder)))
+    return sorted(map(Path, airflow_compat.dag_files(folder)))
 
 
 def dags_folder() -> Path:
