@@ -23,9 +23,6 @@ CHOICES: dict[str, list[str]] = {
 BACKENDS = CHOICES["xcom_backend"]
 # Another Airflow than the template's own, such as a pre-release: `make airflow-next-test` says which.
 AIRFLOW = os.environ.get("XCOM_TEST_AIRFLOW", "")
-# Their scheduler ends with an IntegrityError when it gives up a task without heartbeat and is to retry it:
-# sending the callback closes the session in which it has the task.
-GIVES_NOTHING_UP = AIRFLOW in ("3.4.0b1", "3.4.0b2")
 # From 3.4 on a row belongs to a task instance, and an old try is refused by the row's own request.
 ROWS_PER_TRY = tuple(map(int, (AIRFLOW or QUESTIONS["__airflow_version"]).split(".")[:2])) >= (3, 4)
 # Which examples there are matters to no other answer but the backend, whose own example is among them; and

@@ -16,9 +16,17 @@ from typing import Any
 
 import pytest
 from airflows import Airflow, Process
-from projects import AIRFLOW, GIVES_NOTHING_UP, ROWS_PER_TRY
+from projects import AIRFLOW, ROWS_PER_TRY
 
-pytestmark = [pytest.mark.slow, pytest.mark.zombie]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.zombie,
+    pytest.mark.skipif(
+        AIRFLOW in ("3.4.0b1", "3.4.0b2"),
+        reason="this scheduler ends with an IntegrityError when it gives up a task without heartbeat and is to "
+        "retry it: sending the callback closes the session in which it has the task",
+    ),
+]
 
 OF_EVERY_TRY = ("plain", "stored", "return_value")
 OF_THE_FIRST = ("only of the first try", "thread of the first try", "coroutine of the first try")
@@ -84,19 +92,10 @@ class Drill:
         if self.way.woken == "supervisor killed":
             self.supervisor.send(signal.SIGKILL)
             self._airflow.wait_for("the supervisor's end", lambda: not self.supervisor.alive)
-        else:
-            for process in (self.supervisor, self.task):
-                process.send(signal.SIGSTOP)
-            self._airflow.wait_for("both to be frozen", lambda: self.supervisor.frozen and self.task.frozen)
-        if GIVES_NOTHING_UP:
-            self._give_up()
-
-    def _give_up(self) -> None:
-        """Have the first try fail and the task run again by hand, where the scheduler can't do so itself."""
-        self.run.ask("/taskInstances/produce", method="PATCH", body={"new_state": "failed"})
-        again = {"dag_run_id": self.run.run_id, "task_ids": ["produce"], "include_downstream": True}
-        wanted = {**again, "dry_run": False, "only_failed": False, "reset_dag_runs": True}
-        self._airflow.ask("POST", "/api/v2/dags/drill/clearTaskInstances", wanted)
+            return
+        for process in (self.supervisor, self.task):
+            process.send(signal.SIGSTOP)
+        self._airflow.wait_for("both to be frozen", lambda: self.supervisor.frozen and self.task.frozen)
 
     def replaced(self) -> None:
         """Wait until Airflow has missed the first try, and a later one has succeeded."""
