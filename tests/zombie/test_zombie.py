@@ -23,8 +23,8 @@ pytestmark = [
     pytest.mark.zombie,
     pytest.mark.skipif(
         AIRFLOW in ("3.4.0b1", "3.4.0b2"),
-        reason="this scheduler ends with an IntegrityError when it gives up a task without heartbeat and is to "
-        "retry it: sending the callback closes the session in which it has the task",
+        reason="this scheduler ends with an IntegrityError when it gives up a lost task and is to retry it: "
+        "sending the callback closes the session in which it has the task",
     ),
 ]
 
