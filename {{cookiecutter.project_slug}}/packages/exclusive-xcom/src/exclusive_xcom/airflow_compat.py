@@ -125,8 +125,9 @@ def class_allowed(qualified_name: str) -> bool:
 
 def dag_files(folder: Path) -> list[str]:
     """The Python files below a folder that Airflow looks for DAGs in."""
-    from airflow.utils import file
+    from airflow.utils import file as module
 
+    file: Any = module  # its functions differ
     if hasattr(file, "list_py_file_paths"):
         return list(file.list_py_file_paths(folder))
     from airflow._shared.module_loading.file_discovery import find_path_from_directory
