@@ -10,6 +10,11 @@ PYTEST = $(RUN) pytest --numprocesses=$(WORKERS) --dist=loadscope --no-loadscope
 # The engine's own tests, in place: a pytest with settings of its own, which does not look at the template's.
 ENGINE = $(RUN) pytest -c tests/engine.ini --confcutdir=tests/engine --numprocesses=$(WORKERS) --dist=loadfile
 
+# The next line of Airflow, which the engine takes while the projects' default is the one before: the newest that
+# the index has of it, pre-releases too.
+NEXT := $(CURDIR)/build/airflow-next
+NEXT_AIRFLOW ?= apache-airflow>=3.4.0a1,<3.5
+
 # The machine's own Python is used, never a downloaded one; an environment that happens to be active is not.
 export UV_PYTHON_DOWNLOADS ?= never
 unexport VIRTUAL_ENV
@@ -18,7 +23,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export PYTHONPYCACHEPREFIX := $(CURDIR)/build/pycache
 
 .DEFAULT_GOAL := help
-.PHONY: help demo picture test engine-test test-all update-test release-check docker-test bench bench-readme lint digests wheel golden compared clean
+.PHONY: help demo picture test engine-test test-all airflow-next-test update-test release-check docker-test bench bench-readme lint digests wheel golden compared clean
 
 help:  ## List these commands
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -37,9 +42,17 @@ test: lint  ## All that must pass before a change goes in: the engine, the templ
 engine-test: .venv/.ready  ## The engine's own tests alone (ONLY=tests/engine/redis, ARGS="-x -k lease")
 	@$(ENGINE) -m "not slow" $(ARGS) $(or $(ONLY),tests/engine)
 
-test-all: lint  ## The same as test, and whatever takes longer: big payloads, frozen tasks under the real scheduler
+test-all: lint  ## The same as test, and whatever takes longer: big payloads, frozen tasks under the real scheduler, another Airflow
 	@$(ENGINE) tests/engine
 	@$(PYTEST) -m "not (docker or bench)"
+	@$(MAKE) --no-print-directory airflow-next-test
+
+airflow-next-test: .venv/.ready  ## The next line of Airflow, be it a pre-release: engine, pipelines of each backend, frozen tasks
+	@test -x $(NEXT)/bin/python || $(UV) venv --quiet --python .venv/bin/python $(NEXT)
+	@$(UV) pip install --quiet --upgrade --python $(NEXT) --prerelease allow "$(NEXT_AIRFLOW)" --editable "engine[all]" --group dev
+	@$(NEXT)/bin/python -m $(subst $(RUN) ,,$(ENGINE)) tests/engine
+	@version=$$($(NEXT)/bin/python -c "from importlib import metadata; print(metadata.version('apache-airflow'))"); \
+	XCOM_TEST_AIRFLOW=$$version XCOM_TEST_NEXT=$(NEXT)/bin $(PYTEST) -k "make_run_runs or zombie" tests/test_installed.py tests/zombie
 
 update-test: .venv/.ready  ## Projects of the first commit and of every release take in the current state
 	@$(RUN) pytest tests/update/test_history.py tests/update/test_years.py

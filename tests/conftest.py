@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from cookiecutter.main import cookiecutter
-from projects import BACKENDS, QUESTIONS, TEMPLATE, Bake, BakedProject, Machine, released_files
+from projects import AIRFLOW, BACKENDS, QUESTIONS, TEMPLATE, Bake, BakedProject, Machine, released_files
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
@@ -84,6 +84,7 @@ def bake_into(machine: Machine, cookiecutter_config: Path, template_repository: 
     """Bake a project below a folder, of this template or another: `bake_into(folder, xcom_backend="s3")`."""
 
     def bake_project(folder: Path, template: Path = template_repository, **answers: str) -> BakedProject:
+        answers = {"__airflow_version": AIRFLOW, **answers} if AIRFLOW else answers
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr(tempfile, "tempdir", str(machine.temporary))
             made = cookiecutter(

@@ -21,6 +21,10 @@ CHOICES: dict[str, list[str]] = {
     name: allowed for name, allowed in QUESTIONS.items() if isinstance(allowed, list) and name[0] != "_"
 }
 BACKENDS = CHOICES["xcom_backend"]
+# Another Airflow than the template's own, such as a pre-release: `make airflow-next-test` says which.
+AIRFLOW = os.environ.get("XCOM_TEST_AIRFLOW", "")
+# From 3.4 on a row belongs to a task instance, and an old try is refused by the row's own request.
+ROWS_PER_TRY = tuple(map(int, (AIRFLOW or QUESTIONS["__airflow_version"]).split(".")[:2])) >= (3, 4)
 
 
 def pairs(answers: Mapping[str, str]) -> set[frozenset[tuple[str, str]]]:
@@ -97,6 +101,8 @@ class Machine:
         own = {"HOME": str(self.home), "PATH": path, "UV_CACHE_DIR": cache, "UV_PYTHON_DOWNLOADS": "never"}
         # The Python of the tests, which is there; not that of the projects' .python-version.
         own["UV_PYTHON"] = ".".join(map(str, sys.version_info[:2]))
+        if AIRFLOW:
+            own["UV_PRERELEASE"] = "allow"  # what a pre-release of Airflow needs are pre-releases, too
         return {**inherited, **own, **more}
 
     def run(

@@ -24,6 +24,6 @@ def test_an_airflow_that_is_too_old_is_told_in_one_sentence(machine: Machine, tm
     )
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (
-        "ImportError: exclusive-xcom needs Apache Airflow 3.3 or newer, and this is 3.2.0: take a newer one, "
-        "or unset AIRFLOW__CORE__XCOM_BACKEND and uninstall exclusive-xcom."
+        "ImportError: exclusive-xcom works with Apache Airflow 3.3 and 3.4, and this is 3.2.0: take one of "
+        "these, or unset AIRFLOW__CORE__XCOM_BACKEND and uninstall exclusive-xcom."
     )

@@ -7,6 +7,7 @@ tasks; test_backends.py runs these with each. All others call the backend that t
 from __future__ import annotations
 
 import atexit
+import json
 import os
 import shutil
 import tempfile
@@ -19,7 +20,7 @@ import pytest
 BACKENDS = {"db": "db.DbXComBackend", "s3": "s3.S3XComBackend", "redis": "redis.RedisXComBackend"}
 BACKEND = os.environ.get("XCOM_TEST_BACKEND", "db")
 # Whole tasks need a backend that Airflow is told of from the start: test_backends.py runs them.
-_WHOLE = ("test_arguments.py", "test_bound_tasks.py", "test_mapped.py", "test_tasks.py")
+_WHOLE = ("test_arguments.py", "test_bound_tasks.py", "test_loops.py", "test_mapped.py", "test_tasks.py")
 collect_ignore = [] if "XCOM_TEST_BACKEND" in os.environ else [*_WHOLE]
 HOME = Path(tempfile.mkdtemp(prefix="engine-airflow-"))
 atexit.register(shutil.rmtree, HOME, ignore_errors=True)
@@ -39,6 +40,13 @@ if "XCOM_TEST_BACKEND" in os.environ:
     os.environ["AIRFLOW__XCOM__CONN_ID"] = "" if BACKEND == "db" else f"xcom_{BACKEND}"
     if BACKEND == "s3":
         os.environ["AIRFLOW__XCOM__URL"] = "s3://engine-tests/xcom"
+    # `dag.test()` wants to find its DAG in a bundle, and Airflow 3.4 reads once in a process which there are.
+    BUNDLE = HOME / "tests"
+    BUNDLE.mkdir()
+    of_folder = "airflow.dag_processing.bundles.local.LocalDagBundle"
+    os.environ["AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST"] = json.dumps(
+        [{"name": "tests", "classpath": of_folder, "kwargs": {"path": str(BUNDLE)}}]
+    )
 # How long an example takes says more of the machine than of the code.
 hypothesis.settings.register_profile("engine", deadline=None)
 hypothesis.settings.load_profile("engine")
@@ -59,6 +67,12 @@ def same_settings() -> Iterator[None]:
 def airflow_settings() -> dict[str, str]:
     """The variables of the environment that Airflow reads."""
     return {name: value for name, value in os.environ.items() if name.startswith("AIRFLOW")}
+
+
+@pytest.fixture(scope="session")
+def bundle() -> Path:
+    """The folder in which whole tasks' DAGs have to be, for `dag.test()`."""
+    return BUNDLE
 
 
 @pytest.fixture(scope="session")

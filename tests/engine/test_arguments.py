@@ -5,7 +5,6 @@ As test_tasks.py, this is run by test_backends.py with each backend.
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 from pathlib import Path
@@ -43,23 +42,17 @@ class Listener:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def run(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def run(tmp_path_factory: pytest.TempPathFactory, bundle: Path) -> Any:
     """Run it once, from a DagBag; the tests look at what is left."""
-    folder = tmp_path_factory.mktemp("dags")
-    shutil.copy(Path(__file__).with_name("arguments.py"), folder)
-    bundle = {
-        "name": "tests",
-        "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
-        "kwargs": {"path": str(folder)},
-    }
+    notes = tmp_path_factory.mktemp("said") / "notes"
+    shutil.copy(Path(__file__).with_name("arguments.py"), bundle)
     said, listener = Said(), Listener()
     with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("NOTES", str(folder.parent / "notes"))
-        environment.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST", json.dumps([bundle]))
+        environment.setenv("NOTES", str(notes))
         from airflow.dag_processing.dagbag import BundleDagBag
         from airflow.sdk.listener import get_listener_manager
 
-        bag = BundleDagBag(dag_folder=folder, bundle_path=folder, bundle_name="tests")
+        bag = BundleDagBag(dag_folder=bundle, bundle_path=bundle, bundle_name="tests")
         assert not bag.import_errors
         logging.getLogger("exclusive_xcom.hooks").addHandler(said)
         get_listener_manager().pm.register(listener)
@@ -68,7 +61,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Any:
         finally:
             get_listener_manager().pm.unregister(listener)
             logging.getLogger("exclusive_xcom.hooks").removeHandler(said)
-    found["notes"] = (folder.parent / "notes").read_text().splitlines()
+    found["notes"] = notes.read_text().splitlines()
     found["states"] = {(ti.task_id, ti.map_index): ti.state for ti in run.get_task_instances()}
     found["labels"] = {ti.rendered_map_index for ti in run.get_task_instances(state=["success"])}
     found["said"], found["seen"] = said.lines, listener.seen

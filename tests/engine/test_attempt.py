@@ -14,6 +14,7 @@ import pytest
 from airflow.sdk.api.client import ServerResponseError
 from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time.comms import CommsDecoder, _RequestFrame, _ResponseFrame
+from airflow_versions import asks_first, rows_per_try
 from structlog.contextvars import bound_contextvars
 
 from exclusive_xcom import attempt as attempts
@@ -153,6 +154,7 @@ def test_in_the_triggerer_it_is_nobody(announced: Attempt) -> None:
 # -- is it still the current one --------------------------------------------------------------------
 
 
+@asks_first
 def test_yes(supervised: Supervised) -> None:
     supervisor = supervised(YES)
     attempts.confirm(MINE)
@@ -162,6 +164,7 @@ def test_yes(supervised: Supervised) -> None:
     assert asked["key"] == "xcom-is-this-try-current"
 
 
+@asks_first
 def test_no(supervised: Supervised) -> None:
     supervisor = supervised(REPLACED)
     with pytest.raises(Superseded) as caught:
@@ -175,6 +178,7 @@ def test_no(supervised: Supervised) -> None:
     assert len(supervisor.asked) == 1
 
 
+@asks_first
 def test_no_in_the_words_of_dag_test(supervised: Supervised, monkeypatch: pytest.MonkeyPatch) -> None:
     """There the HTTP client's own error arrives."""
     import httpx
@@ -192,6 +196,7 @@ def test_no_in_the_words_of_dag_test(supervised: Supervised, monkeypatch: pytest
         attempts.confirm(MINE)
 
 
+@asks_first
 @pytest.mark.parametrize(
     "answer",
     [
@@ -220,18 +225,21 @@ def test_anything_else_is_asked_again_and_then_an_error(
     )
 
 
+@asks_first
 def test_a_passing_trouble_does_no_harm(supervised: Supervised) -> None:
     supervisor = supervised(OUT_OF_ORDER, NO_ANSWER, YES)
     attempts.confirm(MINE)
     assert len(supervisor.asked) == 3
 
 
+@asks_first
 def test_no_after_a_passing_trouble(supervised: Supervised) -> None:
     supervised(OUT_OF_ORDER, REPLACED)
     with pytest.raises(Superseded):
         attempts.confirm(MINE)
 
 
+@asks_first
 def test_without_a_supervisor_nobody_waits(supervised: Supervised, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attempts, "_PAUSES", (1_000_000,))
     supervised()
@@ -244,6 +252,7 @@ def test_without_a_supervisor_nobody_waits(supervised: Supervised, monkeypatch: 
     )
 
 
+@asks_first
 def test_a_time_out_of_the_task_is_not_held_up(
     supervised: Supervised, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -269,12 +278,64 @@ def test_without_a_task_runner_nobody_can_be_asked(monkeypatch: pytest.MonkeyPat
     attempts.confirm(MINE)
 
 
-def test_an_airflow_that_keeps_rows_per_try_is_not_asked(
-    supervised: Supervised, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from airflow.sdk.bases.xcom import BaseXCom
-
+@rows_per_try
+def test_an_airflow_that_keeps_rows_per_try_is_not_asked(supervised: Supervised) -> None:
     supervisor = supervised()
-    monkeypatch.setattr(BaseXCom, "store_value", None, raising=False)
     attempts.confirm(MINE)
     assert not supervisor.asked
+
+
+# -- what the answer to a row says ------------------------------------------------------------------
+
+ARCHIVED = "Task Instance not found in the working set; its attempt has been archived"
+
+
+def answered(frame: tuple[None, Any]) -> Exception:
+    """The error that a task gets for a frame of its supervisor."""
+    from airflow.sdk.exceptions import AirflowRuntimeError
+    from airflow.sdk.execution_time.comms import ErrorResponse
+
+    return AirflowRuntimeError(ErrorResponse.model_validate(frame[1]))
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        failure(410, {"detail": {"reason": "not_found", "message": ARCHIVED}}),
+        failure(410, None),
+        not_found("Task Instance not found"),  # the run was deleted
+        REPLACED,
+    ],
+    ids=["archived", "410", "deleted", "replaced"],
+)
+def test_a_row_is_refused_to_an_old_try(announced: Attempt, frame: tuple[None, Any]) -> None:
+    refused = attempts.refusal(answered(frame))
+    assert type(refused) is Superseded
+    assert str(refused).startswith(
+        f"Try 2 (task instance {MINE.ti_id}) is no longer the current try. A later"
+    )
+    assert "this XCom was not deleted" in str(attempts.refusal(answered(frame), "deleted"))
+
+
+@pytest.mark.parametrize("error", [EOFError(), ConnectionResetError(), BrokenPipeError()], ids=repr)
+def test_without_a_supervisor_nobody_says_whether_it_was_written(error: Exception) -> None:
+    refused = attempts.refusal(error)
+    assert type(refused) is CannotConfirmTry
+    assert "the supervisor of this task has ended. It has not acknowledged that this XCom was written" in str(
+        refused
+    )
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        OUT_OF_ORDER,
+        NO_ANSWER,
+        not_found("Task Instance 'load' not found in 'run 1'"),  # the task for which one wrote
+        failure(404, None),
+        failure(403, {"detail": ARCHIVED}),
+    ],
+    ids=repr,
+)
+def test_any_other_answer_stays_airflows(frame: tuple[None, Any]) -> None:
+    assert attempts.refusal(answered(frame)) is None

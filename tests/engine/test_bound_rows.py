@@ -12,13 +12,14 @@ import json
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import astuple, replace
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
 from airflow.sdk.execution_time import comms, task_runner
 from airflow.sdk.execution_time.lazy_sequence import LazyXComSequence
+from airflow_versions import row_of
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -131,10 +132,10 @@ class Robbery(RuleBasedStateMachine):
     def push(self, address: Address, is_lazy: bool) -> None:
         """By the address's own task."""
         self.count += 1
-        value = (self.count, *astuple(address))
+        value = (self.count, *self.query(address).values())
         query = self.query(address)
         with running(self.attempt_of(address)):
-            row = self.backend.serialize_value(lazy(value) if is_lazy else value, **query)
+            row = row_of(self.backend, query.pop("key"), lazy(value) if is_lazy else value, **query)
         self.airflow.rows[address] = self.kept[address] = json.loads(json.dumps(row))
 
     @rule(address=addresses, prior=st.booleans())
@@ -227,8 +228,7 @@ class Robbery(RuleBasedStateMachine):
         """Another row, told to belong here."""
         if source in self.kept:
             self.airflow.rows[place] = copy.deepcopy(self.kept[source])
-            names = ("dag_id", "run_id", "task_id", "map_index", "key")
-            self.edit(place, {"address": dict(zip(names, astuple(place), strict=True))})
+            self.edit(place, {"address": self.query(place)})
 
     def edit(self, place: Address, fields: dict[str, Any]) -> None:
         """Put these into a row; None removes."""
@@ -269,7 +269,7 @@ class Robbery(RuleBasedStateMachine):
     def query(address: Address) -> dict[str, Any]:
         """As Airflow passes it."""
         names = ("dag_id", "run_id", "task_id", "map_index", "key")
-        return dict(zip(names, astuple(address), strict=True))
+        return {name: getattr(address, name) for name in names}
 
     def get(self, which: str, address: Address, prior: bool) -> Any:
         """What a method of the backend answers."""

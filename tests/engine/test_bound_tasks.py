@@ -5,10 +5,10 @@ As test_tasks.py, this is run by test_backends.py with each backend.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -256,19 +256,12 @@ PULLS, SECRET, ROBBED = pulls_in_every_way(), has_a_secret(), is_robbed()
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Callable[[DAG], dict[str, str]]:
+def run(bundle: Path) -> Callable[[DAG], dict[str, str]]:
     """Runs a DAG once: the states of its tasks, by id and map index."""
-    folder = tmp_path_factory.mktemp("dags")
-    shutil.copy(__file__, folder / "bound.py")
-    bundle = {
-        "name": "tests",
-        "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
-        "kwargs": {"path": str(folder)},
-    }
+    shutil.copy(__file__, bundle / "bound.py")
 
     def once(dag: DAG) -> dict[str, str]:
         before = dict(os.environ)
-        os.environ["AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST"] = json.dumps([bundle])
         done = dag.test()
         os.environ.clear()
         os.environ.update(before)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 import shutil
 import uuid
@@ -14,6 +13,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from airflow.sdk import dag, get_current_context, task
+from airflow_versions import asks_first
 
 from exclusive_xcom import Handle, errors, lazy
 from exclusive_xcom import attempt as attempts
@@ -130,20 +130,11 @@ DAG = handed_over()
 
 
 @pytest.fixture(scope="module", autouse=True)
-def run(tmp_path_factory: pytest.TempPathFactory) -> None:
+def run(tmp_path_factory: pytest.TempPathFactory, bundle: Path) -> None:
     """Run it once; the tests look at what its tasks have seen."""
     seen["file"] = tmp_path_factory.mktemp("written") / "report.txt"
-    # `dag.test()` wants to find the DAG in a bundle: in a copy of this file.
-    folder = tmp_path_factory.mktemp("dags")
-    shutil.copy(__file__, folder / "handed_over.py")
-    bundle = {
-        "name": "tests",
-        "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
-        "kwargs": {"path": str(folder)},
-    }
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST", json.dumps([bundle]))
-        found = DAG.test()
+    shutil.copy(__file__, bundle / "handed_over.py")
+    found = DAG.test()
     states = {task.task_id: task.state for task in found.get_task_instances()}
     assert set(states.values()) == {"success"}, states
 
@@ -161,6 +152,7 @@ def test_nothing_of_a_failed_try_is_left() -> None:
     assert seen["of the first try"] is None
 
 
+@asks_first
 def test_an_old_try_is_refused() -> None:
     assert isinstance(seen["refusal"], errors.Superseded)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -189,7 +191,8 @@ def airflow(
     projects: Projects,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Airflow]:
-    """A running Airflow: "stock" (with Airflow's own backend), "db", "db on PostgreSQL", "s3" or "redis"."""
+    """A running Airflow: "stock" (with Airflow's own backend), "db", "db on PostgreSQL", "s3" or "redis".
+    And "older worker": on PostgreSQL, with tasks that run under the Airflow of the template's own tests."""
     kind: str = request.param
     home = tmp_path_factory.mktemp("airflow")
     project = projects(kind if kind in ("s3", "redis") else "db")
@@ -197,9 +200,13 @@ def airflow(
         settings = {}
         if kind == "stock":
             settings["AIRFLOW__CORE__XCOM_BACKEND"] = "airflow.sdk.bases.xcom.BaseXCom"
+        elif kind == "older worker":
+            settings["AIRFLOW__CORE__EXECUTOR"] = "older_worker.OlderWorker"
+            settings["PYTHONPATH"] = f"{DAGS}{os.pathsep}{DAGS.with_name('executors')}"
+            settings["OLDER_PYTHON"] = sys.executable
         elif kind in ("s3", "redis"):
             settings |= stack.enter_context(development_server(project, home))
-        on_postgres = kind == "db on PostgreSQL"
+        on_postgres = kind in ("db on PostgreSQL", "older worker")
         database = request.getfixturevalue("postgres")() if on_postgres else _sqlite(home)
         made = prepare(project, home, database, **settings)
         made.name = kind

@@ -16,8 +16,17 @@ from typing import Any
 
 import pytest
 from airflows import Airflow, Process
+from projects import AIRFLOW, ROWS_PER_TRY
 
-pytestmark = [pytest.mark.slow, pytest.mark.zombie]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.zombie,
+    pytest.mark.skipif(
+        AIRFLOW in ("3.4.0b1", "3.4.0b2"),
+        reason="this scheduler ends with an IntegrityError when it gives up a lost task and is to retry it: "
+        "sending the callback closes the session in which it has the task",
+    ),
+]
 
 OF_EVERY_TRY = ("plain", "stored", "return_value")
 OF_THE_FIRST = ("only of the first try", "thread of the first try", "coroutine of the first try")
@@ -147,9 +156,15 @@ class Drill:
         """The error with which a push of the first try is refused."""
         xcom = f"XCom {key!r} of drill.produce, run {self.run.run_id}"
         if self.way.woken == "supervisor killed":
+            # Before 3.4 a question comes before the row; from then on the row's own request is the question.
+            left = (
+                "It has not acknowledged that this XCom was written"
+                if ROWS_PER_TRY
+                else "Nothing was written"
+            )
             return (
                 "CannotConfirmTry: Airflow did not say whether try 1 is still the current one: the "
-                f"supervisor of this task has ended ({xcom}). Nothing was written, and this process cannot "
+                f"supervisor of this task has ended ({xcom}). {left}, and this process cannot "
                 "write any more. Look into the worker's log for the reason; Airflow runs the task again if "
                 "it has retries left."
             )
@@ -167,7 +182,7 @@ def drills(airflow: Airflow, tmp_path_factory: pytest.TempPathFactory) -> dict[W
 
     They go there together: it is mostly waiting for Airflow to miss a heartbeat.
     """
-    ways = FROZEN if airflow.name == "stock" else WAYS
+    ways = FROZEN if airflow.name in ("stock", "older worker") else WAYS
     started = {way: Drill(airflow, way, tmp_path_factory.mktemp("notes")) for way in ways}
     for drill in started.values():
         drill.freeze()
@@ -176,6 +191,7 @@ def drills(airflow: Airflow, tmp_path_factory: pytest.TempPathFactory) -> dict[W
     return started
 
 
+@pytest.mark.skipif(ROWS_PER_TRY, reason="from 3.4 on Airflow's own backend keeps old tries out, too")
 @pytest.mark.parametrize("airflow", ["stock"], indirect=True)
 @pytest.mark.parametrize("way", FROZEN, ids=str)
 def test_with_airflows_own_backend_the_old_try_is_read(drills: dict[Way, Drill], way: Way) -> None:
@@ -206,6 +222,14 @@ def test_nothing_of_a_deleted_run_is_read(airflow: Airflow, tmp_path_factory: py
     drill.freeze()
     drill.made_again()
     old_try_is_kept_out(drill)
+
+
+@pytest.mark.skipif(not AIRFLOW, reason="`make airflow-next-test` has an Airflow that is newer than ours")
+@pytest.mark.parametrize("airflow", ["older worker"], indirect=True)
+@pytest.mark.parametrize("way", FROZEN, ids=str)
+def test_nothing_of_an_old_try_is_read_where_workers_are_older(drills: dict[Way, Drill], way: Way) -> None:
+    """While a deployment is updated: these workers ask first, and the newer api-server answers them 404."""
+    old_try_is_kept_out(drills[way])
 
 
 def old_try_is_kept_out(drill: Drill) -> None:

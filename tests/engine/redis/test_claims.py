@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from airflow.sdk.bases.xcom import BaseXCom
+from airflow_versions import asks_first
 from redis_servers import Airflow, any_server, committed, in_child, keys_like, running
 from structlog.contextvars import bound_contextvars
 
@@ -77,6 +77,7 @@ def claim_of(store: RedisStore, ref: Reference) -> str:
     return (store.server.client.get(name) or b"").decode()
 
 
+@asks_first
 class TestClaim:
     """Who gets it, who keeps it."""
 
@@ -209,6 +210,7 @@ class TestClaim:
         assert [bytes(store.fetch(ref)) for ref in refs] == [b"1"] * 4
 
 
+@asks_first
 class TestPurge:
     """Deleting never kills a newer value."""
 
@@ -264,6 +266,7 @@ class TestPurge:
             store.fetch(ref)
 
 
+@asks_first
 class TestUnclaimed:
     """Writers that are no try of the task."""
 
@@ -311,19 +314,6 @@ class TestUnclaimed:
         with context_of(ADDRESS):
             ref = push(store, b"1", writer=owner)
         assert claim_of(store, ref) == f"{owner.ti_id} 1"
-
-    def test_where_airflow_keeps_the_rows_of_each_try_apart(
-        self, store: RedisStore, airflow: Airflow, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(BaseXCom, "store_value", None, raising=False)
-        first = airflow.begin(1)
-        second = airflow.begin(2, replaces=first)
-        new = push(store, b"2", writer=second)
-        late = push(store, b"1", writer=first)  # its row is its own, and nobody reads it
-        store.take_over(ADDRESS, first)
-        assert claim_of(store, new) == ""
-        assert bytes(store.fetch(new)) == b"2"
-        assert bytes(store.fetch(late)) == b"1"
 
     @pytest.fixture
     def context_of(self, monkeypatch: pytest.MonkeyPatch) -> Callable[[Address], Any]:
@@ -400,6 +390,7 @@ class TestLease:
         with ThreadPoolExecutor(1) as pool, pytest.raises(LeaseTimeout):
             pool.submit(keep, store, [b"2"], writer=writer).result()
 
+    @asks_first
     def test_a_later_try_does_not_wait_for_one_that_it_replaces(
         self, store: RedisStore, conn_id: str, airflow: Airflow
     ) -> None:
@@ -414,6 +405,7 @@ class TestLease:
             push(store, b"1", writer=first)
         assert bytes(store.fetch(ref)) == b"2"
 
+    @asks_first
     def test_a_replaced_try_does_not_take_it_from_a_later_one(
         self, store: RedisStore, conn_id: str, airflow: Airflow
     ) -> None:
@@ -514,6 +506,7 @@ class TestLease:
         assert not keys_like(store, "*/lease")
 
 
+@asks_first
 class TestFrozen:
     """SIGSTOP past the lease, another writer, SIGCONT: the sleeper is refused and the newer value stands."""
 
@@ -609,6 +602,7 @@ class TestManyWriters:
         assert len(committed(store)) == 64
         assert not keys_like(store, "*/lease")
 
+    @asks_first
     def test_on_one_task_only_one_try_is_left(self, store: RedisStore) -> None:
         tries = [attempt(number + 1) for number in range(64)]
 

@@ -8,10 +8,12 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from airflow_versions import ROWS_PER_TRY
 from redis_servers import (
     Proxy,
     Valkey,
@@ -307,7 +309,7 @@ class TestRefusals:
                 assert bytes(store.fetch(ref)) == LARGE
                 assert list(committed(store)) == [ref.uri]
                 store.take_over(ADDRESS, attempt(2))
-                with pytest.raises(XComError):
+                with nullcontext() if ROWS_PER_TRY else pytest.raises(XComError):
                     store.fetch(ref)
 
     @pytest.mark.parametrize("missing", ["eval", "set", "mget", "unlink"])

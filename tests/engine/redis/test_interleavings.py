@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
+from airflow_versions import asks_first
 from hypothesis import HealthCheck, Phase, settings, strategies
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -25,6 +26,8 @@ from exclusive_xcom.redis import RedisStore
 from exclusive_xcom.reference import Reference, parse
 from exclusive_xcom.store import Stored
 from exclusive_xcom.testing.store_contract import ADDRESS, payload, stage
+
+pytestmark = asks_first
 
 KEYS = ("return_value", "a", "b")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from airflow_versions import push_own
 from redis_servers import Airflow, Valkey, committed, running, store_on
 
 from exclusive_xcom.address import Attempt
@@ -25,7 +26,7 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[RedisStore]:
 def push(attempt: Attempt, value: object, key: str = "key") -> None:
     """As a task does."""
     with running(attempt):
-        RedisXComBackend.set(key, value, **WHOSE)
+        push_own(RedisXComBackend, key, value, **WHOSE)
 
 
 def test_of_a_key_that_is_pushed_over_and_over_one_payload_is_left(store: RedisStore) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow_versions import asks_first
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -32,6 +33,8 @@ from s3_servers import configured, lengths
 from exclusive_xcom.address import Attempt
 from exclusive_xcom.errors import Superseded
 from exclusive_xcom.s3 import S3Store
+
+pytestmark = asks_first
 
 KEYS = ["return_value", "count", "a/b"]
 

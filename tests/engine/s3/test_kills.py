@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow_versions import ROWS_PER_TRY
 from faulty import FaultyProxy, faulty
 from s3_airflow import Airflow, producer, push
 from s3_servers import BUCKET, boto, configured, lengths
@@ -75,7 +76,8 @@ def whole_objects(expected: set[int]) -> int:
 def steps(name: str) -> list[tuple[str, int, str]]:
     """Every moment at which a push can die."""
     requests = [(name, number, moment) for number in range(REQUESTS[name]) for moment in ("before", "after")]
-    return [*requests, (name, -1, "asked"), (name, -1, "answered")]
+    questions = [] if ROWS_PER_TRY else [(name, -1, "asked"), (name, -1, "answered")]
+    return requests + questions
 
 
 @pytest.mark.parametrize(

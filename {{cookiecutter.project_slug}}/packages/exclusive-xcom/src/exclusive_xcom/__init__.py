@@ -7,29 +7,11 @@ The backend is chosen by Airflow's own setting `[core] xcom_backend`: DAGs impor
 
 from __future__ import annotations
 
-import re
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-_OLDEST = (3, 3)
+from . import airflow_compat
 
-
-def _check_airflow() -> None:
-    """Raises ImportError for an Airflow that can't tell whether a try is the current one: a platform has it
-    pinned, and pip was told not to mind. Airflow is not imported for that: it may be what imports us."""
-    try:
-        found = metadata.version("apache-airflow-core")
-    except metadata.PackageNotFoundError:  # installed in another way: what is missing will say so
-        return
-    if tuple(map(int, re.findall(r"\d+", found)[:2])) < _OLDEST:
-        wanted = ".".join(map(str, _OLDEST))
-        raise ImportError(
-            f"exclusive-xcom needs Apache Airflow {wanted} or newer, and this is {found}: take a newer one, "
-            "or unset AIRFLOW__CORE__XCOM_BACKEND and uninstall exclusive-xcom."
-        )
-
-
-_check_airflow()
+airflow_compat.check()
 
 from .handle import Handle, lazy  # noqa: E402 - not before it is known that this can work
 

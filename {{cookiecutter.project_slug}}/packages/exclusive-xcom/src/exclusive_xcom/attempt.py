@@ -3,11 +3,15 @@
 On Airflow 3.3 the last writer of a row wins, even when it is an old try that woke up late. So every
 backend asks Airflow right before the row is written. Airflow knows which try is current: each try of
 a task instance has its own id, and the routes of the task-state store answer 404 to an id that a
-retry has replaced. Airflow 3.4 keeps the rows of each try apart and needs no question.
+retry has replaced.
+
+Airflow 3.4 keeps the rows of each try apart, and its api-server refuses whatever an old try wants to write,
+be it for itself or for another task (410). There nothing is asked: the row's own request is the question.
 """
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,11 +20,13 @@ from typing import Any
 from uuid import UUID
 
 from .address import NOBODY, Address, Attempt
-from .errors import CannotConfirmTry, Superseded
+from .errors import CannotConfirmTry, Superseded, XComError
 
 # Deleting a key that is never set is a question without a side effect. Getting it would not do:
 # a missing key and a missing task instance give the same answer.
 _NEVER_SET = "xcom-is-this-try-current"
+# The last is 3.4's of a task instance that asks, not the one of a task for which it writes, which is named.
+_GONE = re.compile("Task instance .*not found|Task Instance not found")
 _PAUSES = (0.2, 1.0, 3.0)  # seconds before each repetition of a question that failed
 
 _announced = NOBODY
@@ -56,17 +62,22 @@ def current() -> Attempt:
     return _announced if _announced.ti_id else _of_context()
 
 
-def is_anothers(address: Address) -> bool:
-    """Whether the code of a running task, or a callback of it, handles another task's XCom."""
+def own_task() -> Address | None:
+    """The task whose code runs, or a callback of it; None for Airflow's own code."""
     from airflow.sdk import get_current_context
     from structlog.contextvars import get_contextvars
 
-    own = _task_of(get_contextvars().get) or _announced_task
-    if own is None:
-        try:
-            own = _task_of(partial(getattr, get_current_context()["ti"]))
-        except (RuntimeError, KeyError):
-            return False  # not a task's code, but Airflow itself, which handles the task's own
+    if own := _task_of(get_contextvars().get) or _announced_task:
+        return own
+    try:
+        return _task_of(partial(getattr, get_current_context()["ti"]))
+    except (RuntimeError, KeyError):
+        return None
+
+
+def is_anothers(address: Address) -> bool:
+    """Whether the code of a running task, or a callback of it, handles another task's XCom."""
+    own = own_task()  # without one it is Airflow itself, which handles the task's own
     return own is not None and own != replace(address, key=own.key)
 
 
@@ -130,12 +141,7 @@ def confirm(attempt: Attempt) -> None:
             ) from error
         except Exception as error:
             if _says_superseded(error):
-                raise Superseded(
-                    f"Try {attempt.try_number} (task instance {attempt.ti_id}) is no longer the current try",
-                    "A later try has begun, so this XCom was not written. Nothing to repair: the later try's "
-                    "XComs count. Look into its log; if this try was not meant to be replaced, look for a "
-                    "missed heartbeat or a cleared task.",
-                ) from error
+                raise _superseded(attempt) from error
             if pause is None:
                 raise CannotConfirmTry(
                     f"{unknown} ({type(error).__name__}: {error})",
@@ -145,6 +151,21 @@ def confirm(attempt: Attempt) -> None:
             time.sleep(pause)
 
 
+def refusal(error: Exception, undone: str = "written") -> XComError | None:
+    """The error that Airflow's answer means when a row was to be written or deleted; None for any other.
+    Where nothing was asked before, it says whether the try that this process runs is still current."""
+    if _says_superseded(error):
+        return _superseded(current(), undone)
+    if isinstance(error, EOFError | ConnectionError):
+        return CannotConfirmTry(
+            f"Airflow did not say whether try {current().try_number} is still the current one: the "
+            "supervisor of this task has ended",
+            f"It has not acknowledged that this XCom was {undone}, and this process cannot write any more. "
+            "Look into the worker's log for the reason; Airflow runs the task again if it has retries left.",
+        )
+    return None
+
+
 def rows_are_kept_per_try() -> bool:
     """Whether this Airflow keeps each try's rows apart (3.4), so that an old try cannot overwrite a row."""
     from airflow.sdk.bases.xcom import BaseXCom
@@ -152,8 +173,18 @@ def rows_are_kept_per_try() -> bool:
     return hasattr(BaseXCom, "store_value")
 
 
+def _superseded(attempt: Attempt, undone: str = "written") -> Superseded:
+    return Superseded(
+        f"Try {attempt.try_number} (task instance {attempt.ti_id}) is no longer the current try",
+        f"A later try has begun, so this XCom was not {undone}. Nothing to repair: the later try's XComs "
+        "count. Look into its log; if this try was not meant to be replaced, look for a missed heartbeat "
+        "or a cleared task.",
+    )
+
+
 def _says_superseded(error: Exception) -> bool:
-    """Whether an error is the answer 404 "Task instance … not found", and not just any failure.
+    """Whether an error is the answer that a try is over, and not just any failure: 404 "Task instance … not
+    found", as also when the run was deleted; from 3.4 on 410, which means nothing else.
 
     In a worker the supervisor wraps the answer (`AirflowRuntimeError.error.detail`); under `dag.test()`
     the HTTP client's own error arrives (`ServerResponseError.response`, `.detail`).
@@ -164,5 +195,4 @@ def _says_superseded(error: Exception) -> bool:
     else:
         status = getattr(getattr(error, "response", None), "status_code", None)
         detail = getattr(error, "detail", None)
-    text = str(detail)
-    return status == 404 and "Task instance" in text and "not found" in text
+    return status == 410 or (status == 404 and bool(_GONE.search(str(detail))))

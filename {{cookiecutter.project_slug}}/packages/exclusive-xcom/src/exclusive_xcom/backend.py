@@ -13,17 +13,17 @@ import functools
 import json
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
-from dataclasses import replace
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, TypeVar
 
 from airflow.sdk.bases.xcom import BaseXCom
 
 from . import attempt as attempts
 from . import binding, config, garbage, pull
-from .address import Address, Attempt
+from .address import NOBODY, Address, Attempt
 from .binding import Question
 from .codecs import Options, encoded, kind_word
 from .codecs._json import plain
@@ -68,8 +68,7 @@ class XComBackend(BaseXCom):
     @classmethod
     def set(cls, key: str, value: Any, **coordinates: Any) -> None:
         """Push, and once Airflow has the row, delete what this process had pushed there before."""
-        address = Question.of({**coordinates, "key": key}).address
-        with told(), nullcontext() if attempts.rows_are_kept_per_try() else garbage.replacing(address):
+        with _pushing(Question.of({**coordinates, "key": key}).address):
             super().set(key, value, **coordinates)
 
     @classmethod
@@ -138,21 +137,37 @@ class XComBackend(BaseXCom):
     def delete(cls, key: str, task_id: str, dag_id: str, run_id: str, map_index: int | None = None) -> None:
         """Delete a row and, by `purge`, its payload. Airflow does not tell `purge` whose row it is."""
         whose: dict[str, Any] = {"key": key, "task_id": task_id, "dag_id": dag_id, "run_id": run_id}
-        with binding.deleting(Question.of({**whose, "map_index": map_index})):
-            super().delete(**whose, map_index=map_index)
+        question = Question.of({**whose, "map_index": map_index})
+        with about(question.address), binding.deleting(question):
+            try:
+                super().delete(**whose, map_index=map_index)
+            except Exception as error:
+                if refused := attempts.refusal(error, "deleted"):
+                    raise refused from error
+                raise
 
     # -- Airflow 3.4: rows per task instance, over the same core ------------------------------------
 
     @classmethod
     def store_value(cls, coordinate: Any, key: str, value: Any) -> Any:
-        """Airflow 3.4's form of `serialize_value`. `coordinate.ti_id` is the writer's task instance, or
-        None when one task writes another's XCom; then it is the running task that counts."""
-        index = getattr(coordinate, "region_index", None)
-        address = Address.of(coordinate.dag_id, coordinate.run_id, coordinate.task_id, index, key)
-        running = attempts.current()
-        if coordinate.ti_id is not None and str(coordinate.ti_id) != running.ti_id:
-            running = Attempt(running.try_number, str(coordinate.ti_id))
-        return cls._put(address, running, value)
+        """Airflow 3.4's form of `serialize_value`. `coordinate.ti_id` is the task instance whose row it will
+        be; None when one task writes another's XCom, as only Airflow knows whose that will be."""
+        attempt = NOBODY
+        if coordinate.ti_id is not None:
+            running, ti_id = attempts.current(), str(coordinate.ti_id)
+            attempt = running if running.ti_id == ti_id else Attempt(0, ti_id)
+        return cls._put(_place(coordinate, key), attempt, value)
+
+    @classmethod
+    def _push(cls, ti: Any, key: str, value: Any, **options: Any) -> None:
+        """The same as `set` for a task's own XCom: `ti.xcom_push` and a returned value come here."""
+        with _pushing(Address.of(ti.dag_id, ti.run_id, ti.task_id, ti.map_index, key)):
+            super()._push(ti, key, value, **options)  # type: ignore[misc] # 3.3 does not call it
+
+    @classmethod
+    async def _apush(cls, ti: Any, key: str, value: Any, **options: Any) -> None:
+        """The same from a coroutine. See `aset`; and under `dag.test()` Airflow's own does not work."""
+        await _in_our_thread(cls._push, ti, key, value, **options)
 
     @classmethod
     def load_value(cls, stored: Any) -> Any:
@@ -168,14 +183,17 @@ class XComBackend(BaseXCom):
             value, is_lazy = _unwrap(value)
             if address.key in SCHEDULER_KEYS:
                 attempts.confirm(attempt)
-                return BaseXCom.serialize_value(value)
-            if not is_lazy and (size := cls._plain_size(value)) is not None:
+                row = BaseXCom.serialize_value(value)
+            elif not is_lazy and (size := cls._plain_size(value)) is not None:
                 attempts.confirm(attempt)
                 watch.log(address, kind_word(value), "", size)
-                return value
-            ref, row = cls._keep(address, attempt, value, is_lazy)
-        garbage.note(ref)
-        watch.done(ref)
+                row = value
+            else:
+                ref, row = cls._keep(address, attempt, value, is_lazy)
+                garbage.note(ref)
+                watch.done(ref)
+        if push := _under_way.get():
+            push.has_row = True
         return row
 
     @classmethod
@@ -227,6 +245,48 @@ class XComBackend(BaseXCom):
 
 
 # -- small things -----------------------------------------------------------------------------------
+
+
+@dataclass
+class _Push:
+    """A push: of which XCom, and whether its row was made. What fails from then on is Airflow's answer."""
+
+    address: Address
+    has_row: bool = False
+
+
+_under_way: contextvars.ContextVar[_Push | None] = contextvars.ContextVar("under_way", default=None)
+
+
+@contextmanager
+def _pushing(address: Address) -> Iterator[None]:
+    """Meanwhile an XCom is pushed, by whichever hook Airflow calls for its value, and its row is sent."""
+    push = _Push(address)
+    token = _under_way.set(push)
+    try:
+        with told(), about(address), garbage.replacing(address):
+            try:
+                yield
+            except Exception as error:
+                if push.has_row and (refused := attempts.refusal(error)):
+                    raise refused from error
+                raise
+    finally:
+        _under_way.reset(token)
+
+
+def _place(coordinate: Any, key: str) -> Address:
+    """The address of a value that Airflow 3.4 has stored. Its coordinate names the place in a region, which
+    is the turn of a loop or a map index: which of them, the push under way tells, or else the task."""
+    region, index = coordinate.region_id, coordinate.region_index
+    of = Address.of(coordinate.dag_id, coordinate.run_id, coordinate.task_id, index, key)
+    push = _under_way.get()
+    for known in (push.address if push else None, attempts.own_task()):
+        if known is not None and replace(known, key=of.key, map_index=of.map_index) == of:
+            of = replace(of, map_index=known.map_index)
+            break
+    turn = index if region is not None and of.map_index < 0 else None
+    return replace(of, region=str(region or ""), turn=-1 if turn is None else turn)
 
 
 @functools.cache

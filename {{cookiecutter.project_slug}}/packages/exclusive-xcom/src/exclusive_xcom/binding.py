@@ -7,14 +7,13 @@ its address (the stores do that). Open is only what Airflow itself leaves open.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from types import FrameType
 from typing import Any
 
+from . import airflow_compat
 from . import attempt as attempts
 from .address import Address
 from .errors import MisplacedReference, about
@@ -38,7 +37,7 @@ class Question:
     def of(cls, query: Mapping[str, Any], *, several: bool = False) -> Question:
         """The question that the arguments of `get_one` or `delete` are, or those of `get_all`."""
         any_run = bool(query.get("include_prior_dates"))
-        return cls(_address(query), any_run, any_index=several or attempts.rows_are_kept_per_try())
+        return cls(_address(query), any_run, any_index=several)
 
     def reference(self, row: Any) -> Reference | None:
         """The reference in a row that is an answer; None if the row holds a plain value.
@@ -63,20 +62,25 @@ class Question:
         return ref
 
     def references(self, rows: Iterable[Any]) -> list[Reference | None]:
-        """The same of several rows, whose map indexes ascend, and repeat only from run to run. Each row has
-        one, also that of a plain value, which does not tell it."""
+        """The same of several rows, whose places ascend: their map indexes or, of a loop's task, its turns.
+        They repeat only from run to run, and map indexes from turn to turn, each a region of its own. Each
+        row has a place, also that of a plain value, which does not tell it."""
         found: list[Reference | None] = []
-        ordered, seen, least = not attempts.rows_are_kept_per_try(), set(), -1
+        seen, regions, least = set(), {""}, -1
         for row in rows:
             ref = self.reference(row)
-            if ref is not None and ordered:
-                if ref.address.map_index < least or ref.address in seen:
-                    what = (
-                        f"Row {len(found)} of the sequence refers to an XCom out of its turn, {ref.address}"
-                    )
+            if ref is not None:
+                address = ref.address
+                if address.region not in regions:
+                    regions.add(address.region)
+                    least = -1
+                place = max(address.map_index, address.turn)
+                whose = address, ref.attempt.ti_id if address.region else ""
+                if place < least or whose in seen:
+                    what = f"Row {len(found)} of the sequence refers to an XCom out of its turn, {address}"
                     raise MisplacedReference(what, _ADVICE, address=self.address)
-                seen.add(ref.address)
-                least = ref.address.map_index
+                seen.add(whose)
+                least = place
             least += not self.any_run
             found.append(ref)
         return found
@@ -114,33 +118,14 @@ def unasked(row: Any) -> Reference | None:
     """
     if not is_reference(row):
         return None
-    if question := _of_sequence():
-        return question.reference(row)
+    if asked := airflow_compat.asked_by_sequence():
+        of = Address.of(asked.dag_id, asked.run_id, asked.task_id, None, asked.key)
+        return Question(of, any_index=True).reference(row)
     ref = parse(row)
     if attempts.current().ti_id:
         what = f"A reference to {ref.address} was to be read without a question that it answers"
         raise MisplacedReference(what, "Pull it by ti.xcom_pull().")
     return ref
-
-
-def _of_sequence() -> Question | None:
-    """What the lazy sequence asked for whose item is being loaded in this thread.
-
-    While the arguments of a mapped task are looked up nobody knows which task that is: the context is not set
-    yet, no hook was called. Only the sequence knows, which calls us: it has its XComArg and its run.
-    """
-    from airflow.sdk.execution_time.lazy_sequence import LazyXComSequence
-
-    asking = LazyXComSequence.__getitem__.__code__
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_code is not asking:
-        frame = frame.f_back
-    if frame is None:
-        return None
-    sequence = frame.f_locals["self"]
-    source, run_id = sequence._xcom_arg, sequence._ti.run_id
-    of = Address.of(source.operator.dag_id, run_id, source.operator.task_id, None, source.key)
-    return Question(of, any_index=True)
 
 
 def _address(query: Mapping[str, Any]) -> Address:

@@ -13,7 +13,7 @@ from contextvars import ContextVar
 
 from . import attempt as attempts
 from .address import Address
-from .errors import StoreUnreachable, about
+from .errors import StoreUnreachable, Superseded, about
 from .reference import Reference
 from .store import store_of
 
@@ -57,6 +57,7 @@ def discard(ref: Reference) -> None:
 def replacing(address: Address) -> Iterator[None]:
     """Meanwhile an XCom is pushed and its row is sent. Once Airflow has acknowledged that, the payload goes
     that this process pushed there before: its own row was acknowledged, so none can come to name it any more.
+    If Airflow has refused the row, since a later try has begun, it is the new payload that goes.
 
     If that is not known (the row was sent, and there was no answer) nothing goes.
     """
@@ -66,6 +67,10 @@ def replacing(address: Address) -> Iterator[None]:
         token = _pushed.set(pushed)
         try:
             yield
+        except Superseded:
+            for ref in pushed:
+                discard(ref)
+            raise
         finally:
             _pushed.reset(token)
         before = _rows.pop(place, None)
@@ -73,7 +78,8 @@ def replacing(address: Address) -> Iterator[None]:
             _rows[place] = ref
         if len(_rows) > _MANY:
             _rows.popitem(last=False)
-    if before is not None:
+    # From 3.4 on, what one task writes for another may go to a new try of that: then the row before stays.
+    if before is not None and (before.attempt.ti_id or not attempts.rows_are_kept_per_try()):
         discard(before)
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
-from . import attempt, config, scratch
+from . import airflow_compat, attempt, config, scratch
 from .address import Address
 from .errors import UnsupportedValue, about
 from .handle import Handle
@@ -130,7 +130,7 @@ def _begin(
         setattr(task, name, [*getattr(task, name), _end])
     if config.MAX_SHOWN_SIZE.read() and current_store() is not None:
         if not hasattr(task_runner, _SHOWING[1]):
-            raise RuntimeError(f"Airflow has no {'.'.join(_SHOWING)} any more")
+            raise airflow_compat.missing(":".join(_SHOWING))
         vars(task)[_OWN] = {name: _xcoms(getattr(task, name, None), seen_oids) for name in template_fields}
         task.__class__ = _showing(type(task))
 

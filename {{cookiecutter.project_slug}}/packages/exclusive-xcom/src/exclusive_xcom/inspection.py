@@ -57,9 +57,9 @@ def xcoms(dag_id: str, run_id: str) -> list[Row]:
     """The XComs of a run, task by task, without fetching a payload. Raises `NotThere` for an unknown run."""
     _check_run(dag_id, run_id)
     wanted = (
-        select(XComModel.task_id, XComModel.map_index, XComModel.key, XComModel.value)
+        select(XComModel.task_id, _index(), XComModel.key, XComModel.value)
         .where(XComModel.dag_id == dag_id, XComModel.run_id == run_id)
-        .order_by(XComModel.timestamp, XComModel.map_index)
+        .order_by(XComModel.timestamp, _index())
     )
     with create_session() as session:
         found = session.execute(wanted)
@@ -121,19 +121,32 @@ def find(
     wanted = of_task.where(XComModel.key == key)
     if run_id is not None:
         wanted = wanted.where(XComModel.run_id == run_id)
-    exact = wanted if map_index is None else wanted.where(XComModel.map_index == map_index)
+    exact = wanted if map_index is None else wanted.where(_index() == map_index)
     with create_session() as session:
         newest = session.scalar(_newest(exact))
         if newest is None:
             raise NotThere(_what_there_is(session, dag_id, task_id, key, run_id, map_index))
-        rows = {row.map_index: row for row in session.scalars(exact.where(XComModel.dag_run_id == newest))}
+        latest = exact.where(XComModel.dag_run_id == newest).order_by(XComModel.timestamp)
+        columns = latest.with_only_columns(_index(), XComModel.run_id, XComModel.value)
+        rows = {row[0]: row for row in session.execute(columns)}  # of a loop's turns the last one's
         if map_index is None and -1 not in rows:
             which = f"{len(rows)} of {task_id!r}, which is mapped. Say which: map index {_ranges([*rows])}"
             raise NotThere(f"There are {which} (`--map-index`).")
-        row = rows[-1 if map_index is None else map_index]
-        address = Address.of(dag_id, row.run_id, row.task_id, row.map_index, row.key)
-        found = Row(row.task_id, row.map_index, legible(row.key), *_describe(address, row.value))
-        return Found(address, found, row.value)
+        index, of_run, value = rows[-1 if map_index is None else map_index]
+        address = Address.of(dag_id, of_run, task_id, index, key)
+        found = Row(task_id, index, legible(key), *_describe(address, value))
+        return Found(address, found, value)
+
+
+def _index() -> Any:
+    """The column of map indexes. On Airflow 3.4 that of the rows is the turn of a loop, too."""
+    try:
+        from airflow.models.task_coordinates import (  # type: ignore[import-not-found]
+            public_map_index_expression,
+        )
+    except ImportError:
+        return XComModel.map_index
+    return public_map_index_expression(XComModel)
 
 
 def _newest(query: Select[Any]) -> Select[Any]:
@@ -154,7 +167,7 @@ def _what_there_is(
     of_task = every.where(XComModel.task_id == task_id)
     of_key = of_task.where(XComModel.key == key)
     for query, column, trouble in (
-        (of_key, XComModel.map_index, f"{task_id!r} has no {key!r} with map index {map_index}"),
+        (of_key, _index(), f"{task_id!r} has no {key!r} with map index {map_index}"),
         (of_task, XComModel.key, f"{task_id!r} has no XCom {key!r}"),
         (every, XComModel.task_id, f"There is no XCom of a task {task_id!r}"),
     ):
@@ -162,7 +175,7 @@ def _what_there_is(
             latest = query.where(XComModel.dag_run_id == newest)
             there = sorted(session.scalars(latest.with_only_columns(column).distinct()))
             of = session.scalar(latest.with_only_columns(XComModel.run_id).limit(1))
-            names = _ranges(there) if column is XComModel.map_index else _listed(there)
+            names = _ranges(there) if query is of_key else _listed(there)
             return f"{trouble}. In run {of} there is: {names}."
     return f"{dag_id!r} has no XComs{f' in run {run_id}' if run_id else ''}."
 

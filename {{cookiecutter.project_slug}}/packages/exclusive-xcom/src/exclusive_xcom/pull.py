@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, TypeGuard
 
 from airflow.sdk.bases.xcom import BaseXCom
 
-from . import config, mapped
+from . import airflow_compat, config, mapped
 from .binding import Question
 from .codecs import ColumnCodec, Options, codec_named
 from .codecs.common import ROW_UNFOLDS
@@ -127,7 +127,7 @@ def _if_replaced(ref: Reference) -> Iterator[None]:
         yield
     except PayloadMissing as error:
         try:
-            replaced = _now(ref)[0] != ref
+            replaced = _replaces(_now(ref)[0], ref)
         except Exception:
             replaced = False  # nobody can be asked here
         if not replaced:
@@ -137,6 +137,14 @@ def _if_replaced(ref: Reference) -> Iterator[None]:
             "Pull it again. If both values are needed, push them under two keys.",
             address=ref.address,
         ) from error
+
+
+def _replaces(now: Reference | None, before: Reference) -> bool:
+    """Whether what an XCom's row refers to now came in the place of what it referred to before. In a loop the
+    row may be that of another turn, which replaces nothing."""
+    if before.address.region and (now is None or now.attempt.ti_id != before.attempt.ti_id):
+        return False
+    return now != before
 
 
 def _now(ref: Reference) -> tuple[Reference | None, Any]:
@@ -192,7 +200,7 @@ def _fetched(refs: list[Reference]) -> Iterator[memoryview]:
 def configured() -> Options:
     """What codecs are told of the configuration when they decode. Raises `BadOption`."""
     most, codecs = config.MAX_DECODED_SIZE.read(), config.CODECS.read()
-    return Options(max_size=most, class_allowed=_class_allowed, codecs=codecs)
+    return Options(max_size=most, class_allowed=airflow_compat.class_allowed, codecs=codecs)
 
 
 def in_row(codec_options: Options) -> Options:
@@ -206,13 +214,6 @@ def _roomy(codec_options: Options) -> Options:
     """The same with an eighth more. Who pulls counts what who pushed did not have: Arrow's arrays out of a
     parquet file have a bit for each value that says whether it is missing."""
     return replace(codec_options, max_size=codec_options.max_size + codec_options.max_size // 8)
-
-
-def _class_allowed(qualified_name: str) -> bool:
-    """Whether Airflow's own allow-list ([core] allowed_deserialization_classes) holds a class."""
-    from airflow.sdk import serde
-
-    return bool(serde._match(qualified_name)) or qualified_name in serde._extra_allowed
 
 
 def listed(kinds: Iterable[str]) -> str:

@@ -6,8 +6,8 @@ what was pushed. Values too small to store elsewhere travel inside it.
 
 A reader ignores entries that it does not know, unless `must` names them: then it refuses the row in words. So
 what a value depends on is named there, and what only helps, as a preview, is not. Entries that later releases
-will write have their places: `region` of the address (Airflow 3.4's loops), `readers`, `once`, `expires`,
-`encryption`. What changes the bytes of a payload is a new form of its codec (codecs/__init__.py).
+will write have their places: `readers`, `once`, `expires`, `encryption`. What changes the bytes of a payload
+is a new form of its codec (codecs/__init__.py).
 """
 
 from __future__ import annotations
@@ -68,7 +68,12 @@ class Reference:
 
     def row(self) -> dict[str, Any]:
         """The JSON that Airflow keeps."""
-        whole = {**_shallow(self), "address": _shallow(self.address), "attempt": _shallow(self.attempt)}
+        address = _shallow(self.address)
+        if not self.address.region:
+            del address["region"]
+        if self.address.turn < 0:
+            del address["turn"]
+        whole = {**_shallow(self), "address": address, "attempt": _shallow(self.attempt)}
         # Airflow's page shows them in this order, but for PostgreSQL's, which keeps its own.
         whole = {name: whole[name] for name in _FIRST} | whole
         fields = {name: value for name, value in whole.items() if value not in (None, "", False, {})}

@@ -39,7 +39,9 @@ class Upload:
     @classmethod
     def of(cls, server: Server, address: Address, attempt: Attempt, length: float) -> Upload:
         """A new one, which has not asked for its lease yet. Unrenewed, that lasts `length` seconds."""
-        keys = new_keys(address, claimant(address, attempt))
+        claim = claimant(address, attempt)
+        own_row = claim or attempts.rows_are_kept_per_try()
+        keys = new_keys(address, attempt.ti_id if own_row else "", claims=bool(claim))
         lease = ServerLease(server, keys.lease, identity(attempt, keys.owner), length, STAGED, keys.claim)
         return cls(keys, lease, attempt)
 

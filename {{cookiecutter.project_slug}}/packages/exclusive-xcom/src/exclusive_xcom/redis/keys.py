@@ -1,7 +1,8 @@
 """Names in Redis: which keys a payload, a claim and a lease have, and how legible they are.
 
 <prefix>/{<dag>/<run>/<task>/<map index>}/claim                          which try owns the task's XComs
-<prefix>/{<dag>/<run>/<task>/<map index>}/<key>/lease                    who is writing this XCom
+<prefix>/{<dag>/<run>/<task>/<map index>}/<key>/lease                    who is writing this XCom; where each
+                               task instance has a row of its own: /<key>/<task instance>/lease
 <prefix>/{<dag>/<run>/<task>/<map index>}/<key>/<task instance>-<nonce>    head: this payload is committed
 <prefix>/{<dag>/<run>/<task>/<map index>}/<key>/<task instance>-<nonce>/0  its first chunk
 <prefix>/lock/{<name>}                                                   a lease of locks.py
@@ -24,7 +25,7 @@ from ..reference import Reference
 # Bytes in every chunk but a payload's last. A part of what a URI means, so it can't be changed later.
 CHUNK = 512 * 2**10
 
-_UNCLAIMED = "unclaimed"  # stands for the try in the name of a payload that no claim covers
+_UNCLAIMED = "unclaimed"  # begins the name of a payload that no claim covers
 _NAME = re.compile(r"([^/{}]+)-[0-9a-f]{20}")
 _LARGEST = 64 * 2**30  # bytes; a row that says more was not written by us
 
@@ -73,17 +74,20 @@ def claim_key(address: Address) -> str:
     return _keys(address, "").claim
 
 
-def new_keys(address: Address, claimant: str) -> Keys:
-    """The keys of a payload to come, in the name of a try or, with "", of none."""
-    return _keys(address, f"{claimant or _UNCLAIMED}-{int(time.time()):08x}{secrets.token_hex(6)}")
+def new_keys(address: Address, ti_id: str, *, claims: bool) -> Keys:
+    """The keys of a payload to come, of a try or, with "", of none; and whether it claims the task."""
+    keys = _keys(address, f"{_writer(ti_id, claims)}-{int(time.time()):08x}{secrets.token_hex(6)}")
+    if claims or not ti_id:
+        return keys
+    return keys._replace(lease=f"{keys.lease.removesuffix('lease')}{quoted(ti_id)}/lease")
 
 
 def keys_of(ref: Reference) -> Keys:
     """The keys of a reference's payload. Raises `BadReference` if it is not where we would have put it."""
     name = (ref.uri or "").rpartition("/")[2]
     keys, match = _keys(ref.address, name), _NAME.fullmatch(name)
-    owners = (_UNCLAIMED, quoted(ref.attempt.ti_id))
-    if ref.uri != keys.uri or match is None or match[1] not in owners or ref.length > _LARGEST:
+    writers = [_UNCLAIMED, *(_writer(ref.attempt.ti_id, claims) for claims in (True, False))]
+    if ref.uri != keys.uri or match is None or match[1] not in writers or ref.length > _LARGEST:
         raise BadReference(
             f"The row does not point to its own payload in Redis, below the prefix {prefix()!r}",
             "It was changed by hand, or written under another AIRFLOW__XCOM__PREFIX. Run the task that "
@@ -104,8 +108,16 @@ def claim_in_words(claim: str) -> str:
     return f"try {number} (task instance {ti_id})"
 
 
+def _writer(ti_id: str, claims: bool) -> str:
+    """How the name of a payload begins: with the try that the claim has to name, or with a word that no try
+    is called."""
+    own = quoted(ti_id)
+    return own if claims and own else "-".join(filter(None, [_UNCLAIMED, own]))
+
+
 def _keys(address: Address, name: str) -> Keys:
     path = "/".join(quoted(part) for part in (address.dag_id, address.run_id, address.task_id))
     task, owner = f"{prefix()}/{{{path}/{address.map_index}}}", name.rpartition("-")[0]
     key = f"{task}/{quoted(address.key)}"
-    return Keys(f"{task}/claim", f"{key}/lease", f"{key}/{name}", "" if owner == _UNCLAIMED else owner)
+    claimed = owner.partition("-")[0] != _UNCLAIMED
+    return Keys(f"{task}/claim", f"{key}/lease", f"{key}/{name}", owner if claimed else "")

@@ -16,7 +16,6 @@ import json
 import re
 import secrets
 import zlib
-from dataclasses import astuple
 from pathlib import Path
 
 from ..address import Address, Attempt
@@ -64,7 +63,8 @@ def metadata(name: str, address: Address) -> dict[str, str]:
     long."""
     if not name.startswith(f"{_cut(address)}/"):
         return {}
-    listed = json.dumps(astuple(address), ensure_ascii=False).encode("utf-8", "surrogatepass")
+    places = [address.dag_id, address.run_id, address.task_id, address.map_index, address.key]
+    listed = json.dumps(places, ensure_ascii=False).encode("utf-8", "surrogatepass")
     text = base64.b64encode(zlib.compress(listed)).decode()
     if len(text) > _METADATA_LIMIT:
         raise UnsupportedValue(

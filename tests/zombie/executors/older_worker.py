@@ -1,0 +1,42 @@
+"""Hands tasks to workers with an older Airflow than the scheduler's, as while many machines are updated."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import Any
+
+from airflow.executors.base_executor import BaseExecutor
+
+
+class OlderWorker(BaseExecutor):
+    """One process for each task, started as executors do that have it started on another machine."""
+
+    supports_task_instance_uuid = True
+
+    def start(self) -> None:
+        """Nobody works yet."""
+        self._workers: dict[Any, subprocess.Popen[bytes]] = {}
+
+    def _process_workloads(self, workload_items: Any) -> None:
+        for workload in workload_items:
+            key = self.get_workload_key(workload)
+            self.executor_queues[workload.type].pop(key)
+            self.running.add(key)
+            module = "airflow.sdk.execution_time.execute_workload"
+            said = workload.model_dump_json()
+            self._workers[key] = subprocess.Popen(
+                [os.environ["OLDER_PYTHON"], "-m", module, "--json-string", said]
+            )
+
+    def sync(self) -> None:
+        """Tell the scheduler who has ended."""
+        for key, worker in list(self._workers.items()):
+            if (code := worker.poll()) is not None:
+                del self._workers[key]
+                (self.fail if code else self.success)(key)
+
+    def end(self) -> None:
+        """Whoever stops the scheduler ends its whole session."""
+
+    terminate = end

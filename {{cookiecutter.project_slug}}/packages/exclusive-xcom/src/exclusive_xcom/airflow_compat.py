@@ -1,0 +1,160 @@
+"""What the engine takes of Airflow that is no public interface of it: each such name, and what reads it.
+
+Each name has the versions of Airflow in whose source it was read. Where one is missing, the error says with
+which Airflow this package works. The tests look for each of them in the Airflow that they run with.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from types import FrameType
+from typing import Any, NamedTuple
+
+OLDEST, NEWEST = (3, 3), (3, 4)  # of the versions that were read; engine/pyproject.toml has them, too
+
+
+@dataclass(frozen=True)
+class Private:
+    """A name of Airflow's that is not meant for others.
+
+    Attributes:
+        name: "module:name", or "module:class.name".
+        use: what the engine does with it.
+        since: the first version of those that were read which has it.
+    """
+
+    name: str
+    use: str
+    since: tuple[int, int] = OLDEST
+
+    def there(self) -> bool:
+        """Whether this Airflow has it. Imports Airflow."""
+        module, _, names = self.name.partition(":")
+        found: Any = importlib.import_module(module)
+        for name in names.split("."):
+            if name not in getattr(found, "__annotations__", {}) and not hasattr(found, name):
+                return False
+            found = getattr(found, name, None)
+        return True
+
+
+_TASK = "airflow.sdk.execution_time.task_runner"
+_ROWS = "airflow.sdk.bases.xcom:BaseXCom"
+_SEQUENCE = "airflow.sdk.execution_time.lazy_sequence:LazyXComSequence"
+_OPERATOR = "airflow.sdk.definitions._internal.templater:Templater"
+
+PRIVATE = (
+    Private(f"{_TASK}:SUPERVISOR_COMMS", "attempt.py asks through it whether a try is the current one"),
+    Private("airflow.sdk.execution_time.comms:DeleteTaskStateStore", "the question of attempt.py"),
+    Private("airflow.sdk.execution_time.comms:OKResponse", "its answer"),
+    Private(f"{_TASK}:_serialize_rendered_fields", "hooks.py has it read a line for a large argument"),
+    Private(
+        "airflow.serialization.serialized_objects:OperatorSerialization", "the same, where they are kept"
+    ),
+    Private(f"{_OPERATOR}._do_render_template_fields", "hooks.py learns in it that a try begins"),
+    Private(f"{_ROWS}._push", "backend.py looks on while a task pushes its own XCom", (3, 4)),
+    Private(f"{_ROWS}._apush", "the same from a coroutine", (3, 4)),
+    Private(f"{_SEQUENCE}._xcom_arg", "binding.py has to know what a sequence asked for"),
+    Private(f"{_SEQUENCE}._ti", "in which run it did"),
+    Private("airflow.sdk.serde:_match", "pull.py reads Airflow's list of classes that may be made"),
+    Private("airflow.sdk.serde:_extra_allowed", "those that a DAG has added to the list"),
+    Private(
+        "airflow._shared.module_loading.file_discovery:find_path_from_directory",
+        "testing/loading.py lists DAG files; 3.3 has a public function for it",
+    ),
+)
+
+
+def check() -> None:
+    """Raises ImportError for an Airflow that was not read: a platform has it pinned, and pip was told not to
+    mind. Airflow is not imported for that: it may be what imports us."""
+    found = _installed()
+    if found and not OLDEST <= tuple(map(int, re.findall(r"\d+", found)[:2])) <= NEWEST:
+        raise ImportError(
+            f"exclusive-xcom works with {_supported()}, and this is {found}: take one of these, "
+            "or unset AIRFLOW__CORE__XCOM_BACKEND and uninstall exclusive-xcom."
+        )
+
+
+class Asked(NamedTuple):
+    """What a lazy sequence asked for."""
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    key: str
+
+
+def asked_by_sequence() -> Asked | None:
+    """What the lazy sequence asked for whose item is being loaded in this thread; None if there is none.
+
+    While the arguments of a mapped task are looked up nobody knows which task that is: the context is not set
+    yet, no hook was called. Only the sequence knows, which calls us: it has its XComArg and its run.
+    """
+    from airflow.sdk.execution_time.lazy_sequence import LazyXComSequence
+
+    asking = LazyXComSequence.__getitem__.__code__
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code is not asking:
+        frame = frame.f_back
+    if frame is None:
+        return None
+    sequence = frame.f_locals["self"]
+    try:
+        source, run_id = sequence._xcom_arg, sequence._ti.run_id
+    except AttributeError as error:
+        raise missing(f"{_SEQUENCE}._xcom_arg or ._ti") from error
+    return Asked(source.operator.dag_id, run_id, source.operator.task_id, source.key)
+
+
+def class_allowed(qualified_name: str) -> bool:
+    """Whether Airflow's own allow-list holds a class: [core] allowed_deserialization_classes, and what the
+    operators of a DAG declare."""
+    from airflow.sdk import serde
+
+    try:
+        return bool(serde._match(qualified_name)) or qualified_name in serde._extra_allowed
+    except AttributeError as error:
+        raise missing("airflow.sdk.serde:_match or :_extra_allowed") from error
+
+
+def dag_files(folder: Path) -> list[str]:
+    """The Python files below a folder that Airflow looks for DAGs in."""
+    from airflow.utils import file as module
+
+    file: Any = module  # its functions differ
+    if hasattr(file, "list_py_file_paths"):
+        return list(file.list_py_file_paths(folder))
+    from airflow._shared.module_loading.file_discovery import find_path_from_directory
+    from airflow.configuration import conf
+
+    syntax = conf.get("core", "dag_ignore_file_syntax", fallback="glob")
+    safe_mode = conf.getboolean("core", "dag_discovery_safe_mode", fallback=True)
+    paths = find_path_from_directory(folder, ".airflowignore", syntax)
+    found = [str(path) for path in paths if str(path).endswith((".py", ".zip"))]
+    return [path for path in found if file.might_contain_dag(path, safe_mode, conf=conf)]
+
+
+def missing(name: str) -> RuntimeError:
+    """The error for a private name that this Airflow does not have."""
+    return RuntimeError(
+        f"Airflow {_installed() or 'here'} has no {name} any more, on which exclusive-xcom stands: it works "
+        f"with {_supported()}."
+    )
+
+
+def _supported() -> str:
+    versions = (".".join(map(str, version)) for version in (OLDEST, NEWEST))
+    return f"Apache Airflow {' and '.join(versions)}"
+
+
+def _installed() -> str | None:
+    try:
+        return metadata.version("apache-airflow-core")
+    except metadata.PackageNotFoundError:  # installed in another way: what is missing will say so
+        return None
