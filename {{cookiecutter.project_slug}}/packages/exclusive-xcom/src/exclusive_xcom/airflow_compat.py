@@ -11,7 +11,6 @@ import re
 import sys
 from dataclasses import dataclass
 from importlib import metadata
-from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
 
@@ -25,7 +24,7 @@ class Private:
     Attributes:
         name: "module:name", or "module:class.name".
         use: what the engine does with it.
-        since: the first version of those that were read which has it.
+        since: the first version of those that were read which has it; the last is `NEWEST`.
     """
 
     name: str
@@ -46,6 +45,7 @@ class Private:
 _TASK = "airflow.sdk.execution_time.task_runner"
 _ROWS = "airflow.sdk.bases.xcom:BaseXCom"
 _SEQUENCE = "airflow.sdk.execution_time.lazy_sequence:LazyXComSequence"
+_MAPPED = "airflow.sdk.definitions._internal.expandinput"
 _OPERATOR = "airflow.sdk.definitions._internal.templater:Templater"
 
 PRIVATE = (
@@ -61,12 +61,10 @@ PRIVATE = (
     Private(f"{_ROWS}._apush", "the same from a coroutine", (3, 4)),
     Private(f"{_SEQUENCE}._xcom_arg", "binding.py has to know what a sequence asked for"),
     Private(f"{_SEQUENCE}._ti", "in which run it did"),
+    Private(f"{_MAPPED}:DictOfListsExpandInput.resolve", "mapped.py knows by it that Airflow wants one item"),
+    Private(f"{_MAPPED}:ListOfDictsExpandInput.resolve", "the same for `expand_kwargs`"),
     Private("airflow.sdk.serde:_match", "pull.py reads Airflow's list of classes that may be made"),
     Private("airflow.sdk.serde:_extra_allowed", "those that a DAG has added to the list"),
-    Private(
-        "airflow._shared.module_loading.file_discovery:find_path_from_directory",
-        "testing/loading.py lists DAG files; 3.3 has a public function for it",
-    ),
 )
 
 
@@ -121,23 +119,6 @@ def class_allowed(qualified_name: str) -> bool:
         return bool(serde._match(qualified_name)) or qualified_name in serde._extra_allowed
     except AttributeError as error:
         raise missing("airflow.sdk.serde:_match or :_extra_allowed") from error
-
-
-def dag_files(folder: Path) -> list[str]:
-    """The Python files below a folder that Airflow looks for DAGs in."""
-    from airflow.utils import file as module
-
-    file: Any = module  # its functions differ
-    if hasattr(file, "list_py_file_paths"):
-        return list(file.list_py_file_paths(folder))
-    from airflow._shared.module_loading.file_discovery import find_path_from_directory
-    from airflow.configuration import conf
-
-    syntax = conf.get("core", "dag_ignore_file_syntax", fallback="glob")
-    safe_mode = conf.getboolean("core", "dag_discovery_safe_mode", fallback=True)
-    paths = find_path_from_directory(folder, ".airflowignore", syntax)
-    found = [str(path) for path in paths if str(path).endswith((".py", ".zip"))]
-    return [path for path in found if file.might_contain_dag(path, safe_mode, conf=conf)]
 
 
 def missing(name: str) -> RuntimeError:

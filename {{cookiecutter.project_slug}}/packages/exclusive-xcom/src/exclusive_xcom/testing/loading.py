@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .. import airflow_compat
 from ..console import Refused
 from ..local.pipelines import Found, Pipeline, choose, shown
 
@@ -114,7 +113,20 @@ def load(folder: Path) -> Loaded:
 
 def files(folder: Path) -> list[Path]:
     """The files that Airflow imports: no one that an .airflowignore names, and no helper without a DAG."""
-    return sorted(map(Path, airflow_compat.dag_files(folder)))
+    try:
+        from airflow.utils.file import list_py_file_paths
+    except ImportError:
+        return _definitions(folder)
+    return sorted(map(Path, list_py_file_paths(folder)))
+
+
+def _definitions(folder: Path) -> list[Path]:
+    """The same on Airflow 3.4, where an importer for each kind of file tells what it would import."""
+    from airflow.dag_processing.bundles.local import LocalDagBundle
+    from airflow.sdk.importers import FilesystemDagDefinition, get_importer_registry
+
+    listed = get_importer_registry().list_dag_definitions(LocalDagBundle(name="dags", path=str(folder)))
+    return sorted(found.path for _, found in listed if isinstance(found, FilesystemDagDefinition))
 
 
 def dags_folder() -> Path:
