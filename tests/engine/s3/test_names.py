@@ -22,7 +22,7 @@ from exclusive_xcom.errors import UnsupportedValue
 from exclusive_xcom.reference import Reference
 from exclusive_xcom.s3.location import Location
 from exclusive_xcom.s3.login import client_of
-from exclusive_xcom.s3.names import KEY_LIMIT, is_own, metadata, object_name
+from exclusive_xcom.s3.names import KEY_LIMIT, is_own, metadata, object_name, whose
 from exclusive_xcom.testing.payloads import ADDRESS, STRANGE, attempt, keep, payload
 
 LOCATION = Location("s3://bucket/a/prefix", "s3", "bucket", "a/prefix")
@@ -69,7 +69,11 @@ def test_an_address_comes_back_and_no_other_fits(one: Address, other: Address, f
     if one != other:
         assert not is_own(name, ref_of(other, writer))
     with contextlib.suppress(UnsupportedValue):  # refused, see below
-        assert recovered(name, metadata(name, one)) == one
+        told = metadata(name, one)
+        assert recovered(name, told) == one
+        assert whose(name, lambda: told) == (one, writer.ti_id, name.split("/")[-1 - bool(filename)][:53])
+        if told:
+            assert whose(name, dict) is None, "a folder keeps no metadata"
 
 
 @pytest.mark.parametrize(
@@ -85,6 +89,30 @@ def test_an_object_tells_its_address(moto: str, address: Address) -> None:
         name = (ref.uri or "").removeprefix(f"{_here().url}/")
         found: dict[str, Any] = dict(obstore.get(client_of(_here()).store(), name).attributes)
         assert recovered(name, {key: text for key, text in found.items() if key == "address"}) == address
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "file.csv",
+        "d/r/t/-1/k/no-task-0123456789abcde",  # a digit less
+        "d/r/t/one/k/no-task-0123456789abcdef",
+        "d/r/t/01/k/no-task-0123456789abcdef",
+        "d/r/t/-1/no-task-0123456789abcdef",
+        "prefix/d/r/t/-1/k/no-task-0123456789abcdef",
+        "d/r/t/-1/k/no-task-0123456789abcdef/a/b",
+        "d/r/t@41/-1/k/no-task-0123456789abcdef",  # not how an A is written
+        "d/r/@FF@FE/-1/k/no-task-0123456789abcdef",
+        ".d/r/t/-1/k/no-task-0123456789abcdef",
+        "d/r/t/-1/k/@.0123456789abcdef0123456789abcdef/no-task-0123456789abcdef",
+    ],
+)
+@pytest.mark.parametrize(
+    "told", [{}, {"address": "AAAA"}, {"address": "?"}, {"address": "eJyLNtIx1jHRMdUxiwUADxQCnQ=="}]
+)
+def test_what_no_payload_is_called_is_nobodys(name: str, told: dict[str, str]) -> None:
+    assert whose(name, lambda: told) is None
 
 
 def test_names_that_no_metadata_can_hold_are_refused(moto: str) -> None:

@@ -85,6 +85,8 @@ CODECS = Option[tuple[str, ...]](
     "codecs", (), lambda text: tuple(re.split(r"[\s,]+", text)), "names of modules"
 )
 RETENTION = _number(float, "retention", 7 * 86400, 1)
+GRACE = _number(float, "grace", 7 * 86400, 60)
+API_CONN_ID = Option("api_conn_id", "xcom_api", str)
 WAIT_REPLICAS = _number(int, "wait_replicas", 0)
 WAIT_AOF = _number(int, "wait_aof", 0)
 

@@ -8,11 +8,12 @@ from typing import Any
 from .errors import StoreMisconfigured
 
 
-def connection(conn_id: str, example: str) -> Any:
+def connection(conn_id: str, example: str, option: str = "AIRFLOW__XCOM__CONN_ID") -> Any:
     """Airflow's connection of this id. Raises `StoreMisconfigured`, which shows nothing of what it holds.
 
     Args:
         example: a URI of such a connection.
+        option: the variable that says which connection is used.
     """
     from airflow.sdk import Connection
 
@@ -35,5 +36,5 @@ def connection(conn_id: str, example: str) -> Any:
         f"Airflow did not give the connection {conn_id!r} ({reason or 'it has no type'})",
         f"Write this line into connections.env: {variable}={example} (elsewhere: into the environment, or "
         "under Admin → Connections). "
-        "AIRFLOW__XCOM__CONN_ID says which one is used.",
+        f"{option} says which one is used.",
     )

@@ -95,6 +95,15 @@ class Background:
             return next(iter(users.items()), None)
         return None
 
+    def connection(self) -> dict[str, str]:
+        """The variable that leads `xcom gc` to the api-server; none while it is not up, or has another auth
+        manager."""
+        state, login = self.find(), self.login()
+        if state is None or login is None:
+            return {}
+        where = {"conn_type": "http", "host": "127.0.0.1", "port": state.port}
+        return {"AIRFLOW_CONN_XCOM_API": json.dumps({**where, "login": login[0], "password": login[1]})}
+
     def stop(self) -> bool:
         """End all of it: when this returns, no process and no port is left. Returns whether there was any.
         Raises `Failed` if a process did not end, or may be Airflow's and can't be looked at."""

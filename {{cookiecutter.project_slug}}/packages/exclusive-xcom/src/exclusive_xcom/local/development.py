@@ -32,7 +32,7 @@ __all__ += ["secrets", "start_clean", "up", "variables"]
 def activate(context: typer.Context) -> None:
     """What comes before every command: in a project, its environment, and servers for who asks for them."""
     if folder := environment.activate():
-        context.obj = _stores
+        context.obj = _servers
         if context.invoked_subcommand != "secrets":  # which closes them
             tell_readable(folder)
 
@@ -97,6 +97,15 @@ def _stores() -> Iterator[None]:
     say = partial(print, flush=True)
     with services.running(os.environ, environment.home() / "services", wait=False, say=say) as variables:
         os.environ.update(variables)
+        yield
+
+
+@contextlib.contextmanager
+def _servers() -> Iterator[None]:
+    """The same, and the way to this project's Airflow if it is up."""
+    with _stores():
+        for name, connection in Background(environment.home()).connection().items():
+            os.environ.setdefault(name, connection)
         yield
 
 

@@ -16,6 +16,7 @@ import json
 import re
 import secrets
 import zlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ..address import Address, Attempt
@@ -29,6 +30,8 @@ _PART_LIMIT = 200  # bytes of one part of it; file systems end at 255
 _CUT = 40  # bytes that are left of a part that is cut
 _METADATA_LIMIT = 1900  # bytes of the address in an object's metadata, which has 2,048 in S3
 _UNIQUE = re.compile(r"-[0-9a-f]{16}[^/]*(?:/[^/]+)?")  # what follows the task instance
+_NONCE = len("-") + 16  # bytes
+_MOST = 2**16  # bytes that an address in metadata may have, unpacked
 
 
 def object_name(location: Location, address: Address, attempt: Attempt, payload: Payload) -> str:
@@ -72,6 +75,30 @@ def metadata(name: str, address: Address) -> dict[str, str]:
             "Give its DAG, run, task or key a shorter name.",
         )
     return {"address": text}
+
+
+def whose(name: str, told: Callable[[], Mapping[str, str]]) -> tuple[Address, str, str] | None:
+    """Whose payload has such a name, the task instance that wrote it ("" for none), and the part of the name
+    that no other has; None for a name that no payload can have. `told` gives the object's metadata: it is
+    asked only of names that are cut."""
+    parts = _places_in(name)
+    is_cut = any(part.startswith("@.") for part in parts[5:6])
+    head, last = parts[: 5 + is_cut], "/".join(parts[5 + is_cut :])
+    found = re.fullmatch(r"([^/]+?)" + _UNIQUE.pattern, last)
+    if found is None:
+        return None
+    try:
+        writer = _unquoted(found[1])
+        if is_cut:
+            address, start = _told(told()), _cut
+        else:
+            dag_id, run_id, task_id, index, key = map(_unquoted, head)
+            address, start = Address(dag_id, run_id, task_id, int(index), key), _whole
+    except (ValueError, TypeError, zlib.error):
+        return None
+    if name != f"{start(address)}/{last}":
+        return None
+    return address, "" if writer == "no-task" else writer, last[: len(found[1]) + _NONCE]
 
 
 def quoted(text: str, limit: int, ending: str = "") -> str:
@@ -120,3 +147,32 @@ def _goes_on(plain: str) -> str:
 def _cut(address: Address) -> str:
     digest = hashlib.sha256(_whole(address).encode()).hexdigest()[:32]
     return "/".join([*(_place(place)[:_CUT] for place in _places(address)), f"@.{digest}"])
+
+
+def _places_in(name: str) -> list[str]:
+    """The parts of a name, each with what went on behind it."""
+    parts: list[str] = []
+    for part in name.split("/"):
+        if part.startswith("@-") and parts:
+            parts[-1] += part[2:]
+        else:
+            parts.append(part)
+    return parts
+
+
+def _unquoted(plain: str) -> str:
+    """The text of a part. Raises `ValueError` if it can't be one."""
+    if plain == "@":
+        return ""
+    raw = re.sub(rb"@([0-9A-F]{2})", lambda found: bytes.fromhex(found[1].decode()), plain.encode())
+    return raw.decode("utf-8", "surrogatepass")
+
+
+def _told(told: Mapping[str, str]) -> Address:
+    """The address that an object's metadata tells. Raises `ValueError`, `TypeError` or `zlib.error`."""
+    unpacking = zlib.decompressobj()
+    listed = unpacking.decompress(base64.b64decode(told.get("address", "")), _MOST)
+    dag_id, run_id, task_id, index, key = json.loads(listed.decode("utf-8", "surrogatepass"))
+    if {*map(type, (dag_id, run_id, task_id, key))} != {str} or type(index) is not int:
+        raise ValueError("no address")
+    return Address(dag_id, run_id, task_id, index, key)

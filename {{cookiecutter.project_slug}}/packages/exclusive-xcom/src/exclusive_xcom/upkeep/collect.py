@@ -1,0 +1,135 @@
+"""Collects payloads that no row refers to: one look writes down which they are, a second one deletes them.
+
+Nothing is deleted but what was garbage at both looks, in a store and an Airflow that belong together. Both
+looks can be interrupted at any place, and a second collection may be at work: a payload's name is its own for
+ever, so at worst it is asked for or deleted twice.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from ..errors import XComError
+from .inventory import Inventory
+from .judge import GARBAGE, Judge, Rows
+from .manifest import EVERY, Manifest, Tally
+from .marker import Named, WrongStore, check
+
+FEW = 20  # runs; of so few it may well be that most are gone
+
+
+class Airflow(Rows, Named, Protocol):
+    """What a collection asks of an Airflow."""
+
+
+class TooManyGone(XComError):
+    """So many runs are gone that it looks like the wrong Airflow."""
+
+
+class Pace:
+    """Holds requests back to so many in a second."""
+
+    def __init__(self, rate: float) -> None:
+        self._least, self._next = 1 / rate, 0.0
+
+    def __call__(self) -> None:
+        """Wait until the next one may go."""
+        now = time.monotonic()
+        if self._next > now:
+            time.sleep(self._next - now)
+        self._next = max(now, self._next) + self._least
+
+
+@dataclass
+class Collection:
+    """One project's collection.
+
+    Args:
+        grace: seconds for which a payload is left alone after it was written.
+        most_gone: the part of the runs that may be gone, from 0 to 1, before it looks like the wrong Airflow.
+        pace: called before each payload is deleted; may wait.
+        tell: told now and then what was found so far.
+    """
+
+    inventory: Inventory
+    airflow: Airflow
+    grace: float
+    most_gone: float = 0.5
+    pace: Callable[[], None] = lambda: None
+    tell: Callable[[Tally], None] = lambda tally: None
+
+    def look(self, manifest: Manifest) -> Tally:
+        """Find what is garbage, and write it down. Goes on with a look that was interrupted.
+
+        Raises:
+            WrongStore: the store and this Airflow do not belong together.
+            CannotAskAirflow: there was no clear answer.
+            StoreError: the store failed.
+            TooManyGone: the list is kept from being used.
+        """
+        head = {"store": self.inventory.url, "id": check(self.inventory, self.airflow), "grace": self.grace}
+        known = {name: manifest.head.get(name) for name in head}
+        if manifest.ended or known != head:
+            manifest.begin({**head, "cut": self.inventory.now() - self.grace})
+        manifest.go_on()
+        tally, after = manifest.tally, manifest.after
+        judge = Judge(self.airflow, float(manifest.head["cut"]))
+        judge.runs, judge.gone = tally.runs, tally.gone
+        try:
+            for number, item in enumerate(self.inventory.items(after), 1):
+                why = judge.why(item)
+                if why in GARBAGE:
+                    manifest.add(item.name, item.size, item.written, why)
+                tally.add(why, item.size, item.written)
+                tally.runs, tally.gone, after = judge.runs, judge.gone, item.name
+                if number % EVERY == 0:
+                    manifest.note_look(after, tally)
+                    self.tell(tally)
+        except BaseException:
+            manifest.note_look(after, tally)
+            raise
+        self._refuse(tally)
+        manifest.note_look(after, tally, ended=True)
+        return tally
+
+    def delete(self, manifest: Manifest) -> Tally:
+        """Delete what a look has written down and what is still garbage. Goes on where it was interrupted.
+        Raises as `look` does, `WrongStore` if the list is not of this store, and `Refused` if it is not
+        complete or was dealt with."""
+        manifest.check_complete()
+        found = check(self.inventory, self.airflow)
+        manifest.go_on()
+        judge, done, place = Judge(self.airflow, float(manifest.head["cut"])), manifest.done, manifest.place
+        if found != manifest.head["id"]:
+            raise WrongStore(
+                f"{manifest.path} lists payloads of {manifest.head['store']}, not of {self.inventory.url}",
+                "Look anew: `xcom gc`.",
+            )
+        try:
+            for number, (behind, line) in enumerate(manifest.garbage(), 1):
+                item = replace(self.inventory.item(line["name"]), written=float(line["written"]))
+                why = judge.why(item)
+                if why in GARBAGE:
+                    self.pace()
+                    self.inventory.delete(item.name)
+                done.add(why, int(line["bytes"]), item.written)
+                place = behind
+                if number % EVERY == 0:
+                    manifest.note_deletion(place, done)
+                    self.tell(done)
+        finally:
+            manifest.note_deletion(place, done)
+        return done
+
+    def _refuse(self, tally: Tally) -> None:
+        if tally.gone >= FEW and tally.gone > self.most_gone * tally.runs:
+            raise TooManyGone(
+                f"Of {tally.runs:,} runs that have payloads in {self.inventory.url}, Airflow at "
+                f"{self.airflow.url} does not know {tally.gone:,}",
+                "That is more than usual. If its database was cleaned or runs were deleted, say how many of "
+                "a hundred may be gone: `xcom gc --most-gone 100`. If not, this is the wrong Airflow, or it "
+                "was set up anew.",
+            )

@@ -1,0 +1,84 @@
+"""What lies in a store, whoever refers to it: listed in constant memory, with times by the store's clock."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ..address import Address
+from ..errors import StoreMisconfigured
+from ..store import Store, current_store
+
+# Our own things in a store lie below it. No DAG's do: their names do not begin with a point.
+OWN = ".exclusive-xcom"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One payload that lies in a store.
+
+    Attributes:
+        name: where it lies, below the store's URL.
+        size: in bytes.
+        written: by the store's clock, in seconds since 1970.
+        address, ti_id: whose it is, and the task instance that wrote it ("" for none). An address of None
+            means that its name does not tell.
+        mark: the part of its name that no other payload has. It stays when a store moves.
+    """
+
+    name: str
+    size: int
+    written: float
+    address: Address | None = None
+    ti_id: str = ""
+    mark: str = ""
+
+
+class Inventory(ABC):
+    """The payloads of a store. Methods raise `StoreError`."""
+
+    #: Where the payloads lie, for people.
+    url: str
+
+    @abstractmethod
+    def now(self) -> float:
+        """The time by the store's clock, in seconds since 1970."""
+
+    @abstractmethod
+    def items(self, after: str = "") -> Iterator[Item]:
+        """All payloads, those of a run together, in an order that stays the same; those behind a name."""
+
+    @abstractmethod
+    def item(self, name: str) -> Item:
+        """A payload by the name that it was listed with, and with no time; it need not be there any more."""
+
+    @abstractmethod
+    def delete(self, name: str) -> None:
+        """Delete one payload. That it is gone already is no error."""
+
+    @abstractmethod
+    def read(self, name: str) -> str | None:
+        """A small text of our own, below `OWN`; None if it is not there."""
+
+    @abstractmethod
+    def write(self, name: str, text: str) -> None:
+        """Write such a text."""
+
+
+def inventory_of(store: Store | None) -> Inventory:
+    """What lies in a store. Raises `StoreMisconfigured` for one that nothing has to be collected of."""
+    if store is not None and "s3" in store.schemes:
+        from .objects import Objects
+
+        return Objects.configured()
+    name = "none of exclusive_xcom's backends" if store is None else type(store).__name__
+    raise StoreMisconfigured(
+        f"There is nothing to collect: Airflow keeps its XComs by {name}",
+        "In an object store payloads stay behind; rows go with `airflow db clean`.",
+    )
+
+
+def current_inventory() -> Inventory:
+    """What lies in the store of the backend that Airflow is told of. Raises `StoreMisconfigured`."""
+    return inventory_of(current_store())
