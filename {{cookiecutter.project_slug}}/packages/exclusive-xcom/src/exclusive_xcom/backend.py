@@ -207,22 +207,33 @@ class XComBackend(BaseXCom):
         if payload.length > limit:
             sizes = f"{human_size(payload.length)} is over the limit of {human_size(limit)}"
             raise ValueTooLarge(f"{one(payload.kind)} of {sizes}", cls.too_large_advice)
-        stored = store.put(address, attempt, payload)
-        try:
-            ref = stored.reference(address, attempt, payload, lazy=is_lazy)
-            row = ref.row()
-            if (size := _row_size(row)) > (most := config.MAX_ROW_SIZE.read()):
-                raise ValueTooLarge(
-                    f"{one(ref.kind)} that takes {human_size(size)} in Airflow's metadata database is over "
-                    f"the limit of {human_size(most)} for a row (AIRFLOW__XCOM__MAX_ROW_SIZE)",
-                    cls.too_large_advice,
-                )
-            attempts.confirm(attempt)
-            store.commit(stored, ref)
-        except BaseException:
+        while True:
+            age = garbage.Age()
+            stored = store.put(address, attempt, payload)
+            try:
+                ref = stored.reference(address, attempt, payload, lazy=is_lazy)
+                row = cls._checked_row(ref)
+                attempts.confirm(attempt)
+                if not age.is_over(config.GRACE.read() / 2):
+                    store.commit(stored, ref)
+                    return ref, row
+            except BaseException:
+                store.abandon(stored)
+                raise
+            # This process stood still. A collection may come before the row does, so it is stored anew.
             store.abandon(stored)
-            raise
-        return ref, row
+
+    @classmethod
+    def _checked_row(cls, ref: Reference) -> dict[str, Any]:
+        """A reference's row. Raises `ValueTooLarge` if it is too large for the metadata database."""
+        row = ref.row()
+        if (size := _row_size(row)) > (most := config.MAX_ROW_SIZE.read()):
+            raise ValueTooLarge(
+                f"{one(ref.kind)} that takes {human_size(size)} in Airflow's metadata database is over "
+                f"the limit of {human_size(most)} for a row (AIRFLOW__XCOM__MAX_ROW_SIZE)",
+                cls.too_large_advice,
+            )
+        return row
 
     @classmethod
     def _plain_size(cls, value: Any) -> int | None:

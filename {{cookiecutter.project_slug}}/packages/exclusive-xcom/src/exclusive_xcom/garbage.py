@@ -28,6 +28,22 @@ _turns = [threading.RLock() for _ in range(64)]
 _pushed: ContextVar[list[Reference] | None] = ContextVar("pushed", default=None)
 
 
+class Age:
+    """How long ago something began: at most so long, by a store's clock, ago was it stored. Of the two clocks
+    of a machine one is set now and then, and the other stands still while the machine sleeps."""
+
+    def __init__(self) -> None:
+        self._begun = _clocks()
+
+    def is_over(self, seconds: float) -> bool:
+        """Whether it is longer than so many seconds."""
+        return max(now - then for now, then in zip(_clocks(), self._begun, strict=True)) > seconds
+
+
+def _clocks() -> tuple[float, float]:
+    return time.time(), time.monotonic()
+
+
 def discard(ref: Reference) -> None:
     """Delete a payload, while the task has time for that. Never raises: a failure would fail the task."""
     global _left

@@ -25,10 +25,7 @@ def add(app: typer.Typer) -> None:
 
 
 def adopt(context: typer.Context) -> None:
-    """Say that the store holds XComs of this Airflow, once, so that `xcom gc` may delete there.
-
-    Writes the same id into the store and into Airflow's Variable exclusive_xcom_store_id.
-    """
+    """Say once that the store holds XComs of this Airflow: `xcom gc` needs it."""
     with _in_words(), (context.obj or nullcontext)():
         from . import marker
         from .airflow_rest import Airflow
@@ -55,11 +52,13 @@ def collect(
         float, typer.Option(min=0.1, max=10000, help="Requests to Airflow, and deletions, in a second.")
     ] = 100,
 ) -> None:
-    """Find payloads that no row refers to; the first time by a list, the second time to delete them.
+    """Find payloads that no row refers to any more, and delete them.
 
-    `xcom gc` deletes nothing: it writes a list, and shows what is on it and why. `xcom gc --delete` asks
-    Airflow for each payload on the list again, and deletes it if it is garbage still. Both go on where they
-    were interrupted. What was written within AIRFLOW__XCOM__GRACE seconds is left alone.
+    `xcom gc` deletes nothing: it writes a list, and shows what is on it.
+
+    `xcom gc --delete` looks at what is on the list again, and deletes it.
+
+    Both go on where they were interrupted.
     """
     out, path = console(), context.meta["folder"] / manifest
     _check(path, delete=delete)

@@ -1,0 +1,346 @@
+"""Whatever happens beside it, a collection deletes no payload of a row or of a current try.
+
+Runs begin, end, go and come again; tries begin, push in steps, stand still, are replaced; two collections
+look and delete, a step at a time, and are killed. After each step there is all that rows and tries need.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from upkeep_model import GRACE, ModelAirflow, ModelStore, new_id, row_of
+
+from exclusive_xcom.address import Address
+from exclusive_xcom.console import Refused
+from exclusive_xcom.upkeep import collect, judge, marker
+from exclusive_xcom.upkeep.collect import Collection
+from exclusive_xcom.upkeep.inventory import Item
+from exclusive_xcom.upkeep.judge import Judge, Why
+from exclusive_xcom.upkeep.manifest import Manifest
+
+RUNS = [("one", "run 1"), ("one", "run 2"), ("two", "run 1")]
+XCOMS = [Address(*run, "task", -1, key) for run in RUNS for key in ("a", "b")]
+some_steps = st.sampled_from([1, 3, 10, 1000, 1000])
+runs, xcoms, collectors = st.sampled_from(RUNS), st.sampled_from(XCOMS), st.sampled_from([0, 1])
+
+
+class Killed(BaseException):
+    """As by kill -9."""
+
+
+class Stepped:
+    """Something that a thread of its own does, and that stands still before each of its steps."""
+
+    def __init__(self, act: Callable[[Callable[[], None]], None]) -> None:
+        self.done, self._killed = False, False
+        self._go, self._stopped = threading.Semaphore(0), threading.Semaphore(0)
+        self._thread = threading.Thread(target=self._run, args=(act,), daemon=True)
+        self._thread.start()
+
+    def _run(self, act: Callable[[Callable[[], None]], None]) -> None:
+        self._go.acquire()
+        try:
+            if not self._killed:
+                act(self._gate)
+        except Killed:
+            pass
+        finally:
+            self.done = True
+            self._stopped.release()
+
+    def _gate(self) -> None:
+        self._stopped.release()
+        self._go.acquire()
+        if self._killed:
+            raise Killed
+
+    def step(self, *, kill: bool = False) -> None:
+        """Let it take a step, or none any more."""
+        self._killed = kill
+        self._go.release()
+        assert self._stopped.acquire(timeout=60), "stuck"
+
+
+class GatedStore(ModelStore):
+    """The store as one collection sees it: it stands still before each request."""
+
+    def __init__(self, real: ModelStore, gate: Callable[[], None]) -> None:
+        self.real, self.gate = real, gate
+
+    def now(self) -> float:
+        self.gate()
+        return self.real.now()
+
+    def items(self, after: str = "") -> Iterator[Item]:
+        for item in self.real.items(after):
+            self.gate()
+            yield item
+
+    def item(self, name: str) -> Item:
+        self.gate()
+        return self.real.item(name)
+
+    def delete(self, name: str) -> None:
+        self.gate()
+        self.real.delete(name)
+
+    def read(self, name: str) -> str | None:
+        self.gate()
+        return self.real.read(name)
+
+
+class GatedAirflow(ModelAirflow):
+    """Airflow as one collection sees it."""
+
+    def __init__(self, real: ModelAirflow, gate: Callable[[], None]) -> None:
+        self.real, self.gate, self.rows_per_try = real, gate, real.rows_per_try
+
+    def run_state(self, dag_id: str, run_id: str) -> str | None:
+        self.gate()
+        return self.real.run_state(dag_id, run_id)
+
+    def row(self, address: Address) -> tuple[Any] | None:
+        self.gate()
+        return self.real.row(address)
+
+    def store_id(self) -> str | None:
+        return self.real.store_id()
+
+
+@dataclass
+class Push:
+    """A push on its way: its payload is stored, its row is not there. It is the task's own, or another's."""
+
+    address: Address
+    ti_id: str
+    name: str
+    own: bool
+    checked: float | None = None
+
+
+class Machine(RuleBasedStateMachine):
+    """See the module. With the rows of Airflow 3.3: one for each XCom."""
+
+    rows_per_try = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp(prefix="gc-model-"))
+        self.store, self.airflow = ModelStore(), ModelAirflow(rows_per_try=self.rows_per_try)
+        self.tries: dict[tuple[str, str], str] = {}  # the current try of a run's one task
+        self.kept: dict[tuple[Address, str], str] = {}  # what each row refers to
+        self.pushes: list[Push] = []
+        self.at_work: dict[int, Stepped] = {}
+
+    @initialize()
+    def adopt(self) -> None:
+        """Store and Airflow belong together."""
+        marker.adopt(self.store, self.airflow)
+
+    def teardown(self) -> None:
+        for stepped in self.at_work.values():
+            while not stepped.done:
+                stepped.step(kill=True)
+        shutil.rmtree(self.folder)
+
+    # -- Airflow ------------------------------------------------------------------------------------
+
+    @rule(run=runs)
+    def begin_try(self, run: tuple[str, str]) -> None:
+        """A run begins, or its task is cleared or tried again: what it pushed goes before."""
+        self.airflow.runs[run] = "running"
+        self.tries[run] = new_id()
+        for address, ti_id in list(self.kept):
+            if (address.dag_id, address.run_id) == run:
+                self.airflow.rows.pop(address, None)
+                if not self.rows_per_try:
+                    self.store.objects.pop(self.kept.pop((address, ti_id)), None)
+
+    @rule(run=runs, state=st.sampled_from(["success", "failed"]))
+    def end_run(self, run: tuple[str, str], state: str) -> None:
+        """By itself, or since somebody said so. Its try is not the current one any more."""
+        if run in self.airflow.runs:
+            self.airflow.runs[run] = state
+            self.tries.pop(run, None)
+
+    @rule(run=runs)
+    def delete_run(self, run: tuple[str, str]) -> None:
+        """As the UI does, also while its task works."""
+        self.airflow.delete_run(run)
+        self.tries.pop(run, None)
+        self.kept = {at: name for at, name in self.kept.items() if (at[0].dag_id, at[0].run_id) != run}
+
+    @rule(address=xcoms)
+    def delete_row(self, address: Address) -> None:
+        """As the UI does."""
+        row = self.airflow.rows.pop(address, None)
+        if row is not None:
+            del self.kept[address, row["attempt"]["ti_id"] if self.rows_per_try else ""]
+
+    @rule(part=st.sampled_from([0.1, 0.6, 1.1, 1.1]))
+    def wait(self, part: float) -> None:
+        """Time passes: a part of the grace."""
+        self.store.time += part * GRACE
+
+    # -- pushes -------------------------------------------------------------------------------------
+
+    @rule(address=xcoms, own=st.booleans())
+    def put(self, address: Address, own: bool) -> None:
+        """A task stores a payload, as its own XCom or as another task's."""
+        run = address.dag_id, address.run_id
+        if own and run not in self.tries:
+            return
+        ti_id = self.tries[run] if own else ""
+        self.pushes.append(Push(address, ti_id, self.store.put(address, ti_id), own))
+
+    @precondition(lambda self: self.pushes)
+    @rule(data=st.data())
+    def check(self, data: st.DataObject) -> None:
+        """Before the row: what is older than half the grace is stored again."""
+        push = data.draw(st.sampled_from(self.pushes))
+        if push.name not in self.store.objects or self.store.time - self.store.objects[push.name] > GRACE / 2:
+            push.name = self.store.put(push.address, push.ti_id)
+        push.checked = self.store.time
+
+    @precondition(lambda self: any(push.checked is not None for push in self.pushes))
+    @rule(data=st.data())
+    def write_row(self, data: st.DataObject) -> None:
+        """The row is written, if the try is still current and there is such a run. What wrote for another
+        task and stood still right before its row for half the grace is not modelled: nothing stops it."""
+        push = data.draw(st.sampled_from([push for push in self.pushes if push.checked is not None]))
+        run = push.address.dag_id, push.address.run_id
+        self.pushes.remove(push)
+        if push.own and self.tries.get(run) != push.ti_id:
+            return
+        if run not in self.airflow.runs or (
+            not push.own and self.store.time - (push.checked or 0) > GRACE / 2
+        ):
+            return
+        at = push.address, push.ti_id if self.rows_per_try else ""
+        self.kept[at] = push.name
+        self.airflow.rows[push.address] = row_of(push.address, push.ti_id, push.name)
+
+    @precondition(lambda self: self.pushes)
+    @rule(data=st.data())
+    def kill_push(self, data: st.DataObject) -> None:
+        """Its payload stays behind."""
+        self.pushes.remove(data.draw(st.sampled_from(self.pushes)))
+
+    # -- collections --------------------------------------------------------------------------------
+
+    @rule(which=collectors, delete=st.booleans(), steps=some_steps)
+    def collect(self, which: int, delete: bool, steps: int) -> None:
+        """Begin to look or to delete, with a list of its own. The one that is at work goes on."""
+        if which in self.at_work:
+            self.go_on(which, steps)
+            return
+
+        def act(gate: Callable[[], None]) -> None:
+            store, airflow = GatedStore(self.store, gate), GatedAirflow(self.airflow, gate)
+            collection = Collection(store, airflow, GRACE, most_gone=1.0)
+            with Manifest(self.file(which)) as manifest:
+                try:
+                    (collection.delete if delete else collection.look)(manifest)
+                except Refused:
+                    assert delete
+
+        self.at_work[which] = Stepped(act)
+        self.go_on(which, steps)
+
+    def go_on(self, which: int, steps: int) -> None:
+        """A collection makes some steps, or comes to its end."""
+        for _ in range(steps):
+            self.at_work[which].step()
+            if self.at_work[which].done:
+                del self.at_work[which]
+                return
+
+    @rule(which=collectors)
+    def kill_collection(self, which: int) -> None:
+        """What was not in the file does not get there any more."""
+        if stepped := self.at_work.pop(which, None):
+            before = self.file(which).read_bytes() if self.file(which).exists() else b""
+            stepped.step(kill=True)
+            assert stepped.done
+            self.file(which).write_bytes(before)
+
+    def file(self, which: int) -> Path:
+        """The list of a collection."""
+        return self.folder / str(which)
+
+    # -- what holds always --------------------------------------------------------------------------
+
+    @invariant()
+    def rows_have_their_payloads(self) -> None:
+        """Of every try, where each has rows of its own."""
+        lost = [at for at, name in self.kept.items() if name not in self.store.objects]
+        assert not lost
+
+    @invariant()
+    def current_tries_have_theirs(self) -> None:
+        """Those that were stored and have no row yet."""
+        for push in self.pushes:
+            if push.own and self.tries.get((push.address.dag_id, push.address.run_id)) == push.ti_id:
+                assert push.name in self.store.objects
+
+
+class MachineWithRowsPerTry(Machine):
+    """With the rows of Airflow 3.4: one for each task instance and XCom, of which one is shown."""
+
+    rows_per_try = True
+
+
+TestRowsOfAirflow33 = Machine.TestCase
+TestRowsOfAirflow34 = MachineWithRowsPerTry.TestCase
+for _case in (TestRowsOfAirflow33, TestRowsOfAirflow34):
+    _case.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
+
+
+def _relies_on_its_list(self: Collection, manifest: Manifest) -> None:
+    manifest.check_complete()
+    for _, line in manifest.garbage():
+        self.inventory.delete(line["name"])
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "careless"),
+    [
+        (judge, "ENDED", {"success", "failed", "running"}),
+        (Judge, "_by_row", lambda self, item, address: Why.ROW_GONE),
+        (Collection, "delete", _relies_on_its_list),
+        (collect, "Judge", lambda airflow, cut: Judge(airflow, cut + GRACE)),
+    ],
+    ids=["runs that work", "rows unasked", "one look", "no grace"],
+)
+def test_the_machine_finds_what_a_careless_collection_does(
+    monkeypatch: pytest.MonkeyPatch, place: Any, name: str, careless: Any
+) -> None:
+    monkeypatch.setattr(place, name, careless)
+    search = settings(
+        max_examples=1000,
+        stateful_step_count=50,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        phases=[Phase.generate],
+        report_multiple_bugs=False,
+    )
+    with pytest.raises(AssertionError, match=r"lost|push\.name in"):
+        run_state_machine_as_test(Machine, settings=search)
