@@ -1,4 +1,4 @@
-"""A push that stood still for half the grace stores its payload anew: a collection may come before it ends."""
+"""A push that stood still for half the grace stores its payload anew: a collection may come before it."""
 
 from __future__ import annotations
 

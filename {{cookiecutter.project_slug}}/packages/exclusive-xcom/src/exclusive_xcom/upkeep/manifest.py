@@ -159,7 +159,6 @@ class Manifest:
     def _note(self, line: dict[str, Any]) -> None:
         self._write(line)
         self._file.flush()
-        os.fsync(self._file.fileno())
         self._end = self._file.tell()
 
     def _scan(self) -> None:
