@@ -277,7 +277,7 @@ def test_a_token_instead_of_a_password(up: Up) -> None:
         {"AIRFLOW_CONN_XCOM_API": json.dumps({**where, "password": word})} for word in (up.token, "x")
     )
     assert "Nothing is garbage." in up.gc(**good)
-    assert "it answered 401" in up.gc(code=1, **bad)
+    assert "it answered 403" in up.gc(code=1, **bad)
     wrong = {"AIRFLOW_CONN_XCOM_API": json.dumps({**where, "login": "admin", "password": "secret-word"})}
     said = up.gc(code=1, **wrong)
     assert "it gave admin no token (401)" in said and "secret-word" not in said

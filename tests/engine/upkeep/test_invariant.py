@@ -310,7 +310,8 @@ class MachineWithRowsPerTry(Machine):
 TestRowsOfAirflow33 = Machine.TestCase
 TestRowsOfAirflow34 = MachineWithRowsPerTry.TestCase
 for _case in (TestRowsOfAirflow33, TestRowsOfAirflow34):
-    _case.settings = settings(max_examples=60, stateful_step_count=50, deadline=None)
+    _case.settings = settings(max_examples=300, stateful_step_count=50, deadline=None)
+del _case
 
 
 class First:
