@@ -142,7 +142,7 @@ def test_large_items_behind_many_small_ones_are_read_alone() -> None:
 
 
 def test_what_is_inside_of_strings_takes_no_room_of_the_limit() -> None:
-    """As in a text that is not parted: texts of JSON are full of what would be objects outside of a string."""
+    """As in a text that is not parted: texts of JSON are full of what would be objects elsewhere."""
     value = ['{"a": [{}, [], 1, 2]}' * 5_000] * 40
     whole = len(json.dumps(value))
     options = Options(max_size=4 * whole)
