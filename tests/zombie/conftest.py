@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 from airflows import Airflow, free_port
-from projects import Bake, BakedProject
+from projects import CLOSES_SESSION, Bake, BakedProject
 
 DAGS = Path(__file__).resolve().parent / "dags"
+EXECUTORS = DAGS.with_name("executors")
 HEARTBEAT_TIMEOUT = 15  # seconds; on a busy machine a live task's heartbeat may be seconds late
 
 Projects = Callable[[str], BakedProject]
@@ -68,12 +69,12 @@ def _settings(home: Path, database: str) -> dict[str, str]:
     return {
         "AIRFLOW_HOME": str(home),
         "TMPDIR": str(home / "tmp"),
-        "PYTHONPATH": str(DAGS),
+        "PYTHONPATH": f"{DAGS}{os.pathsep}{EXECUTORS}",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database,
         "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
-        "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+        "AIRFLOW__CORE__EXECUTOR": "same_session.Local" if CLOSES_SESSION else "LocalExecutor",
         "AIRFLOW__CORE__PARALLELISM": "16",
         "AIRFLOW__CORE__MAX_ACTIVE_TASKS_PER_DAG": "32",
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
@@ -191,7 +192,7 @@ def airflow(
     projects: Projects,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Airflow]:
-    """A running Airflow: "stock" (with Airflow's own backend), "db", "db on PostgreSQL", "s3" or "redis".
+    """A running Airflow: "stock" (its own backend and executor), "db", "db on PostgreSQL", "s3" or "redis".
     And "older worker": on PostgreSQL, with tasks that run under the Airflow of the template's own tests."""
     kind: str = request.param
     home = tmp_path_factory.mktemp("airflow")
@@ -200,9 +201,9 @@ def airflow(
         settings = {}
         if kind == "stock":
             settings["AIRFLOW__CORE__XCOM_BACKEND"] = "airflow.sdk.bases.xcom.BaseXCom"
+            settings["AIRFLOW__CORE__EXECUTOR"] = "LocalExecutor"
         elif kind == "older worker":
             settings["AIRFLOW__CORE__EXECUTOR"] = "older_worker.OlderWorker"
-            settings["PYTHONPATH"] = f"{DAGS}{os.pathsep}{DAGS.with_name('executors')}"
             settings["OLDER_PYTHON"] = sys.executable
         elif kind in ("s3", "redis"):
             settings |= stack.enter_context(development_server(project, home))

@@ -7,9 +7,10 @@ import subprocess
 from typing import Any
 
 from airflow.executors.base_executor import BaseExecutor
+from same_session import InSession
 
 
-class OlderWorker(BaseExecutor):
+class OlderWorker(InSession, BaseExecutor):
     """One process for each task, started as executors do that have it started on another machine."""
 
     supports_task_instance_uuid = True
