@@ -52,7 +52,7 @@ airflow-next-test: .venv/.ready  ## The next line of Airflow, be it a pre-releas
 	@$(UV) pip install --quiet --upgrade --python $(NEXT) --prerelease allow "$(NEXT_AIRFLOW)" --editable "engine[all]" --group dev
 	@$(NEXT)/bin/python -m $(subst $(RUN) ,,$(ENGINE)) tests/engine
 	@version=$$($(NEXT)/bin/python -c "from importlib import metadata; print(metadata.version('apache-airflow'))"); \
-	XCOM_TEST_AIRFLOW=$$version XCOM_TEST_NEXT=$(NEXT)/bin $(PYTEST) -k "make_run_runs or zombie" tests/test_installed.py tests/zombie
+	XCOM_TEST_AIRFLOW=$$version $(PYTEST) -k "make_run_runs or zombie" tests/test_installed.py tests/zombie
 
 update-test: .venv/.ready  ## Projects of the first commit and of every release take in the current state
 	@$(RUN) pytest tests/update/test_history.py tests/update/test_years.py
