@@ -19,11 +19,12 @@ from airflow.sdk.execution_time.xcom import XCom
 from airflow.utils.session import create_session
 from sqlalchemy import Select, func, select, text
 
-from . import config
+from . import config, keeping
 from .address import Address
 from .backend import XComBackend
 from .binding import Question
 from .codecs import kind_word
+from .codecs.common import count
 from .errors import XComError, legible
 from .handle import Handle
 from .kinds import short
@@ -221,6 +222,7 @@ def probe() -> list[Check]:
     checks = [
         _database(),
         Check("options", not wrong, " ".join(wrong) or "each has a value that it can have"),
+        _retention(getattr(XCom, "default_retention", config.RETENTION.default)),
     ]
     name = f"{XCom.__module__}.{XCom.__qualname__}"
     if not issubclass(XCom, XComBackend):
@@ -232,6 +234,15 @@ def probe() -> list[Check]:
     except XComError as error:
         checks.append(Check("store", False, str(error)))
     return checks
+
+
+def _retention(default: str) -> Check:
+    try:
+        found = keeping.rules(default)
+    except XComError as error:
+        return Check("retention", False, str(error))
+    more = f", and {count(len(found.rules), 'rule')} before it" if found.rules else ""
+    return Check("retention", True, f"{found.default.keep.text} by default{more}")
 
 
 def _database() -> Check:

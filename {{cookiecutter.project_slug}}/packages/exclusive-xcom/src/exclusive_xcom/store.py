@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, ClassVar
 from .address import Address, Attempt
 from .codecs import Payload
 from .errors import BadReference, ForeignReference, about
-from .reference import Reference
+from .reference import Expiry, Reference
 
 # Which module has the store of a URI's scheme, and gives it by `open_store()`.
 _MODULES = dict.fromkeys(("s3", "gs", "az", "file", "memory"), "s3") | {"redis": "redis", "row": "db"}
@@ -28,13 +28,19 @@ class Stored:
     upload: Any = None
 
     def reference(
-        self, address: Address, attempt: Attempt, payload: Payload, *, lazy: bool = False
+        self,
+        address: Address,
+        attempt: Attempt,
+        payload: Payload,
+        *,
+        lazy: bool = False,
+        expires: Expiry | None = None,
     ) -> Reference:
         """What the row is to say of the payload that was put."""
         names = ("codec", "kind", "media_type", "summary", "filename", "meta")
         told: dict[str, Any] = {name: getattr(payload, name) for name in names}
-        where: dict[str, Any] = {"uri": self.uri, "data": self.data}
-        return Reference(address, attempt, length=self.length, sha256=self.sha256, lazy=lazy, **where, **told)
+        told |= {"uri": self.uri, "data": self.data, "lazy": lazy, "expires": expires}
+        return Reference(address, attempt, length=self.length, sha256=self.sha256, **told)
 
 
 @dataclass(frozen=True)
