@@ -213,7 +213,7 @@ class XComBackend(BaseXCom):
             sizes = f"{human_size(payload.length)} is over the limit of {human_size(limit)}"
             raise ValueTooLarge(f"{one(payload.kind)} of {sizes}", cls.too_large_advice)
         expires = keeping.rules(cls.default_retention).expiry(address, kept)
-        stored = store.put(address, attempt, payload)
+        stored = store.put(address, attempt, payload, expires)
         try:
             ref = stored.reference(address, attempt, payload, lazy=is_lazy, expires=expires)
             row = ref.row()

@@ -9,7 +9,9 @@ Imports Airflow, whose configuration must be in the environment by then.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -28,6 +30,7 @@ from .codecs.common import count
 from .errors import XComError, legible
 from .handle import Handle
 from .kinds import short
+from .reference import Reference
 from .store import Check
 
 
@@ -231,9 +234,46 @@ def probe() -> list[Check]:
     checks.append(Check("backend", True, name))
     try:
         checks += XCom.store().probe()
+        checks += _lost_first()
     except XComError as error:
         checks.append(Check("store", False, str(error)))
     return checks
+
+
+def _lost_first() -> Iterator[Check]:
+    """Which XCom a rule of the bucket ends first that should stay, where there is such a rule."""
+    from .s3 import lifecycle  # imports boto3 when it is asked for more than names
+    from .s3.location import Location
+
+    location = Location.current()
+    if location is None or location.scheme != "s3":
+        return
+    try:
+        early = list(lifecycle.too_early(location, lifecycle.found(location)))
+    except XComError:
+        return  # the probe has told it
+    if not (days := [(when, name) for name, when in early if isinstance(when, int)]):
+        return
+    when, name = min(days)
+    wanted = select(XComModel).order_by(XComModel.timestamp)
+    with create_session() as session:
+        for row in session.scalars(wanted.execution_options(yield_per=1000)):
+            address = Address.of(row.dag_id, row.run_id, row.task_id, row.map_index, row.key)
+            ref = _reference(address, row.value)
+            if ref is None or not (ref.uri or "").startswith(f"{location.url}/"):
+                continue
+            end = row.timestamp + timedelta(days=when)
+            if ref.expires is None or ref.expires.at is None or ref.expires.at > end:
+                what = f"{address} is the first that is lost, {end:%Y-%m-%d} or the day after, by {name!r}"
+                yield Check("lost first", False, what)
+                return
+
+
+def _reference(address: Address, value: Any) -> Reference | None:
+    try:
+        return Question(address).reference(value)
+    except XComError:
+        return None
 
 
 def _retention(default: str) -> Check:

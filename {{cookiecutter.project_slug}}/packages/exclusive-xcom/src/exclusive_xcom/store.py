@@ -62,8 +62,11 @@ class Store(ABC):
     schemes: ClassVar[frozenset[str]] = frozenset()
 
     @abstractmethod
-    def put(self, address: Address, attempt: Attempt, payload: Payload) -> Stored:
-        """Store a payload under a name of this try's own, durably, before it returns. Never overwrites."""
+    def put(
+        self, address: Address, attempt: Attempt, payload: Payload, expires: Expiry | None = None
+    ) -> Stored:
+        """Store a payload under a name of this try's own, durably, before it returns. Never overwrites. When
+        it expires its reference tells, too; here it is for who marks what was stored."""
 
     def commit(self, stored: Stored, ref: Reference) -> None:  # noqa: B027 - most have nothing to do
         """Make a stored payload current, after Airflow has confirmed the try and before the row is written.

@@ -22,7 +22,7 @@ from .. import attempt as attempts
 from ..address import Address, Attempt
 from ..codecs import Payload
 from ..errors import PayloadAltered, PayloadError, PayloadMissing, PayloadTruncated, StaleXCom, StoreError
-from ..reference import Reference
+from ..reference import Expiry, Reference
 from ..store import Check, Store, Stored
 from .claims import STAGED, Upload, as_owner, claimant
 from .client import OTHER_PROGRAM, Call, Command, Server
@@ -55,7 +55,9 @@ class RedisStore(Store):
 
     # -- push ---------------------------------------------------------------------------------------
 
-    def put(self, address: Address, attempt: Attempt, payload: Payload) -> Stored:
+    def put(
+        self, address: Address, attempt: Attempt, payload: Payload, expires: Expiry | None = None
+    ) -> Stored:
         """Take the lease and stage the chunks, which nobody reads before `commit`. Raises as `go_on`."""
         upload = Upload.of(self.server, address, attempt, self.lease)
         digest, length = hashlib.sha256(), 0
