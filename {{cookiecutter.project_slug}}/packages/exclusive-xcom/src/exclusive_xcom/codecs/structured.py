@@ -14,7 +14,7 @@ from typing import Any
 from ..errors import PayloadUnreadable, UnsupportedValue, one
 from . import Content, Options, OurCodec, Payload, codec_named, encoded, items, kind_word
 from ._container import pack, unpack
-from ._json import decoded_size, dumps, exact, loads, most_decoded
+from ._json import decoded_size, decoded_sizes, dumps, exact, loads
 from ._tagged import Tagger, untag
 from .common import THREADS, check_decoded, check_encoded, check_known, count, readable, within
 
@@ -89,7 +89,7 @@ class StructuredCodec(OurCodec):
             @functools.cache  # a part that occurs twice in the value was one object, and is one again
             def part(number: int) -> Any:
                 _, codec, part_meta = found["parts"][number]
-                if codec.partition("/")[0] == self.name:
+                if codec.partition("/")[0] in (self.name, items.CODEC.name):
                     # Tuples that hold the same ones over and over take forever to hash.
                     raise PayloadUnreadable("The container holds a part that belongs into its text")
                 return codec_named(codec, options).decode(entries[number][1], part_meta, next(shares))
@@ -152,7 +152,6 @@ def _parse(content: Content, meta: dict[str, Any], options: Options) -> tuple[An
 
 
 def _decoded_size(texts: Sequence[bytes | memoryview], length: int, form: str, options: Options) -> int:
-    plain = form == "plain"
-    if form != "container" and items.is_far_from(options, length, plain=plain):
-        return most_decoded(length, plain=plain)
-    return sum(decoded_size(text, options.max_size, plain=plain) for text in texts)
+    if form == "container":
+        return decoded_sizes(lambda: texts, options.max_size, plain=False)
+    return items.size_in_memory(lambda: texts, length, options, plain=form == "plain")
