@@ -46,6 +46,7 @@ def test_each_setting_stands_in_one_file(project: BakedProject) -> None:
         "AIRFLOW_HOME",
         "AIRFLOW__CORE__DAGS_FOLDER",
         "AIRFLOW__CORE__PLUGINS_FOLDER",
+        "AIRFLOW__XCOM__RETENTION",
         "AIRFLOW_CONN_PROJECT_SQLITE",
     }
 
@@ -104,6 +105,7 @@ def test_the_image_has_what_pipelines_import_and_nothing_of_this_machine(project
     copied = re.findall(r"^COPY .*?([\w.-]+)(?:/pyproject.toml)? [\w./-]+$", project.read("Dockerfile"), re.M)
     assert {"config", "dags", "data", "include", "plugins"} <= set(copied)
     needed = ["packages.txt", "include/a.py", "plugins/a.py", "config/deployment.env", "config/pools.json"]
+    needed += ["config/retention.toml"]
     assert [file for file in needed if not sent(file)] == []
     private = ["config/local.env", "connections.env", ".env", ".git/config", ".airflow/airflow.db"]
     assert [file for file in private if sent(file)] == []

@@ -22,7 +22,8 @@ from exclusive_xcom.errors import BadOption, one
         (config.INLINE_LIMIT, "0", 0),
         (config.INLINE_LIMIT, "1_000", 1000),
         (config.MAX_ROW_SIZE, " ", 2**20),
-        (config.RETENTION, "2", 2.0),
+        (config.RETENTION, "12h", "12h"),
+        (config.RETENTION, "/etc/a b.toml", "/etc/a b.toml"),
         (config.FRAME_FORMAT, "parquet", "parquet"),
         (config.CODECS, "shop.codecs.shape, shop.codecs.other", ("shop.codecs.shape", "shop.codecs.other")),
         (config.CODECS, "a\tb", ("a", "b")),
@@ -41,13 +42,17 @@ def test_not_set_is_the_default_of_the_backend_or_of_all() -> None:
     assert config.CODECS.read() == ()
     assert config.INLINE_LIMIT.read() == 0
     assert config.INLINE_LIMIT.read(4096) == 4096
-    assert config.RETENTION.read() == 604800
+    assert config.RETENTION.read() == "never"
+    assert config.RETENTION.read("7d") == "7d"
     assert config.FRAME_FORMAT.read("packed") == "packed"
 
 
 def test_what_is_set_wins_over_the_default_of_the_backend(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__XCOM__INLINE_LIMIT", "7")
     assert config.INLINE_LIMIT.read(4096) == 7
+
+
+RETENTION = "a time as 12h or 30d, run, never, or the whole path of a file of rules"
 
 
 @pytest.mark.parametrize(
@@ -57,10 +62,9 @@ def test_what_is_set_wins_over_the_default_of_the_backend(monkeypatch: pytest.Mo
         (config.INLINE_LIMIT, "1.5", "a whole number of at least 0"),
         (config.INLINE_LIMIT, "-1", "a whole number of at least 0"),
         (config.MAX_ROW_SIZE, "1023", "a whole number of at least 1024"),
-        (config.RETENTION, "nan", "a number of at least 1"),
-        (config.RETENTION, "inf", "a number of at least 1"),
-        (config.RETENTION, "soon", "a number of at least 1"),
         (config.FRAME_FORMAT, "feather", "arrow or parquet or packed"),
+        (config.RETENTION, "604800", RETENTION),
+        (config.RETENTION, "config/retention.toml", RETENTION),
     ],
 )
 def test_a_wrong_one_is_named(

@@ -17,7 +17,7 @@ from exclusive_xcom.address import Address, Attempt
 from exclusive_xcom.codecs import Payload
 from exclusive_xcom.db import RowStore
 from exclusive_xcom.errors import BadReference, PayloadMissing, XComError
-from exclusive_xcom.reference import Reference
+from exclusive_xcom.reference import Expiry, Reference
 from exclusive_xcom.s3 import S3Store
 from exclusive_xcom.store import Check, Store, Stored
 from exclusive_xcom.testing.store_contract import StoreContract
@@ -76,7 +76,9 @@ class Shelf(Store):
         self.kept: dict[str, bytes] = {}
         self.owners: dict[str, tuple[Address, Attempt]] = {}
 
-    def put(self, address: Address, attempt: Attempt, payload: Payload) -> Stored:
+    def put(
+        self, address: Address, attempt: Attempt, payload: Payload, expires: Expiry | None = None
+    ) -> Stored:
         """Under a name of its own."""
         whole = b"".join(payload.chunks())
         uri = f"shelf://{hash(address) if self.flaw == 'one name for all tries' else uuid.uuid4()}"

@@ -9,6 +9,7 @@ import time
 import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -43,6 +44,7 @@ from exclusive_xcom.errors import (
 )
 from exclusive_xcom.redis import RedisStore, RedisXComBackend
 from exclusive_xcom.redis.keys import CHUNK
+from exclusive_xcom.reference import Expiry, Reference
 from exclusive_xcom.testing.store_contract import (
     ADDRESS,
     STRANGE,
@@ -73,6 +75,11 @@ def store(conn_id: str) -> Iterator[RedisStore]:
     store = RedisStore(conn_id)
     yield store
     emptied(store)
+
+
+def lasting(ref: Reference, seconds: float) -> Reference:
+    """The reference of what is kept for so long."""
+    return replace(ref, expires=Expiry("a rule", datetime.now(UTC) + timedelta(seconds=seconds)))
 
 
 class TestContract(RedisContract):
@@ -133,28 +140,37 @@ class TestKeys:
         assert "/{orders/manual__2026-01-02T03:04:05+00:00/extract/-1}/return_value/" in ref.uri
         assert writer.ti_id in ref.uri.rpartition("/")[2]
 
-    def test_everything_expires(self, store: RedisStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_everything_expires(self, store: RedisStore) -> None:
         client = store.server.client
-        monkeypatch.setenv("AIRFLOW__XCOM__RETENTION", "100000")
         staged_payload = stage(store, ADDRESS, attempt(), payload([b"x" * (2 * CHUNK + 1)]))
         staged = keys(store)
         assert len(staged) == 4  # lease and three chunks
         assert all(0 < client.ttl(name) <= 3600 + 30 for name in staged)
-        store.commit(*staged_payload)
+        stored, ref = staged_payload
+        store.commit(stored, lasting(ref, 100_000))
         assert len(keys(store)) == 4 + (not ROWS_PER_TRY)  # head, three chunks, and a claim if there is one
-        assert all(99_000 < client.ttl(name) <= 100_000 for name in keys(store))
+        payload_keys = [name for name in keys(store) if not name.endswith("/claim")]
+        assert all(99_000 < client.ttl(name) <= 100_000 for name in payload_keys)
 
+    def test_what_is_kept_for_ever_does_not(self, store: RedisStore) -> None:
+        stored, ref = stage(store, ADDRESS, attempt(), payload([b"x" * (2 * CHUNK + 1)]))
+        store.commit(stored, ref)
+        store.commit(stored, ref)  # as when the reply was lost
+        assert len(keys(store)) == 4 + (not ROWS_PER_TRY)
+        assert all(store.server.client.ttl(name) > 36500 * 86400 for name in keys(store))
+
+    @pytest.mark.parametrize(("first", "days"), [(30 * 86400, 29), (10, 6), (None, 36500)])
     @asks_first
     def test_a_claim_outlives_every_payload_that_it_covers(
-        self, store: RedisStore, monkeypatch: pytest.MonkeyPatch
+        self, store: RedisStore, first: int | None, days: int
     ) -> None:
         writer = attempt()
-        keep(store, [b"x"], writer=writer)
-        monkeypatch.setenv("AIRFLOW__XCOM__RETENTION", "10")
-        keep(store, [b"x"], replace(ADDRESS, key="other"), writer)
+        for key, seconds in (("one", first), ("other", 10)):
+            stored, ref = stage(store, replace(ADDRESS, key=key), writer, payload([b"x"]))
+            store.commit(stored, ref if seconds is None else lasting(ref, seconds))
         store.take_over(ADDRESS, attempt(2))
         (claim,) = (name for name in keys(store) if name.endswith("/claim"))
-        assert store.server.client.ttl(claim) > 600_000
+        assert store.server.client.ttl(claim) > days * 86400
 
     def test_all_keys_of_a_task_instance_share_a_slot_whatever_its_name(self, store: RedisStore) -> None:
         for name in STRANGE:
@@ -346,13 +362,12 @@ class TestGone:
         store.server.client.delete(self.names(store, ref)[1])
         assert "lost its claim (which rules out a later try):" in self.lost(store, ref)
 
-    def test_expired(self, store: RedisStore, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("AIRFLOW__XCOM__RETENTION", "1")
-        ref = keep(store, [b"x"])
-        while time.time() < int(ref.uri.rpartition("-")[2][:8], 16) + 2.5:
+    def test_expired(self, store: RedisStore) -> None:
+        stored, ref = stage(store, ADDRESS, attempt(), payload([b"x"]))
+        store.commit(stored, lasting(ref, 0))
+        while store.server.client.exists(f"{ref.uri}/0".removeprefix("redis:")):
             time.sleep(0.05)
-        assert keys(store) == []
-        assert "older than values get (0:00:01, AIRFLOW__XCOM__RETENTION)" in self.lost(store, ref)
+        assert "lost its head and chunk 0:" in self.lost(store, ref)
 
     def test_flushed(self) -> None:
         with Valkey() as server, store_on(server.port) as store:

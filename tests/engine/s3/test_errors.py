@@ -381,18 +381,6 @@ def test_the_minimal_policy_is_enough(guarded: str, identities: Identities) -> N
             assert list(probed(store)) == ["write"]
 
 
-def test_the_lifecycle_rules_are_valid(moto: str) -> None:
-    """And are for the prefix of the project's own URL."""
-    rules = json.loads(configuration("s3-lifecycle.json"))
-    settings = configuration("airflow.env")
-    (prefix,) = re.findall(r"AIRFLOW__XCOM__URL=s3://[^/]+/(.+)", settings)
-    assert {rule["Filter"]["Prefix"] for rule in rules["Rules"]} == {f"{prefix}/"}
-    client = boto(moto)
-    client.create_bucket(Bucket="lifecycle")
-    client.put_bucket_lifecycle_configuration(Bucket="lifecycle", LifecycleConfiguration=rules)
-    assert len(client.get_bucket_lifecycle_configuration(Bucket="lifecycle")["Rules"]) == 2
-
-
 def test_a_role_is_assumed(guarded: str, identities: Identities, monkeypatch: pytest.MonkeyPatch) -> None:
     """The connection's keys only open the door to the role."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_STS", guarded)

@@ -1,6 +1,6 @@
 """XComs that one task of one run writes, by its current try alone, and that come back exactly as pushed.
 
-    from exclusive_xcom import Handle, lazy, lock
+    from exclusive_xcom import Handle, keep, lazy, lock
 
 The backend is chosen by Airflow's own setting `[core] xcom_backend`: DAGs import the same names with each.
 """
@@ -16,13 +16,18 @@ airflow_compat.check()
 from .handle import Handle, lazy  # noqa: E402 - not before it is known that this can work
 
 if TYPE_CHECKING:
+    from .keeping import keep
     from .locks import lock
 
-__all__ = ["Handle", "lazy", "lock"]
+__all__ = ["Handle", "keep", "lazy", "lock"]
 
 
 def __getattr__(name: str) -> Any:
-    # Who takes no lease does not import what leases need.
+    # Who takes no lease does not import what leases need, and so on.
+    if name == "keep":
+        from .keeping import keep
+
+        return keep
     if name == "lock":
         from .locks import lock
 

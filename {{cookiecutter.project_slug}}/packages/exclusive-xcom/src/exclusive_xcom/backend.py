@@ -22,7 +22,7 @@ from typing import Any, ClassVar, TypeVar
 from airflow.sdk.bases.xcom import BaseXCom
 
 from . import attempt as attempts
-from . import binding, config, garbage, pull
+from . import binding, config, garbage, keeping, pull
 from .address import NOBODY, Address, Attempt
 from .binding import Question
 from .codecs import Options, encoded, kind_word
@@ -30,6 +30,7 @@ from .codecs._json import plain
 from .errors import UnsupportedValue, ValueTooLarge, about, one
 from .final import no_retry
 from .handle import Handle, Lazy, human_size
+from .keeping import Kept, Time
 from .reference import Reference, is_reference
 from .store import Store
 from .transfer import Watch, told
@@ -50,6 +51,8 @@ class XComBackend(BaseXCom):
     default_max_size: ClassVar[int] = config.MAX_SIZE.default
     #: How frames are stored, unless AIRFLOW__XCOM__FRAME_FORMAT says otherwise.
     default_frame_format: ClassVar[str] = config.FRAME_FORMAT.default
+    #: How long values are kept, unless AIRFLOW__XCOM__RETENTION says otherwise.
+    default_retention: ClassVar[str] = config.RETENTION.default
     #: What to do about a value that is too large, for the error's text.
     too_large_advice: ClassVar[str] = "Raise AIRFLOW__XCOM__MAX_SIZE, or push less."
 
@@ -180,16 +183,16 @@ class XComBackend(BaseXCom):
     def _put(cls, address: Address, attempt: Attempt, value: Any) -> Any:
         watch = Watch("push")
         with no_retry(), about(address):
-            value, is_lazy = _unwrap(value)
+            value, is_lazy, kept = _unwrap(value)
             if address.key in SCHEDULER_KEYS:
                 attempts.confirm(attempt)
                 row = BaseXCom.serialize_value(value)
-            elif not is_lazy and (size := cls._plain_size(value)) is not None:
+            elif not (is_lazy or kept) and (size := cls._plain_size(value)) is not None:
                 attempts.confirm(attempt)
                 watch.log(address, kind_word(value), "", size)
                 row = value
             else:
-                ref, row = cls._keep(address, attempt, value, is_lazy)
+                ref, row = cls._keep(address, attempt, value, is_lazy, kept)
                 garbage.note(ref)
                 watch.done(ref)
         if push := _under_way.get():
@@ -197,7 +200,9 @@ class XComBackend(BaseXCom):
         return row
 
     @classmethod
-    def _keep(cls, address: Address, attempt: Attempt, value: Any, is_lazy: bool) -> tuple[Reference, Any]:
+    def _keep(
+        cls, address: Address, attempt: Attempt, value: Any, is_lazy: bool, kept: Time | None
+    ) -> tuple[Reference, Any]:
         """Encode and store a value, ask Airflow, commit. Returns the reference, and its row."""
         store, codec_options = cls.store(), cls.codec_options()
         payload = encoded(value, codec_options)
@@ -207,11 +212,12 @@ class XComBackend(BaseXCom):
         if payload.length > limit:
             sizes = f"{human_size(payload.length)} is over the limit of {human_size(limit)}"
             raise ValueTooLarge(f"{one(payload.kind)} of {sizes}", cls.too_large_advice)
+        expires = keeping.rules(cls.default_retention).expiry(address, kept)
         while True:
             age = garbage.Age()
-            stored = store.put(address, attempt, payload)
+            stored = store.put(address, attempt, payload, expires)
             try:
-                ref = stored.reference(address, attempt, payload, lazy=is_lazy)
+                ref = stored.reference(address, attempt, payload, lazy=is_lazy, expires=expires)
                 row = cls._checked_row(ref)
                 attempts.confirm(attempt)
                 if not age.is_over(config.GRACE.read() / 2):
@@ -312,19 +318,28 @@ async def _in_our_thread(call: Callable[..., T], *args: Any, **options: Any) -> 
     return await asyncio.get_running_loop().run_in_executor(_our_thread(os.getpid()), there)
 
 
-def _unwrap(value: Any) -> tuple[Any, bool]:
-    """The value inside `lazy(...)` and whether it was; also for the values of a returned dict, whose
-    keys `multiple_outputs` has pushed as handles before it pushes the dict itself."""
-    if type(value) is Lazy:
-        return value.value, True
-    if type(value) is dict and any(type(item) is Lazy for item in value.values()):
-        return {key: _unwrap(item)[0] for key, item in value.items()}, False
+def _unwrap(value: Any) -> tuple[Any, bool, Time | None]:
+    """The value inside `lazy(...)` and `keep(...)`, whether it was in the one, and the time of the other.
+
+    Also for the values of a returned dict, whose keys `multiple_outputs` has pushed alone before it pushes
+    the dict itself: that is kept for the shortest of their times.
+    """
+    is_lazy, kept = False, None
+    while type(value) in (Lazy, Kept):
+        if type(value) is Kept:
+            kept = kept or value.time  # the outer one was said last
+        is_lazy = is_lazy or type(value) is Lazy
+        value = value.value
+    if type(value) is dict and any(type(item) in (Lazy, Kept) for item in value.values()):
+        parts = {key: _unwrap(item) for key, item in value.items()}
+        times = (time for _, _, time in parts.values() if time)
+        return {key: item for key, (item, _, _) in parts.items()}, is_lazy, kept or Time.shortest(times)
     if type(value) is Handle:
         raise UnsupportedValue(
             "A Handle was pushed: it stands for another task's XCom and may outlive it",
             "Push what handle.load() gives, or let the consumer pull from the first producer.",
         )
-    return value, False
+    return value, is_lazy, kept
 
 
 def _row_size(row: Any) -> int:

@@ -18,7 +18,6 @@ from .codecs import FRAME_FORMATS, Options
 from .errors import BadOption
 
 T = TypeVar("T")
-N = TypeVar("N", int, float)
 
 
 @dataclass(frozen=True)
@@ -56,14 +55,13 @@ class Option(Generic[T]):
             ) from None
 
 
-def _number(kind: type[N], name: str, default: N, least: N = 0) -> Option[N]:
-    def parse(text: str) -> N:
-        if not least <= (number := kind(text)) < float("inf"):
+def _number(name: str, default: int, least: int = 0) -> Option[int]:
+    def parse(text: str) -> int:
+        if (number := int(text)) < least:
             raise ValueError(text)
         return number
 
-    words = {int: "a whole number", float: "a number"}[kind]
-    return Option(name, default, parse, f"{words} of at least {least:g}")
+    return Option(name, default, parse, f"a whole number of at least {least}")
 
 
 def _choice(name: str, *words: str) -> Option[str]:
@@ -75,20 +73,32 @@ CONN_ID = Option("conn_id", "", str)
 FORMER_URL = Option("former_url", "", str)
 FORMER_CONN_ID = Option("former_conn_id", "", str)
 PREFIX = Option("prefix", "xcom", str)
-INLINE_LIMIT = _number(int, "inline_limit", 0)
-MAX_ROW_SIZE = _number(int, "max_row_size", 2**20, 1024)
-MAX_SIZE = _number(int, "max_size", 16 * 2**30, 1)
-MAX_SHOWN_SIZE = _number(int, "max_shown_size", 16384)
-MAX_DECODED_SIZE = _number(int, "max_decoded_size", Options.max_size, 1)
+INLINE_LIMIT = _number("inline_limit", 0)
+MAX_ROW_SIZE = _number("max_row_size", 2**20, 1024)
+MAX_SIZE = _number("max_size", 16 * 2**30, 1)
+MAX_SHOWN_SIZE = _number("max_shown_size", 16384)
+MAX_DECODED_SIZE = _number("max_decoded_size", Options.max_size, 1)
 FRAME_FORMAT = _choice("frame_format", *FRAME_FORMATS)
 CODECS = Option[tuple[str, ...]](
     "codecs", (), lambda text: tuple(re.split(r"[\s,]+", text)), "names of modules"
 )
-RETENTION = _number(float, "retention", 7 * 86400, 1)
-GRACE = _number(float, "grace", 7 * 86400, 60)
+GRACE = _number("grace", 7 * 86400, 60)
 API_CONN_ID = Option("api_conn_id", "xcom_api", str)
-WAIT_REPLICAS = _number(int, "wait_replicas", 0)
-WAIT_AOF = _number(int, "wait_aof", 0)
+# How long something is kept: "12h", "30d", "run", "never".
+KEPT = re.compile(r"([1-9][0-9]{0,8})([smhd])|run|never", re.ASCII)
+
+
+def _retention(text: str) -> str:
+    if not KEPT.fullmatch(text) and not os.path.isabs(text):
+        raise ValueError(text)
+    return text
+
+
+RETENTION = Option(
+    "retention", "never", _retention, "a time as 12h or 30d, run, never, or the whole path of a file of rules"
+)
+WAIT_REPLICAS = _number("wait_replicas", 0)
+WAIT_AOF = _number("wait_aof", 0)
 
 
 def mistakes() -> list[str]:

@@ -21,7 +21,7 @@ from .content import check_length
 from .errors import ValueTooLarge, one
 from .handle import human_size
 from .pull import in_row
-from .reference import Reference, inline
+from .reference import Expiry, Reference, inline
 from .store import Check, Store, Stored
 
 _ADVICE = (
@@ -35,7 +35,9 @@ class RowStore(Store):
 
     schemes = frozenset({"row"})
 
-    def put(self, address: Address, attempt: Attempt, payload: Payload) -> Stored:
+    def put(
+        self, address: Address, attempt: Attempt, payload: Payload, expires: Expiry | None = None
+    ) -> Stored:
         """Raises `ValueTooLarge` before it reads a large file."""
         limit = config.MAX_ROW_SIZE.read()
         if payload.length > limit:

@@ -79,7 +79,8 @@ class NoSpace(XComError, OSError):
 
 
 class BadOption(XComError, ValueError):
-    """An option in section [xcom] of Airflow's configuration has a value that it can't have."""
+    """An option in section [xcom] of Airflow's configuration, or what it names, has a value that it can't
+    have."""
 
 
 class Superseded(XComError):
@@ -121,6 +122,10 @@ class PayloadMissing(PayloadError):
 
 class PayloadReplaced(PayloadMissing):
     """The payload went because the XCom was pushed again after it was pulled."""
+
+
+class PayloadExpired(PayloadMissing):
+    """The payload went when its time was over, by the rule that the text names."""
 
 
 class PayloadTruncated(PayloadError):

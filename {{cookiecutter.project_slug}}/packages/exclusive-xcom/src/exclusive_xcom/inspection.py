@@ -9,7 +9,9 @@ Imports Airflow, whose configuration must be in the environment by then.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,14 +21,16 @@ from airflow.sdk.execution_time.xcom import XCom
 from airflow.utils.session import create_session
 from sqlalchemy import Select, func, select, text
 
-from . import config
+from . import config, keeping
 from .address import Address
 from .backend import XComBackend
 from .binding import Question
 from .codecs import kind_word
+from .codecs.common import count
 from .errors import XComError, legible
 from .handle import Handle
 from .kinds import short
+from .reference import Reference
 from .store import Check
 
 
@@ -221,6 +225,7 @@ def probe() -> list[Check]:
     checks = [
         _database(),
         Check("options", not wrong, " ".join(wrong) or "each has a value that it can have"),
+        _retention(getattr(XCom, "default_retention", config.RETENTION.default)),
     ]
     name = f"{XCom.__module__}.{XCom.__qualname__}"
     if not issubclass(XCom, XComBackend):
@@ -229,9 +234,55 @@ def probe() -> list[Check]:
     checks.append(Check("backend", True, name))
     try:
         checks += XCom.store().probe()
+        checks += _lost_first()
     except XComError as error:
         checks.append(Check("store", False, str(error)))
     return checks
+
+
+def _lost_first() -> Iterator[Check]:
+    """Which XCom a rule of the bucket ends first that should stay, where there is such a rule."""
+    from .s3 import lifecycle  # imports boto3 when it is asked for more than names
+    from .s3.location import Location
+
+    location = Location.current()
+    if location is None or location.scheme != "s3":
+        return
+    try:
+        early = list(lifecycle.too_early(location, lifecycle.found(location)))
+    except XComError:
+        return  # the probe has told it
+    if not (days := [(when, name) for name, when in early if isinstance(when, int)]):
+        return
+    when, name = min(days)
+    wanted = select(XComModel).order_by(XComModel.timestamp)
+    with create_session() as session:
+        for row in session.scalars(wanted.execution_options(yield_per=1000)):
+            address = Address.of(row.dag_id, row.run_id, row.task_id, row.map_index, row.key)
+            ref = _reference(address, row.value)
+            if ref is None or not (ref.uri or "").startswith(f"{location.url}/"):
+                continue
+            end = row.timestamp + timedelta(days=when)
+            if ref.expires is None or ref.expires.at is None or ref.expires.at > end:
+                what = f"{address} is the first that is lost, {end:%Y-%m-%d} or the day after, by {name!r}"
+                yield Check("lost first", False, what)
+                return
+
+
+def _reference(address: Address, value: Any) -> Reference | None:
+    try:
+        return Question(address).reference(value)
+    except XComError:
+        return None
+
+
+def _retention(default: str) -> Check:
+    try:
+        found = keeping.rules(default)
+    except XComError as error:
+        return Check("retention", False, str(error))
+    more = f", and {count(len(found.rules), 'rule')} before it" if found.rules else ""
+    return Check("retention", True, f"{found.default.keep.text} by default{more}")
 
 
 def _database() -> Check:

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, TypeGuard
 
 from airflow.sdk.bases.xcom import BaseXCom
 
-from . import airflow_compat, config, mapped
+from . import airflow_compat, config, keeping, mapped
 from .binding import Question
 from .codecs import ColumnCodec, Options, codec_named
 from .codecs.common import ROW_UNFOLDS
@@ -129,7 +129,8 @@ def _item(ref: Reference, number: int) -> Any:
 
 @contextmanager
 def _if_replaced(ref: Reference) -> Iterator[None]:
-    """Tell a payload that is gone because its XCom was pushed again from one that is lost."""
+    """Tell a payload that is gone because its XCom was pushed again, or whose time was over, from one that is
+    lost."""
     try:
         yield
     except PayloadMissing as error:
@@ -138,6 +139,9 @@ def _if_replaced(ref: Reference) -> Iterator[None]:
         except Exception:
             replaced = False  # nobody can be asked here
         if not replaced:
+            if expired := keeping.expired(ref):
+                expired.address = ref.address
+                raise expired from error
             raise
         raise PayloadReplaced(
             "The XCom was pushed again since it was pulled, and what it was before is gone",

@@ -6,7 +6,7 @@ what was pushed. Values too small to store elsewhere travel inside it.
 
 A reader ignores entries that it does not know, unless `must` names them: then it refuses the row in words. So
 what a value depends on is named there, and what only helps, as a preview, is not. Entries that later releases
-will write have their places: `readers`, `once`, `expires`, `encryption`. What changes the bytes of a payload
+will write have their places: `readers`, `once`, `encryption`. What changes the bytes of a payload
 is a new form of its codec (codecs/__init__.py).
 """
 
@@ -15,6 +15,7 @@ from __future__ import annotations
 import base64
 import json
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Annotated, Any, TypeGuard
 
 import msgspec
@@ -26,7 +27,26 @@ MARK = "$xcom"  # the key that tells a reference from a value; its value is the 
 VERSION = "3"
 UNDERSTOOD: frozenset[str] = frozenset()  # entries that `must` may name here
 _FIRST = ("kind", "summary", "length", "uri")  # what a person looks for
+_RULE = 300  # characters of a rule that are told
 _TEXT = "application/json"  # legible UTF-8, so that a row can hold it as it is
+
+
+@dataclass(frozen=True)
+class Expiry:
+    """When a payload goes (keeping.py).
+
+    Attributes:
+        rule: which says so, for people.
+        at: when its time is over; None if only its run counts.
+        run: whether it may go as soon as its run has ended well.
+    """
+
+    rule: str
+    at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+    run: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rule", legible(self.rule)[:_RULE])
 
 
 @dataclass(frozen=True)
@@ -42,6 +62,7 @@ class Reference:
         uri: where the payload is; None when `data` holds it.
         data: the payload itself, as text if it is JSON and in base64 otherwise; None when it is elsewhere.
         lazy: whether the producer asked for the consumer to get a `Handle`.
+        expires: when its time is over; None if never.
     """
 
     address: Address
@@ -56,6 +77,7 @@ class Reference:
     data: str | None = None
     filename: str | None = None
     lazy: bool = False
+    expires: Expiry | None = None
     meta: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -81,6 +103,9 @@ class Reference:
         # codec noted; as text it stays as it is.
         if self.meta:
             fields["meta"] = json.dumps(self.meta, ensure_ascii=True)
+        if self.expires:
+            told = msgspec.to_builtins(self.expires)
+            fields["expires"] = {name: value for name, value in told.items() if value}
         return {**fields, MARK: VERSION}
 
     @property

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, ClassVar
 from .address import Address, Attempt
 from .codecs import Payload
 from .errors import BadReference, ForeignReference, about
-from .reference import Reference
+from .reference import Expiry, Reference
 
 # Which module has the store of a URI's scheme, and gives it by `open_store()`.
 _MODULES = dict.fromkeys(("s3", "gs", "az", "file", "memory"), "s3") | {"redis": "redis", "row": "db"}
@@ -28,13 +28,19 @@ class Stored:
     upload: Any = None
 
     def reference(
-        self, address: Address, attempt: Attempt, payload: Payload, *, lazy: bool = False
+        self,
+        address: Address,
+        attempt: Attempt,
+        payload: Payload,
+        *,
+        lazy: bool = False,
+        expires: Expiry | None = None,
     ) -> Reference:
         """What the row is to say of the payload that was put."""
         names = ("codec", "kind", "media_type", "summary", "filename", "meta")
         told: dict[str, Any] = {name: getattr(payload, name) for name in names}
-        where: dict[str, Any] = {"uri": self.uri, "data": self.data}
-        return Reference(address, attempt, length=self.length, sha256=self.sha256, lazy=lazy, **where, **told)
+        told |= {"uri": self.uri, "data": self.data, "lazy": lazy, "expires": expires}
+        return Reference(address, attempt, length=self.length, sha256=self.sha256, **told)
 
 
 @dataclass(frozen=True)
@@ -56,8 +62,11 @@ class Store(ABC):
     schemes: ClassVar[frozenset[str]] = frozenset()
 
     @abstractmethod
-    def put(self, address: Address, attempt: Attempt, payload: Payload) -> Stored:
-        """Store a payload under a name of this try's own, durably, before it returns. Never overwrites."""
+    def put(
+        self, address: Address, attempt: Attempt, payload: Payload, expires: Expiry | None = None
+    ) -> Stored:
+        """Store a payload under a name of this try's own, durably, before it returns. Never overwrites. When
+        it expires its reference tells, too; here it is for who marks what was stored."""
 
     def commit(self, stored: Stored, ref: Reference) -> None:  # noqa: B027 - most have nothing to do
         """Make a stored payload current, after Airflow has confirmed the try and before the row is written.

@@ -27,6 +27,7 @@ from .common import check_encoded
 
 _INLINE = 4096  # bytes that stay in the text, as base64; more become a part of a container
 _HANDLES = "exclusive_xcom.handle"  # which is of what stands above codecs
+_WRAPPERS = {"lazy": (_HANDLES, "Lazy"), "keep": ("exclusive_xcom.keeping", "Kept")}
 _CONTAINERS = (list, tuple, set, frozenset, dict, collections.deque)
 
 
@@ -284,8 +285,8 @@ def _advice(value: Any, cls: Any) -> str:
 
 def _special_advice(value: Any, cls: Any) -> str | None:
     """Of what is more than its protocol says: it never becomes a plain value by itself."""
-    if _is_lazy(value):
-        return "Put lazy(...) around the whole value, or push this under a key of its own."
+    if wrapper := next((name for name, where in _WRAPPERS.items() if is_of(value, *where)), None):
+        return f"Put {wrapper}(...) around the whole value, or push this under a key of its own."
     if is_of(value, _HANDLES, "Handle"):
         return "Return value.load()."
     if cls.__module__ == "ipaddress":
@@ -305,10 +306,6 @@ def _special_advice(value: Any, cls: Any) -> str | None:
     if is_of(value, "xarray", "Dataset", "DataArray"):
         return f"Return value.to_dict(); xarray.{cls.__name__}.from_dict() makes it again."
     return None
-
-
-def _is_lazy(value: Any) -> bool:
-    return is_of(value, _HANDLES, "Lazy")
 
 
 _FOR_OTHERS = (

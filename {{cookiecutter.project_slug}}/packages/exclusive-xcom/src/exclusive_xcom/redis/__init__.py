@@ -32,6 +32,7 @@ class RedisXComBackend(XComBackend):
 
     default_max_size: ClassVar[int] = 256 * 2**20
     default_frame_format: ClassVar[str] = "packed"
+    default_retention: ClassVar[str] = "7d"
     too_large_advice: ClassVar[str] = (
         "Redis keeps everything in memory. Keep large values in an object store: `make switch BACKEND=s3`. "
         "Or raise AIRFLOW__XCOM__MAX_SIZE in config/airflow.env if your Redis has the memory."

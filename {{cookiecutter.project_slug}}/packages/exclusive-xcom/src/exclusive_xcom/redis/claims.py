@@ -17,13 +17,14 @@ from .. import attempt as attempts
 from .. import config
 from ..address import Address, Attempt
 from ..errors import LeaseLost, LeaseTimeout, PayloadMissing, StoreMisconfigured, StoreUnreachable
-from ..reference import Reference
+from ..reference import Expiry, Reference
 from .client import WAIT_TIMEOUT, Call, Command, Patience, Server
 from .keys import Keys, claim_text, new_keys, quoted
-from .leases import ServerLease, facts, identity, in_words, retention_ms
+from .leases import REMEMBERED, ServerLease, facts, identity, in_words
 from .scripts import OWN
 
 _UNREAD = "?"  # no claim looks like this, so what was never read is never taken for what is there
+_NEVER = 36525 * 86_400_000  # milliseconds
 STAGED = 3600  # seconds after which what was staged and never committed is gone
 
 
@@ -66,9 +67,10 @@ class Upload:
         waits = demands(server)
         head = {"length": ref.length, "sha256": ref.sha256, "kind": ref.kind, "written": keys.written}
         names = [keys.claim, keys.lease, keys.head, *keys.chunks(ref.length)]
-        more = [self.lease.holder, json.dumps(head)]
+        kept = _milliseconds(ref.expires)
+        more: list[str | int] = [self.lease.holder, json.dumps(head), kept]
         outcome, found, counts = as_owner(
-            server, self.attempt, names, keys.owner, self.claim_seen, more, waits
+            server, self.attempt, names, keys.owner, self.claim_seen, more, waits, max(kept, REMEMBERED)
         )
         if outcome == b"lease":
             raise self._lost(found)
@@ -139,8 +141,9 @@ def as_owner(
     keys: Sequence[str],
     me: str | None = None,
     claim_seen: str = _UNREAD,
-    more: Sequence[str] = (),
+    more: Sequence[str | int] = (),
     then: Sequence[Command] = (),
+    claim_kept: int = REMEMBERED,
 ) -> tuple[bytes, str, list[Any]]:
     """Run the script OWN, and commands after it: its outcome, what it found, and their replies. With a claim
     alone as key it claims the task for the try; with other keys and no more, it deletes them, too.
@@ -150,12 +153,19 @@ def as_owner(
     """
     me = quoted(attempt.ti_id) if me is None else me
     while True:
-        call = Call(OWN, keys, [me, claim_text(attempt), claim_seen, retention_ms(), *more])
+        call = Call(OWN, keys, [me, claim_text(attempt), claim_seen, claim_kept, *more])
         (outcome, found), *replies = server.run(call, *then)
         claim_seen = found.decode()
         if outcome != b"claim":
             return outcome, claim_seen, replies
         attempts.confirm(attempt)
+
+
+def _milliseconds(expires: Expiry | None) -> int:
+    """From now until a payload goes; a hundred years if it does not go by time."""
+    if expires is None or expires.at is None:
+        return _NEVER
+    return max(1, int((expires.at.timestamp() - time.time()) * 1000))
 
 
 def claimant(address: Address, attempt: Attempt) -> str:

@@ -173,8 +173,8 @@ _MEANINGS: dict[type[StoreError], dict[str, str]] = {
         "this task runs.",
         "^ValueError": "The extra of the Airflow connection is wrong. Correct it.",
         "OOM ": "Redis is full: it has reached its maxmemory. Nothing that was there is lost. Give it more "
-        "memory, shorten AIRFLOW__XCOM__RETENTION, or keep large values in an object store: `make switch "
-        "BACKEND=s3`.",
+        "memory, keep values for a shorter time (AIRFLOW__XCOM__RETENTION), or keep large ones in an object "
+        "store: `make switch BACKEND=s3`.",
         "READONLY": "Redis refuses to write: this is a read-only replica. Point the Airflow connection to "
         "the primary, or to a Sentinel (`sentinel_master` in its extra).",
         "WAITAOF": "AIRFLOW__XCOM__WAIT_AOF demands an append-only file, and Redis has none or is older "

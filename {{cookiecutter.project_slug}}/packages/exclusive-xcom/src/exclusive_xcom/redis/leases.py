@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from .. import config
 from ..address import Attempt
 from .client import Call, Server
 from .scripts import LEASE, NUMBER, RELEASE
+
+REMEMBERED = 7 * 86_400_000  # milliseconds that claims and numbers are kept at least
 
 
 @dataclass(frozen=True)
@@ -46,13 +47,13 @@ class ServerLease:
 
     def take_number(self) -> tuple[int, str]:
         """Take it, if it is not somebody else's: our number or 0, and who holds it. Raises `StoreError`."""
-        number = Call(NUMBER, [self.key, self._number], [self.holder, retention_ms()])
+        number = Call(NUMBER, [self.key, self._number], [self.holder, REMEMBERED])
         (_, holder), fence = self.server.run(self.call("take"), number)
         return int(fence), holder.decode()
 
     def give_back(self) -> Call:
         """The request to give it back; the reply is 0 if it was not ours any more."""
-        return Call(RELEASE, [self.key, *filter(None, [self._number])], [self.holder, retention_ms()])
+        return Call(RELEASE, [self.key, *filter(None, [self._number])], [self.holder, REMEMBERED])
 
 
 def identity(attempt: Attempt, ti_id: str = "") -> str:
@@ -88,8 +89,3 @@ def facts(text: str | bytes) -> dict[str, Any]:
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def retention_ms() -> int:
-    """Milliseconds that payloads, claims and numbers are kept. Raises `BadOption`."""
-    return int(config.RETENTION.read() * 1000)

@@ -57,10 +57,11 @@ return KEYS[2] and redis.call('HGET', KEYS[2], 'released') == ARGV[1] and 1 or 0
 
 # Act as the owner of a claim (KEYS[1]), be it by compare-and-set on what was read: make a payload current,
 # whose lease, head and chunks are the other keys; or, without a head, delete the other keys. {'done', ''}, or
-# what stands against it and what was found instead.
+# what stands against it and what was found instead. A claim's time never gets shorter, so that it outlives
+# every payload that it covers.
 OWN = """
 local claim = redis.call('GET', KEYS[1]) or ''
-local me, claim_of_mine, claim_seen, retention, lease, head = unpack(ARGV)
+local me, claim_of_mine, claim_seen, claim_kept, lease, head, kept = unpack(ARGV)
 local mine = string.match(claim, '^%S+') == me
 if me ~= '' and not mine and claim ~= claim_seen then
   return {'claim', claim}
@@ -78,9 +79,9 @@ if head then
     end
   end
   -- Written in any case: WAIT after us counts only what its own connection has written.
-  redis.call('SET', KEYS[3], head, 'PX', retention)
+  redis.call('SET', KEYS[3], head, 'PX', kept)
   for i = 4, #KEYS do
-    redis.call('PEXPIRE', KEYS[i], retention)
+    redis.call('PEXPIRE', KEYS[i], kept)
   end
   if holder == lease then
     redis.call('DEL', KEYS[2])
@@ -91,7 +92,7 @@ else
   end
 end
 if me ~= '' and (head or not mine) then
-  redis.call('SET', KEYS[1], claim_of_mine, 'PX', math.max(retention, redis.call('PTTL', KEYS[1])))
+  redis.call('SET', KEYS[1], claim_of_mine, 'PX', math.max(claim_kept, redis.call('PTTL', KEYS[1])))
 end
 return {'done', ''}
 """

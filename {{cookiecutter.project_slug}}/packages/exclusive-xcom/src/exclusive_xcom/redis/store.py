@@ -16,15 +16,13 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 from typing import Any, ClassVar
 
 from .. import attempt as attempts
-from .. import config
 from ..address import Address, Attempt
 from ..codecs import Payload
 from ..errors import PayloadAltered, PayloadError, PayloadMissing, PayloadTruncated, StaleXCom, StoreError
-from ..reference import Reference
+from ..reference import Expiry, Reference
 from ..store import Check, Store, Stored
 from .claims import STAGED, Upload, as_owner, claimant
 from .client import OTHER_PROGRAM, Call, Command, Server
@@ -57,7 +55,9 @@ class RedisStore(Store):
 
     # -- push ---------------------------------------------------------------------------------------
 
-    def put(self, address: Address, attempt: Attempt, payload: Payload) -> Stored:
+    def put(
+        self, address: Address, attempt: Attempt, payload: Payload, expires: Expiry | None = None
+    ) -> Stored:
         """Take the lease and stage the chunks, which nobody reads before `commit`. Raises as `go_on`."""
         upload = Upload.of(self.server, address, attempt, self.lease)
         digest, length = hashlib.sha256(), 0
@@ -194,11 +194,9 @@ class RedisStore(Store):
         told: dict[str, Any] = {}
         with contextlib.suppress(StoreError):
             told = self._info()
-        age, kept, policy = time.time() - keys.written, config.RETENTION.read(), told.get("maxmemory_policy")
+        age, policy = time.time() - keys.written, told.get("maxmemory_policy")
         how = "it was deleted by a later try or by hand, or never committed"
-        if age > kept:
-            how = f"it was older than values get ({timedelta(seconds=kept)}, AIRFLOW__XCOM__RETENTION)"
-        elif not told:
+        if not told:
             how = "how can't be told, since Redis does not say"
         elif policy != "noeviction" and (evicted := told.get("evicted_keys")):
             how = f"it was probably evicted, as {evicted} keys were: set noeviction instead of {policy}"

@@ -62,6 +62,7 @@ class Client:
     make: Callable[[Limits], Any]  # obstore's client of it, with the location's path as its prefix
     provider: Provider | None = None  # gives the credentials; None where obstore finds them itself
     verify: bool | str = True  # whether TLS certificates are checked, or the file of those to trust
+    tags: bool | None = None  # whether the server takes tags, once that is known
     ranges: bool = True  # false once the server has answered a ranged request wrongly
     limits: Limits | None = None  # of all requests; None: of each by its length
     _made: dict[Limits, Any] = field(default_factory=dict)
@@ -85,12 +86,19 @@ class Client:
             raise trouble or explain(error, self.location.url, doing, uri) from None
 
     def put(
-        self, name: str, pieces: Iterable[memoryview], media_type: str, told: dict[str, str], **parts: Any
+        self,
+        name: str,
+        pieces: Iterable[memoryview],
+        media_type: str,
+        told: dict[str, str],
+        tags: dict[str, str] | None = None,
+        **parts: Any,
     ) -> None:
         """Store an object. Raises obstore's own errors, so that the caller can tell what to repeat.
 
         Args:
             told: metadata, by names that S3, Google Cloud and Azure all take: letters alone.
+            tags: which S3 alone has.
             parts: for an upload in parts, whose `pieces` may be a stream: `chunk_size`, bytes of each, and
                 `max_concurrency`, how many of them travel at once.
         """
@@ -103,8 +111,9 @@ class Client:
             length = parts["chunk_size"] * parts.get("max_concurrency", 1)
         else:
             length = sum(piece.nbytes for piece in pieces)
-        store = self.store(length)
-        obstore.put(store, name, pieces, attributes=attributes, use_multipart=bool(parts), **parts)
+        trying = limits_for(length)._replace(repeated=5) if tags and self.tags is None else None
+        store = self.store(length, trying)
+        obstore.put(store, name, pieces, attributes=attributes, tags=tags, use_multipart=bool(parts), **parts)
 
     def get(self, name: str, length: int = 0) -> Any:
         """obstore's answer to a GET of so many bytes, its body not read yet. Raises obstore's own errors."""

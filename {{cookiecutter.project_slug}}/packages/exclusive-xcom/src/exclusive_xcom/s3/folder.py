@@ -30,9 +30,15 @@ class Folder(Client):
     """Reads and writes files below a location. Raises OSError where obstore raises errors of its own."""
 
     def put(
-        self, name: str, pieces: Iterable[memoryview], media_type: str, told: dict[str, str], **parts: Any
+        self,
+        name: str,
+        pieces: Iterable[memoryview],
+        media_type: str,
+        told: dict[str, str],
+        tags: dict[str, str] | None = None,
+        **parts: Any,
     ) -> None:
-        """Store a file. A folder has no place for media type and metadata."""
+        """Store a file. A folder has no place for media type, metadata and tags."""
         with (
             self._inside(f"{_STAGED}/{secrets.token_hex(16)}", make=True) as (staging, mark),
             self._inside(name, make=True) as (folder, last),

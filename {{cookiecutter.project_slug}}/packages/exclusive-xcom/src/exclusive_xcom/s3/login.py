@@ -143,6 +143,26 @@ def _by_boto3(
     return source, Boto3CredentialProvider(session, ttl=_FRESH), region, endpoint
 
 
+def boto_client(location: Location) -> Any:
+    """boto3's client, with the same credentials, for what obstore does not do. Raises `StoreError`."""
+    try:
+        import boto3
+
+        asked = _connection(location.conn_id) if location.conn_id else {}
+        verify, role = _verify(asked), asked.get("role_arn")
+        names = ("region_name", "profile_name")
+        keys = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
+        session = boto3.Session(**{name: asked.get(name) for name in (*names, *keys)})
+        if role:
+            found = _assume(session, asked, verify)
+            given = (found["access_key_id"], found["secret_access_key"], found["token"])
+            session = boto3.Session(region_name=session.region_name, **dict(zip(keys, given, strict=True)))
+        region, endpoint = session.region_name or "us-east-1", asked.get("endpoint_url")
+        return session.client("s3", region_name=region, endpoint_url=endpoint, verify=verify)
+    except Exception as error:
+        raise explain_boto(error, location.url) from None
+
+
 def _assume(session: Any, asked: dict[str, Any], verify: bool | str) -> dict[str, Any]:
     """The credentials of a role, for as long as AWS grants them. obstore's own provider for roles does not
     know `verify`, and gives times that obstore does not take."""

@@ -13,6 +13,7 @@ from typing import Any
 
 from ..errors import PayloadAltered, StoreDenied, StoreError, StoreMisconfigured, StoreUnreachable, XComError
 from ..store import Check
+from . import lifecycle
 from .client import TRYING
 from .location import Location
 from .login import ENCRYPTION, ENCRYPTION_KEY, open_location
@@ -44,6 +45,7 @@ class Probe:
             ("read a range", False, self.read_range),
             ("metadata", False, self.metadata),
             ("encryption", False, self.encryption),
+            ("lifecycle", False, self.lifecycle),
         ]
         for name, needed, step in steps:
             check = self.tried(name, step)
@@ -134,6 +136,21 @@ class Probe:
             what = f"{self.url} was asked to encrypt by {asked}, and answered with {answer}"
             raise StoreMisconfigured(what, f"Correct {ENCRYPTION}, or use a server that encrypts.")
         return f"{wanted}, confirmed"
+
+    def lifecycle(self) -> str:
+        """What the bucket's own rules do to payloads, as far as one may see them."""
+        if self.location.scheme != "s3":
+            return f"a thing of s3://; {self.location.scheme}:// knows no tags"
+        try:
+            rules = lifecycle.found(self.location)
+        except XComError as error:
+            return f"not seen: {error}"
+        if early := list(lifecycle.too_early(self.location, rules)):
+            told = ", ".join(f"{name!r} {lifecycle.in_words(when)}" for name, when in early)
+            what = f"Rules of bucket {self.location.bucket} end payloads before their time: {told}"
+            raise StoreMisconfigured(what, "Remove them, and let `xcom lifecycle` tell which it should have.")
+        lacking = len(lifecycle.missing(self.location, rules))
+        return f"{lacking} rules are missing: see `xcom lifecycle`" if lacking else "each rule is there"
 
     def head(self) -> Any:
         """The headers of a HEAD request, which obstore keeps to itself."""

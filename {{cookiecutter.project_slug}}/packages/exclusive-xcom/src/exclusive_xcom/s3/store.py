@@ -18,9 +18,10 @@ from ..address import Address, Attempt
 from ..codecs import Payload
 from ..content import Measured, check_length
 from ..errors import BadOption, BadReference, StoreUnreachable, UnsupportedValue
-from ..reference import Reference
+from ..reference import Expiry, Reference
 from ..store import Check, Store, Stored
 from .client import Client
+from .lifecycle import tags_of
 from .location import SCHEMES, Location
 from .login import client_of
 from .names import KEY_LIMIT, is_own, metadata, object_name
@@ -37,6 +38,8 @@ _AT_ONCE = 16  # requests under way when a sequence is pulled
 _PIECE = _MIB  # bytes that a stream hands on at a time; larger pieces measure slower
 _PAUSES = (0.2, 1.0, 3.0)  # seconds before what obstore does not repeat by itself
 
+# How a server refuses tags, or rather the request that has some.
+_NO_TAGS = re.compile(r"status code: (400|403|405|501)|403 Forbidden|PermissionDenied|NotImplemented")
 _NAME = re.compile(r"(?!\.+(?:/|$))[\w.@-]+(?:/(?!\.+(?:/|$))[\w.@-]+)*", re.ASCII)
 
 
@@ -45,7 +48,10 @@ class S3Store(Store):
 
     schemes = SCHEMES
 
-    def put(self, address: Address, attempt: Attempt, payload: Payload) -> Stored:
+    def put(
+        self, address: Address, attempt: Attempt, payload: Payload, expires: Expiry | None = None
+    ) -> Stored:
+        """With a tag that the bucket's lifecycle rules know (lifecycle.py), where the server takes it."""
         client = client_of(_here())
         name = object_name(client.location, address, attempt, payload)
         told = {
@@ -54,7 +60,7 @@ class S3Store(Store):
             **metadata(name, address),
         }
         with client.explained("write to"):
-            length, sha256 = _persistently(lambda: _upload(client, name, told, payload), _passes)
+            length, sha256 = _tagged(client, name, told, payload, tags_of(expires))
         return Stored(length, sha256, uri=f"{client.location.url}/{name}")
 
     def abandon(self, stored: Stored) -> None:
@@ -198,6 +204,29 @@ def _persistently(
     return act()
 
 
+def _tagged(
+    client: Client, name: str, told: dict[str, str], payload: Payload, tags: dict[str, str]
+) -> tuple[int, str]:
+    """Upload with tags, or without if the server does not take these, or the credentials may not give any:
+    then the object stays until it is collected. Until it is known that tags are taken, whatever fails is soon
+    tried without: obstore would repeat for long what a server answers by 501."""
+    if tags and client.tags is not False and client.location.scheme == "s3":
+        try:
+            found = _persistently(lambda: _upload(client, name, told, payload, tags), _passes)
+            client.tags = True
+            return found
+        except Exception as error:
+            if client.tags:
+                raise
+            refused = str(error)
+        found = _persistently(lambda: _upload(client, name, told, payload), _passes)
+        if _NO_TAGS.search(refused):
+            client.tags = False
+            log.warning("%s takes no tags, so its lifecycle rules do not find payloads", client.location.url)
+        return found
+    return _persistently(lambda: _upload(client, name, told, payload), _passes)
+
+
 def _passes(error: Exception) -> bool:
     """What obstore does not repeat itself: a conflict, and a multipart upload that is unknown when its
     completion is repeated after a lost reply. The name is this push's own and the bytes are the same, so
@@ -205,21 +234,23 @@ def _passes(error: Exception) -> bool:
     return "409 Conflict" in str(error) or "NoSuchUpload" in str(error)
 
 
-def _upload(client: Client, name: str, told: dict[str, str], payload: Payload) -> tuple[int, str]:
+def _upload(
+    client: Client, name: str, told: dict[str, str], payload: Payload, tags: dict[str, str] | None = None
+) -> tuple[int, str]:
     """Length and sha256 of what was uploaded. The bytes are not copied."""
     length = payload.length
     if length <= _ONE_REQUEST:
         pieces = list(_pieces(payload))
         if length < _MIB:  # less than starting a thread takes
-            client.put(name, pieces, payload.media_type, told)
+            client.put(name, pieces, payload.media_type, told, tags)
             return _measure(pieces)
         with ThreadPoolExecutor(1) as pool:  # while the bytes travel
             measured = pool.submit(_measure, pieces)
-            client.put(name, pieces, payload.media_type, told)
+            client.put(name, pieces, payload.media_type, told, tags)
             return measured.result()
     part = max(_PART, -(-length // _PARTS // _MIB) * _MIB)
     stream, at_once = Measured(_pieces(payload)), max(1, _IN_FLIGHT // part)
-    client.put(name, stream, payload.media_type, told, chunk_size=part, max_concurrency=at_once)
+    client.put(name, stream, payload.media_type, told, tags, chunk_size=part, max_concurrency=at_once)
     return stream.length, stream.sha256
 
 

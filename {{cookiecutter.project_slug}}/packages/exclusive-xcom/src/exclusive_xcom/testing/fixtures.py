@@ -163,6 +163,6 @@ def store(airflow: None, monkeypatch: pytest.MonkeyPatch) -> Store:
     if url := os.environ.get("AIRFLOW__XCOM__URL"):
         monkeypatch.setenv("AIRFLOW__XCOM__URL", f"{url}/{own}")
     monkeypatch.setenv("AIRFLOW__XCOM__PREFIX", own)
-    monkeypatch.setenv("AIRFLOW__XCOM__RETENTION", "3600")
+    monkeypatch.setenv("AIRFLOW__XCOM__RETENTION", "1h")
     kept: Store = XCom.store()
     return kept

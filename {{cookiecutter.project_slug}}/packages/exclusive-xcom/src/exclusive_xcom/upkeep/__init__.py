@@ -1,1 +1,1 @@
-"""What goes when: finds payloads that no row refers to, and deletes them. No push and no pull imports it."""
+"""What goes when, and what there is: a wing of its own, which no push and no pull imports."""

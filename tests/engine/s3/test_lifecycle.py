@@ -1,0 +1,227 @@
+"""What ends payloads in a bucket: tags, the rules of `xcom lifecycle`, and what the probe says of others."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from faulty import Fault, FaultyProxy, faulty
+from s3_servers import BUCKET, boto, configured
+from typer.testing import CliRunner
+
+from exclusive_xcom.cli import application
+from exclusive_xcom.reference import Expiry
+from exclusive_xcom.s3 import S3Store, lifecycle
+from exclusive_xcom.s3.location import Location
+from exclusive_xcom.testing.store_contract import ADDRESS, attempt, payload
+
+OLD = {
+    "ID": "Forget payloads after 90 days",
+    "Status": "Enabled",
+    "Filter": {"Prefix": "xcom/"},
+    "Expiration": {"Days": 90},
+}
+
+
+def lasting(**time: float) -> Expiry:
+    """The end of what is kept for so long."""
+    return Expiry("a rule", datetime.now(UTC) + timedelta(**time))
+
+
+@pytest.fixture
+def proxy(moto: str) -> Iterator[FaultyProxy]:
+    with faulty(moto) as proxy:
+        yield proxy
+
+
+def tags(moto: str, uri: str | None) -> dict[str, str]:
+    """Those of an object."""
+    found = boto(moto).get_object_tagging(Bucket=BUCKET, Key=urlsplit(uri or "").path[1:])["TagSet"]
+    return {tag["Key"]: tag["Value"] for tag in found}
+
+
+# -- tags ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("expires", "tag"),
+    [
+        (lasting(seconds=1), "1d"),
+        (lasting(hours=12), "1d"),
+        (lasting(hours=24, minutes=10), "2d"),
+        (lasting(days=90, seconds=1), "90d"),
+        (lasting(days=100), "120d"),
+        (lasting(days=3653), "3653d"),
+        (lasting(days=-1), "1d"),
+    ],
+)
+def test_a_tag_is_the_days_rounded_up_to_a_step(expires: Expiry, tag: str) -> None:
+    assert lifecycle.tags_of(expires) == {"keep": tag}
+
+
+@pytest.mark.parametrize("expires", [None, Expiry("a rule", run=True), lasting(days=3660)])
+def test_what_no_rule_ends_has_no_tag(expires: Expiry | None) -> None:
+    assert lifecycle.tags_of(expires) == {}
+
+
+@pytest.mark.parametrize("size", [10, 2**20, 40 * 2**20])
+def test_payloads_have_their_tag_however_they_are_uploaded(moto: str, size: int) -> None:
+    with configured(moto) as store:
+        stored = store.put(ADDRESS, attempt(), payload([bytes(size)]), lasting(days=7))
+        assert tags(moto, stored.uri) == {"keep": "7d"}
+        assert tags(moto, store.put(ADDRESS, attempt(), payload([b"x"])).uri) == {}
+
+
+@pytest.mark.parametrize(
+    "fault", [Fault("status", 403, "AccessDenied"), Fault("status", 501, "NotImplemented", times=2)]
+)
+def test_a_server_that_takes_no_tags_gets_payloads_without(
+    moto: str, proxy: FaultyProxy, fault: Fault, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The first time costs a request; then it is known."""
+    with configured(proxy.url) as store:
+        proxy.faults = [Fault(**{**vars(fault), "method": "PUT"})]
+        stored = store.put(ADDRESS, attempt(), payload([b"x"]), lasting(days=7))
+        assert tags(moto, stored.uri) == {}
+        assert "takes no tags" in caplog.text
+        before = proxy.count("PUT")
+        store.put(ADDRESS, attempt(), payload([b"x"]), lasting(days=7))
+        assert proxy.count("PUT") == before + 1
+
+
+def test_a_failure_that_passes_does_not_end_the_tags(moto: str, proxy: FaultyProxy) -> None:
+    with configured(proxy.url) as store:
+        for faults in (3, 3):
+            proxy.faults = [Fault("status", 503, "SlowDown", method="PUT", times=faults)]
+            store.put(ADDRESS, attempt(), payload([b"x"]), lasting(days=7))
+        proxy.faults = []
+        assert tags(moto, store.put(ADDRESS, attempt(), payload([b"x"]), lasting(days=7)).uri) == {
+            "keep": "7d"
+        }
+
+
+def test_a_folder_has_no_tags(tmp_path: Path) -> None:
+    with configured("", tmp_path.as_uri()) as store:
+        store.put(ADDRESS, attempt(), payload([b"x"]), lasting(days=7))
+
+
+# -- rules --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def bucket(moto: str) -> Iterator[str]:
+    """One of the test's own, which is configured with the prefix xcom."""
+    name = f"bucket-{uuid.uuid4()}"
+    boto(moto).create_bucket(Bucket=name)
+    with configured(moto, f"s3://{name}/xcom"):
+        yield name
+
+
+def rules(moto: str, bucket: str) -> list[dict[str, Any]]:
+    return list(boto(moto).get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"])
+
+
+def set_rules(moto: str, bucket: str, *rules: Any) -> None:
+    boto(moto).put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration={"Rules": [*rules]})
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    """The exit code of `xcom lifecycle`, and what it says."""
+    done = CliRunner().invoke(application(), ["lifecycle", *arguments])
+    return done.exit_code, done.output
+
+
+def test_printed_rules_are_what_s3_takes(moto: str, bucket: str) -> None:
+    code, said = run()
+    assert code == 0
+    set_rules(moto, bucket, *json.loads(said)["Rules"])
+    assert run("--check") == (0, f"Bucket {bucket} has the rules that s3://{bucket}/xcom needs.\n")
+    for step in lifecycle.STEPS:
+        (tagged,) = (rule for rule in json.loads(said)["Rules"] if rule["ID"].endswith(f" {step}d"))
+        assert tagged["Expiration"] == {"Days": step}
+        tag = {"Key": "keep", "Value": lifecycle.tags_of(lasting(days=step))["keep"]}
+        assert tagged["Filter"]["And"] == {"Prefix": "xcom/", "Tags": [tag]}
+
+
+def test_a_bucket_without_rules_lacks_them(bucket: str) -> None:
+    code, said = run("--check")
+    assert code == 1
+    assert said.count("Missing: ") == len(lifecycle.STEPS) + 1
+
+
+def test_applying_keeps_the_rules_of_others_and_can_be_repeated(moto: str, bucket: str) -> None:
+    other = {**OLD, "ID": "theirs", "Filter": {"Prefix": "backup/"}}
+    set_rules(moto, bucket, other)
+    for _ in range(2):
+        assert run("--apply")[0] == 0
+        assert len(rules(moto, bucket)) == len(lifecycle.STEPS) + 2
+    assert "theirs" in {rule["ID"] for rule in rules(moto, bucket)}
+
+
+def test_two_projects_in_a_bucket_leave_each_other_alone(moto: str, bucket: str) -> None:
+    assert run("--apply")[0] == 0
+    with configured(moto, f"s3://{bucket}/other"):
+        assert run("--check")[0] == 1
+        assert run("--apply")[0] == 0
+    assert run("--check")[0] == 0
+    assert len(rules(moto, bucket)) == 2 * (len(lifecycle.STEPS) + 1)
+
+
+@pytest.mark.parametrize(
+    ("other", "early"),
+    [
+        (OLD, True),
+        ({**OLD, "Filter": {"Prefix": ""}}, True),
+        ({**OLD, "Filter": {"Prefix": "xcom/orders/"}}, True),
+        ({**OLD, "Filter": {"Prefix": "xcom2/"}}, False),
+        ({**OLD, "Status": "Disabled"}, False),
+        ({**OLD, "Filter": {"Tag": {"Key": "keep", "Value": "90d"}}}, False),
+        ({**OLD, "Filter": {"Tag": {"Key": "keep", "Value": "120d"}}}, True),
+        ({**OLD, "Filter": {"Tag": {"Key": "team", "Value": "a"}}}, False),
+    ],
+)
+def test_a_rule_that_ends_payloads_too_early_is_told(
+    moto: str, bucket: str, other: dict[str, Any], early: bool
+) -> None:
+    run("--apply")
+    set_rules(moto, bucket, *rules(moto, bucket), other)
+    code, said = run("--check")
+    assert code == early
+    assert ("Forget payloads after 90 days, after 90 days. Remove it." in said) == early
+    checks = {check.name: check for check in S3Store().probe()}
+    assert checks["lifecycle"].ok == (not early)
+    assert ("'Forget payloads after 90 days' after 90 days" in checks["lifecycle"].detail) == early
+
+
+def test_rules_that_may_not_be_seen_fail_the_command_and_not_the_probe(
+    moto: str, proxy: FaultyProxy, bucket: str
+) -> None:
+    with configured(proxy.url, f"s3://{bucket}/xcom"):
+        for arguments in (["--check"], ["--apply"]):
+            proxy.faults = [Fault("status", 403, "AccessDenied", where="lifecycle")]
+            code, said = run(*arguments)
+            assert code == 1
+            assert "may not read the lifecycle rules" in said and "s3:GetLifecycleConfiguration" in said
+        proxy.faults = [Fault("status", 501, "NotImplemented", where="lifecycle", times=9)]
+        checks = {check.name: check for check in S3Store().probe()}
+        assert checks["lifecycle"].ok and "has no lifecycle rules" in checks["lifecycle"].detail
+
+
+@pytest.mark.parametrize("arguments", [["--apply", "--check"], ["--aply"]])
+def test_what_is_asked_wrongly_is_refused(bucket: str, arguments: list[str]) -> None:
+    assert run(*arguments)[0] == 2
+
+
+def test_other_stores_have_no_such_rules(tmp_path: Path) -> None:
+    with configured("", tmp_path.as_uri()):
+        code, said = run()
+        assert code == 2
+        assert "a thing of s3://" in said
+    assert run()[0] == 2
+    assert Location.current() is None
