@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Protocol
 
 from ..errors import PayloadAltered, PayloadUnreadable
@@ -25,7 +28,6 @@ _FRAME = 2**19  # bytes of text in a frame, about
 _ITEM = 2**14  # bytes of the text of an item that is read alone
 _ENTRY = struct.Struct("<QQQI32s")
 _SKIPPED = 0x184D2A50  # what a frame begins with that is passed over
-Group = tuple[bytes, int]  # the text of some items, without brackets; how many they are
 
 
 class Parts(Protocol):
@@ -86,50 +88,74 @@ def is_far_from(options: Options, length: int, *, plain: bool) -> bool:
     return not options.beside and most_decoded(length, plain=plain) <= options.max_size
 
 
-def groups_of(found: list[Any]) -> list[Group]:
-    """The texts of a list's items, a few together. Raises as `dumps`."""
-    groups, start, count = [], 0, 1
+@dataclass(frozen=True)
+class Written:
+    """A list in this form: the payload's body, what the notes say of it, and the bytes of its text."""
+
+    body: list[bytes | memoryview]
+    notes: dict[str, Any]
+    size: int
+
+    def texts(self) -> Iterator[bytes]:
+        """The text again, a frame at a time."""
+        import pyarrow as pa
+
+        for frame, (_, _, size, _, _) in zip(self.body, _ENTRY.iter_unpack(self.body[-1]), strict=False):
+            yield pa.decompress(frame, decompressed_size=size, codec="zstd", asbytes=True)
+
+
+def write(found: list[Any]) -> bytes | Written:
+    """The list in this form; its text if that is too short to be worth it. Raises as `dumps`."""
+    groups, first, size = _groups(found), [], 0
+    for group in groups:
+        first.append(group)
+        size += len(group[0])
+        if size >= LEAST:
+            return _packed(chain(first, groups))
+    return b"".join(text for text, _ in first)
+
+
+def _groups(found: list[Any]) -> Iterator[tuple[bytes, int]]:
+    """The text of a list, a few items at a time, and how many they are."""
+    start, count = 0, 1
     while start < len(found):
         text = dumps(found[start : start + count])
-        groups.append((text[1:-1], min(count, len(found) - start)))
-        start += count
-        small = len(text) < count * _ITEM
-        count = min(4 * count, max(1, count * _FRAME // len(text))) if small else 1
-    return groups
+        end = start + count
+        size, inner = len(text), memoryview(text)[1:-1]
+        text = b"".join((b"," if start else b"[", inner, b"]" if end >= len(found) else b""))
+        yield text, min(count, len(found) - start)
+        small = size < count * _ITEM
+        start, count = end, min(4 * count, max(1, count * _FRAME // size)) if small else 1
 
 
-def joined(groups: Sequence[Group]) -> bytes:
-    """The text of the list."""
-    return b"[%b]" % b",".join(text for text, _ in groups)
-
-
-def size_of(groups: Sequence[Group]) -> int:
-    """Bytes of the text of the list."""
-    return sum(len(text) + 1 for text, _ in groups) + 1
-
-
-def packed(groups: Sequence[Group]) -> tuple[list[bytes | memoryview], dict[str, Any]]:
-    """The list in this form, and what the notes say of that. Raises `struct.error` for items of 4 GiB."""
+def _packed(groups: Iterable[tuple[bytes, int]]) -> Written:
+    """Packed while the next texts are written, so that there never are more than a few of these in memory."""
     import pyarrow as pa
 
-    codec, last = pa.Codec("zstd", compression_level=1), len(groups) - 1
+    codec, frames, index = pa.Codec("zstd", compression_level=1), list[bytes | memoryview](), bytearray()
+    under_way: deque[tuple[int, int, Future[tuple[memoryview, bytes]]]] = deque()
+    items = length = written = 0
 
-    def pack(number: int) -> tuple[memoryview, bytes]:
-        text = b"%b%b%b" % (b"," if number else b"[", groups[number][0], b"]" if number == last else b"")
+    def pack(text: bytes) -> tuple[memoryview, bytes]:
         frame = memoryview(codec.compress(text))
         return frame, hashlib.sha256(frame).digest()
 
+    def take(most: int) -> None:
+        nonlocal items, length, written
+        while len(under_way) > most:
+            size, count, packing = under_way.popleft()
+            frame, digest = packing.result()
+            index.extend(_ENTRY.pack(written, frame.nbytes, size, count, digest))
+            frames.append(frame)
+            items, length, written = items + count, length + size, written + frame.nbytes
+
     with ThreadPoolExecutor(THREADS, "xcom-zstd") as pool:
-        frames = list(pool.map(pack, range(len(groups))))
-    index, start = bytearray(), 0
-    for number, (frame, digest) in enumerate(frames):
-        text, count = groups[number]
-        index += _ENTRY.pack(start, frame.nbytes, len(text) + 1 + (number == last), count, digest)
-        start += frame.nbytes
-    head = struct.pack("<II", _SKIPPED, len(index))
-    notes: dict[str, Any] = {"items": sum(count for _, count in groups), "frames": len(groups)}
-    notes["index"] = hashlib.sha256(index).hexdigest()
-    return [*(frame for frame, _ in frames), head, bytes(index)], notes
+        for text, count in groups:
+            under_way.append((len(text), count, pool.submit(pack, text)))
+            take(THREADS)
+        take(0)
+    notes = {"items": items, "frames": len(frames), "index": hashlib.sha256(index).hexdigest()}
+    return Written([*frames, struct.pack("<II", _SKIPPED, len(index)), bytes(index)], notes, length)
 
 
 def _reader(meta: dict[str, Any], options: Options) -> Callable[..., tuple[list[Any], int]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -32,16 +32,14 @@ class StructuredCodec(OurCodec):
     name = "structured"
 
     def encode(self, value: Any, options: Options) -> Payload:
-        form, text, tagger, groups = _write(value, options)
+        form, written, tagger = _write(value, options)
         parts, turned = tagger.parts, tagger.turned
         _, value = tagger.plain.get(id(value), (None, value))
         kind, entries = kind_word(value), {}
-        if parts:
-            text, groups = text or items.joined(groups), []
-        length, texts = len(text), [text]
-        if groups:
-            length, texts = items.size_of(groups), [one for one, _ in groups]
-        size = _decoded_size(texts, length, form, options)
+        framed = written if isinstance(written, items.Written) else None
+        text = written if isinstance(written, bytes) else b""
+        length = framed.size if framed else len(text)
+        size = _decoded_size(framed.texts() if framed else [text], length, form, options)
         check_encoded(one(kind), size, options)
         shares = options.shares(size)
         for number, ((name, inner), share) in enumerate(zip(parts, shares, strict=False)):
@@ -58,8 +56,8 @@ class StructuredCodec(OurCodec):
             check_encoded(f"The list of what is in a {kind}", more, next(shares))
         sized = isinstance(value, (str, dict, list, tuple, set, frozenset))
         summary = count(len(value), "character" if isinstance(value, str) else "item") if sized else ""
-        body, notes = items.packed(groups) if groups else (_packed(text, options), {})
-        name = "items/1" if notes else self.name
+        body = framed.body if framed else _packed(text, options)
+        name, notes = ("items/1", framed.notes) if framed else (self.name, {})
         meta = {"form": form, "size": length, "zstd": body is not None, **notes}
         suffix, media_type = (".json", "json") if body is None else (".json.zst", "zstd")
         payload = Payload(name, kind, f"application/{media_type}", suffix, body or [text], summary, meta)
@@ -100,30 +98,29 @@ class StructuredCodec(OurCodec):
 CODEC = StructuredCodec()
 
 
-def _write(value: Any, options: Options) -> tuple[str, bytes, Tagger, list[items.Group]]:
-    """(form, JSON text, what was noted, groups): the fast way if JSON holds the value exactly, otherwise by
-    `Tagger`. Of a long list there are groups of its items in the place of the text."""
+def _write(value: Any, options: Options) -> tuple[str, bytes | items.Written, Tagger]:
+    """(form, JSON text or frames of it, what was noted): the fast way if JSON holds the value exactly,
+    otherwise by `Tagger`."""
     tagger = Tagger(options)
     try:
         if exact(value):
-            text, groups = _dumped(value, options)
-            return "plain", text, tagger, groups
+            return "plain", _dumped(value, options), tagger
     except (UnicodeEncodeError, ValueError):
         pass  # half a surrogate pair, or an integer of thousands of digits
     try:
-        text, groups = _dumped(tagger.run(value), options)
+        found = tagger.run(value)
+        if tagger.parts:
+            return "container", dumps(found), tagger
+        return "tagged", _dumped(found, options), tagger
     except RecursionError as error:
         advice = "Flatten it, or write it to a file."
         raise UnsupportedValue("The value is nested too deeply", advice) from error
-    return "container" if tagger.parts else "tagged", text, tagger, groups
 
 
-def _dumped(found: Any, options: Options) -> tuple[bytes, list[items.Group]]:
-    if type(found) is not list or len(found) < 2 or not options.compress:
-        return dumps(found), []
-    groups = items.groups_of(found)
-    is_worth_it = items.size_of(groups) >= items.LEAST
-    return (b"", groups) if is_worth_it else (items.joined(groups), [])
+def _dumped(found: Any, options: Options) -> bytes | items.Written:
+    if type(found) is list and len(found) > 1 and options.compress:
+        return items.write(found)
+    return dumps(found)
 
 
 def _packed(text: bytes, options: Options) -> list[bytes | memoryview] | None:
@@ -151,7 +148,7 @@ def _parse(content: Content, meta: dict[str, Any], options: Options) -> tuple[An
     return loads(data), size
 
 
-def _decoded_size(texts: Sequence[bytes | memoryview], length: int, form: str, options: Options) -> int:
+def _decoded_size(texts: Iterable[bytes | memoryview], length: int, form: str, options: Options) -> int:
     plain = form == "plain"
     if form != "container" and items.is_far_from(options, length, plain=plain):
         return most_decoded(length, plain=plain)
