@@ -109,15 +109,16 @@ def _blocks(value: Any, depth: int) -> Iterator[tuple[list[Any], set[type], list
         for containers in (lists, dicts):
             walked += len(containers)
             # A list that holds the same list twice, and so on down, would have a text without an end.
-            if walked >= _CROWD and len(containers) >= _BLOCK and _is_same_over_and_over(containers):
+            if walked >= _CROWD and is_repeated(containers):
                 raise _NotJson
             starts = range(0, len(containers), _BLOCK)
             ahead += [(level + 1, containers[start : start + _BLOCK]) for start in starts]
 
 
-def _is_same_over_and_over(containers: list[Any]) -> bool:
-    sample = containers[:: max(1, len(containers) // 4096)]
-    return 4 * len(set(map(id, sample))) < len(sample)
+def is_repeated(items: list[Any]) -> bool:
+    """Whether many of a list's items are the same few objects."""
+    sample = items[:: max(1, len(items) // 4096)]
+    return len(items) >= _BLOCK and 4 * len(set(map(id, sample))) < len(sample)
 
 
 def is_unicode(text: str) -> bool:

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from ..errors import PayloadAltered, PayloadUnreadable
 from . import Content, Options, OurCodec, Payload, codec_named
-from ._json import decoded_size, dumps, loads, most_decoded, paused_gc
+from ._json import decoded_size, dumps, exact, loads, most_decoded, paused_gc
 from ._tagged import untag
 from .common import THREADS, check_decoded, check_known, readable
 
@@ -104,9 +104,10 @@ class Written:
             yield pa.decompress(frame, decompressed_size=size, codec="zstd", asbytes=True)
 
 
-def write(found: list[Any]) -> bytes | Written:
-    """The list in this form; its text if that is too short to be worth it. Raises as `dumps`."""
-    groups, first, size = _groups(found), [], 0
+def write(found: list[Any], *, is_exact: bool) -> bytes | Written:
+    """The list in this form; its text if that is too short to be worth it. Raises as `dumps`, and ValueError
+    for a list that JSON does not hold exactly, unless it is known that it does."""
+    groups, first, size = _groups(found, is_exact), [], 0
     for group in groups:
         first.append(group)
         size += len(group[0])
@@ -115,12 +116,15 @@ def write(found: list[Any]) -> bytes | Written:
     return b"".join(text for text, _ in first)
 
 
-def _groups(found: list[Any]) -> Iterator[tuple[bytes, int]]:
+def _groups(found: list[Any], is_exact: bool) -> Iterator[tuple[bytes, int]]:
     """The text of a list, a few items at a time, and how many they are."""
     start, count = 0, 1
     while start < len(found):
-        text = dumps(found[start : start + count])
         end = start + count
+        some = found[start:end]
+        if not is_exact and not exact(some):  # while the items before are packed
+            raise ValueError("JSON does not hold the list exactly")
+        text = dumps(some)
         size, inner = len(text), memoryview(text)[1:-1]
         text = b"".join((b"," if start else b"[", inner, b"]" if end >= len(found) else b""))
         yield text, min(count, len(found) - start)

@@ -14,7 +14,7 @@ from typing import Any
 from ..errors import PayloadUnreadable, UnsupportedValue, one
 from . import Content, Options, OurCodec, Payload, codec_named, encoded, items, kind_word
 from ._container import pack, unpack
-from ._json import decoded_size, dumps, exact, loads, most_decoded
+from ._json import decoded_size, dumps, exact, is_repeated, loads, most_decoded
 from ._tagged import Tagger, untag
 from .common import THREADS, check_decoded, check_encoded, check_known, count, readable, within
 
@@ -103,8 +103,8 @@ def _write(value: Any, options: Options) -> tuple[str, bytes | items.Written, Ta
     otherwise by `Tagger`."""
     tagger = Tagger(options)
     try:
-        if exact(value):
-            return "plain", _dumped(value, options), tagger
+        if (later := _is_framed(value, options) and not is_repeated(value)) or exact(value):
+            return "plain", _dumped(value, options, is_exact=not later), tagger
     except (UnicodeEncodeError, ValueError):
         pass  # half a surrogate pair, or an integer of thousands of digits
     try:
@@ -117,10 +117,12 @@ def _write(value: Any, options: Options) -> tuple[str, bytes | items.Written, Ta
         raise UnsupportedValue("The value is nested too deeply", advice) from error
 
 
-def _dumped(found: Any, options: Options) -> bytes | items.Written:
-    if type(found) is list and len(found) > 1 and options.compress:
-        return items.write(found)
-    return dumps(found)
+def _is_framed(found: Any, options: Options) -> bool:
+    return type(found) is list and len(found) > 1 and options.compress
+
+
+def _dumped(found: Any, options: Options, *, is_exact: bool = True) -> bytes | items.Written:
+    return items.write(found, is_exact=is_exact) if _is_framed(found, options) else dumps(found)
 
 
 def _packed(text: bytes, options: Options) -> list[bytes | memoryview] | None:
