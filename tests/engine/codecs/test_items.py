@@ -14,8 +14,9 @@ import pyarrow as pa
 import pytest
 
 from exclusive_xcom.codecs import Options, codec_named, encoded
+from exclusive_xcom.codecs import items as form
 from exclusive_xcom.codecs.items import CODEC
-from exclusive_xcom.errors import PayloadAltered, PayloadUnreadable
+from exclusive_xcom.errors import PayloadAltered, PayloadUnreadable, ValueTooLarge
 from exclusive_xcom.testing.codec_contract import OPTIONS, Stored, data_of
 from exclusive_xcom.testing.identical import identical
 
@@ -46,6 +47,11 @@ LISTS: dict[str, Callable[[], list[Any]]] = {
     "lists, some empty": lambda: [[text] * (number % 9 != 5) for number, text in enumerate(texts())],
     "tagged": lambda: [{"at": dt.date(2026, 1, 2), "of": (text, {1, 2})} for text in texts()],
     "odd": lambda: [{"text": text, "nan": math.nan, "big": 2**70, "half": "\ud800]"} for text in texts()],
+    "odd at the end": lambda: [
+        *({"number": number} for number in range(90_000)),
+        {"at": dt.date(2026, 1, 2)},
+    ],
+    "the same": lambda: [{"text": "of all items" * 50}] * 3000,
     "wide": lambda: [f"größe €{text}😀" for text in texts()],
     "two": lambda: texts(2, 600_000),
     "records": lambda: [{"number": number, "even": number % 2 == 0} for number in range(60_000)],
@@ -130,3 +136,22 @@ def test_an_item_takes_no_more_than_is_allowed() -> None:
     payload = encoded(["x" * 2_000_000] * 3, OPTIONS)
     with pytest.raises(PayloadUnreadable, match="the limit is 1,000,000"):
         CODEC.item(Parts(data_of(payload)), payload.meta, Options(max_size=1_000_000), 1)
+
+
+def test_near_the_limit_what_items_take_is_counted() -> None:
+    value = texts()  # of 1.6 million characters
+    options = replace(OPTIONS, max_size=8_000_000)
+    payload = encoded(value, options)
+    assert payload.codec == "items/1"
+    assert (
+        codec_named(payload.codec, options).decode(Stored(data_of(payload)), payload.meta, options) == value
+    )
+    with pytest.raises(ValueTooLarge):
+        encoded(value, replace(OPTIONS, max_size=3_000_000))
+
+
+def test_a_text_without_an_end_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(form, "_WALKED", 2**22)
+    inner: list[Any] = [[] for _ in range(60_000)]
+    with pytest.raises(ValueTooLarge, match="again and again"):
+        encoded([[inner] for _ in range(100_000)], OPTIONS)

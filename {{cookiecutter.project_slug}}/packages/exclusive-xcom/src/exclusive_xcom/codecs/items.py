@@ -26,6 +26,7 @@ from .common import THREADS, check_decoded, check_known, readable
 LEAST = 2**20  # bytes of text; one that is shorter is read in a moment
 _FRAME = 2**19  # bytes of text in a frame, about
 _ITEM = 2**14  # bytes of the text of an item that is read alone
+_WALKED = 2**27  # bytes of text from which on the rest of a list is looked at as a whole
 _ENTRY = struct.Struct("<QQQI32s")
 _SKIPPED = 0x184D2A50  # what a frame begins with that is passed over
 
@@ -118,16 +119,21 @@ def write(found: list[Any], *, is_exact: bool) -> bytes | Written:
 
 def _groups(found: list[Any], is_exact: bool) -> Iterator[tuple[bytes, int]]:
     """The text of a list, a few items at a time, and how many they are."""
-    start, count = 0, 1
+    start, count, written = 0, 1, 0
     while start < len(found):
         end = start + count
         some = found[start:end]
-        if not is_exact and not exact(some):  # while the items before are packed
-            raise ValueError("JSON does not hold the list exactly")
+        if not is_exact:
+            # A few, while those before them are packed; but all that is left of a very long list. What holds
+            # the same lists over and over, and has a text without an end, shows only in many of its items.
+            is_exact = written > _WALKED
+            if not exact(found[start:] if is_exact else some):
+                raise ValueError("JSON does not hold the list exactly")
         text = dumps(some)
         size, inner = len(text), memoryview(text)[1:-1]
         text = b"".join((b"," if start else b"[", inner, b"]" if end >= len(found) else b""))
         yield text, min(count, len(found) - start)
+        written += size
         small = size < count * _ITEM
         start, count = end, min(4 * count, max(1, count * _FRAME // size)) if small else 1
 
