@@ -15,6 +15,7 @@ import pytest
 
 from exclusive_xcom.codecs import Options, codec_named, encoded
 from exclusive_xcom.codecs import items as form
+from exclusive_xcom.codecs._json import NOT_FINITE, dumps
 from exclusive_xcom.codecs.items import CODEC
 from exclusive_xcom.errors import PayloadAltered, PayloadUnreadable, ValueTooLarge
 from exclusive_xcom.testing.codec_contract import OPTIONS, Stored, data_of
@@ -41,6 +42,7 @@ def texts(count: int = 80, size: int = 20_000) -> list[str]:
     return [rng.randbytes(size // 2).hex() for _ in range(count)]
 
 
+_NUMBERS: list[list[Any]] = [[0.5, 1.5, "null"] * 3] * 4 + [[None, 2.5] * 4] * 4 + [[math.inf, math.nan] * 4]
 LISTS: dict[str, Callable[[], list[Any]]] = {
     "texts": texts,
     "dicts": lambda: [{"number": n, "text": text, "": [None, 1.5]} for n, text in enumerate(texts())],
@@ -51,6 +53,8 @@ LISTS: dict[str, Callable[[], list[Any]]] = {
         *({"number": number} for number in range(90_000)),
         {"at": dt.date(2026, 1, 2)},
     ],
+    "None, then not finite": lambda: [{"n": n, "x": x} for n in range(9000) for x in _NUMBERS[n // 1000]],
+    "infinite at the end": lambda: [*([number, 0.5] for number in range(90_000)), [-math.inf]],
     "the same": lambda: [{"text": "of all items" * 50}] * 3000,
     "wide": lambda: [f"größe €{text}😀" for text in texts()],
     "two": lambda: texts(2, 600_000),
@@ -155,3 +159,10 @@ def test_a_text_without_an_end_is_not_written(monkeypatch: pytest.MonkeyPatch) -
     inner: list[Any] = [[] for _ in range(60_000)]
     with pytest.raises(ValueTooLarge, match="again and again"):
         encoded([[inner] for _ in range(100_000)], OPTIONS)
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_what_tells_that_a_float_is_not_finite(number: float) -> None:
+    """Lists of which JSON holds all but their floats are told by it from those that it holds."""
+    assert dumps([1.5, number]) == b"[1.5,%b]" % NOT_FINITE
+    assert NOT_FINITE not in dumps([1.5, {"a": -0.0}, True, "nul"])

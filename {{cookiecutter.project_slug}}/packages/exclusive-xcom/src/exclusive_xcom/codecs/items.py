@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from ..errors import PayloadAltered, PayloadUnreadable
 from . import Content, Options, OurCodec, Payload, codec_named
-from ._json import decoded_size, dumps, exact, loads, most_decoded, paused_gc
+from ._json import NOT_FINITE, decoded_size, dumps, exact, loads, most_decoded, paused_gc
 from ._tagged import untag
 from .common import THREADS, check_decoded, check_known, readable
 
@@ -28,6 +28,7 @@ _FRAME = 2**19  # bytes of text in a frame, about
 _ITEM = 2**14  # bytes of the text of an item that is read alone
 _WALKED = 2**27  # bytes of text from which on the rest of a list is looked at as a whole
 _ENTRY = struct.Struct("<QQQI32s")
+_INEXACT = "JSON does not hold the list exactly"
 _SKIPPED = 0x184D2A50  # what a frame begins with that is passed over
 
 
@@ -119,7 +120,7 @@ def write(found: list[Any], *, is_exact: bool) -> bytes | Written:
 
 def _groups(found: list[Any], is_exact: bool) -> Iterator[tuple[bytes, int]]:
     """The text of a list, a few items at a time, and how many they are."""
-    start, count, written = 0, 1, 0
+    start, count, written, floats = 0, 1, 0, False
     while start < len(found):
         end = start + count
         some = found[start:end]
@@ -127,9 +128,13 @@ def _groups(found: list[Any], is_exact: bool) -> Iterator[tuple[bytes, int]]:
             # A few, while those before them are packed; but all that is left of a very long list. What holds
             # the same lists over and over, and has a text without an end, shows only in many of its items.
             is_exact = written > _WALKED
-            if not exact(found[start:] if is_exact else some):
-                raise ValueError("JSON does not hold the list exactly")
+            if not exact(found[start:] if is_exact else some, floats=is_exact or floats):
+                raise ValueError(_INEXACT)
         text = dumps(some)
+        if not is_exact and not floats and NOT_FINITE in text:
+            floats = True  # from now on it is less work to look at all at once
+            if not exact(some):
+                raise ValueError(_INEXACT)
         size, inner = len(text), memoryview(text)[1:-1]
         text = b"".join((b"," if start else b"[", inner, b"]" if end >= len(found) else b""))
         yield text, min(count, len(found) - start)
