@@ -47,12 +47,12 @@ test-all: lint  ## The same as test, and whatever takes longer: big payloads, fr
 	@$(PYTEST) -m "not (docker or bench)"
 	@$(MAKE) --no-print-directory airflow-next-test
 
-airflow-next-test: .venv/.ready  ## The next line of Airflow, be it a pre-release: engine, pipelines of each backend, frozen tasks
+airflow-next-test: .venv/.ready  ## The next line of Airflow, be it a pre-release: engine (ARGS="-m 'not slow'"), pipelines, frozen tasks
 	@test -x $(NEXT)/bin/python || $(UV) venv --quiet --python .venv/bin/python $(NEXT)
 	@$(UV) pip install --quiet --upgrade --python $(NEXT) --prerelease allow "$(NEXT_AIRFLOW)" --editable "engine[all]" --group dev
-	@$(NEXT)/bin/python -m $(subst $(RUN) ,,$(ENGINE)) tests/engine
+	@$(NEXT)/bin/python -m $(subst $(RUN) ,,$(ENGINE)) $(ARGS) tests/engine
 	@version=$$($(NEXT)/bin/python -c "from importlib import metadata; print(metadata.version('apache-airflow'))"); \
-	XCOM_TEST_AIRFLOW=$$version XCOM_TEST_NEXT=$(NEXT)/bin $(PYTEST) -k "make_run_runs or zombie" tests/test_installed.py tests/zombie
+	XCOM_TEST_AIRFLOW=$$version $(PYTEST) -k "make_run_runs or zombie" tests/test_installed.py tests/zombie
 
 update-test: .venv/.ready  ## Projects of the first commit and of every release take in the current state
 	@$(RUN) pytest tests/update/test_history.py tests/update/test_years.py

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -28,7 +27,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # it is not there with PYTHONSAFEPATH
 
 from project import read_link
-from repository import HERE, WITHOUT_HOOKS, Git, Refused
+from repository import HERE, WITHOUT_HOOKS, Git, Refused, called
 from template import here, named
 
 TOOL = Path(__file__).resolve().with_name("update.py")
@@ -82,17 +81,8 @@ def look(project: Project, folder: Path, template: Git, *, push: bool) -> Found:
     if git.holds("rev-parse", "--verify", "--quiet", f"refs/remotes/origin/{branch}"):
         return Found(DONE, release, f"has the branch {branch} already")
     git("switch", "--quiet", "--create", branch)
-    done = subprocess.run(
-        [sys.executable, "-I", "-X", "utf8", str(TOOL), "update"],
-        cwd=git.folder,
-        env=HERE,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        encoding="utf-8",
-        errors="replace",
-        check=False,
-    )
+    command = (sys.executable, "-I", "-X", "utf8", TOOL, "update")
+    done = called(*command, folder=git.folder, environment=HERE)
     said = done.stdout.strip().splitlines()
     if done.returncode == DECIDE:
         return Found(DECIDE, release, "a person has to decide: make update there", decisions(done.stdout))

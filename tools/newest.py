@@ -15,6 +15,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from repository import called
+
 TEMPLATE = Path(__file__).resolve().parents[1]
 COMMANDS = ("run", "test", "lint", "check-image")
 PINNED = re.compile(r'"apache-airflow==([^"]+)"')
@@ -30,16 +32,7 @@ class Baked:
 
     def call(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Run a command in it; both of its outputs are in `stdout`."""
-        return subprocess.run(
-            command,
-            cwd=self.folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            encoding="utf-8",
-            errors="replace",
-            check=False,
-        )
+        return called(*command, folder=self.folder, environment=os.environ)
 
     def locked(self) -> dict[str, str]:
         """The version of each distribution in uv.lock, by name."""

@@ -6,14 +6,13 @@ import itertools
 import json
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
 from project import LINK, answers_of, pyproject
-from repository import HERE, Git, Refused, listed
+from repository import HERE, Git, Refused, called, listed
 from template import FORMERLY, Target, named
 
 EXAMPLE = re.compile(r'tags=\[[^\]]*"(?:template-)?example"')
@@ -31,17 +30,8 @@ def cruft(*arguments: str | Path, cwd: Path) -> None:
         "GIT_CEILING_DIRECTORIES": str(cwd),
         "TMPDIR": str(cwd),  # where it leaves files that nobody removes
     }
-    done = subprocess.run(
-        [sys.executable, "-I", "-X", "utf8", "-m", "cruft", *map(str, arguments)],
-        cwd=cwd,
-        env=HERE | apart,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        encoding="utf-8",
-        errors="replace",
-        check=False,
-    )
+    command = (sys.executable, "-I", "-X", "utf8", "-m", "cruft", *arguments)
+    done = called(*command, folder=cwd, environment=HERE | apart)
     if done.returncode:
         if "No module named cruft" in done.stdout:
             raise Refused("cruft is not installed for this Python. Run: uv run " + " ".join(sys.argv))

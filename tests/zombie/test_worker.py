@@ -19,7 +19,7 @@ def notes(airflow: Airflow, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     """What the tasks of the DAG `worker` have noted in one run."""
     folder = tmp_path_factory.mktemp("notes")
     run = airflow.run("worker", "once", {"folder": str(folder)})
-    run.succeeded()
+    run.succeeded(timeout=300)
     found = {
         path.name: json.loads(path.read_text("utf-8"))
         for path in folder.glob("[!.]*")

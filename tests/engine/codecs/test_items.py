@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import json
 import math
 import random
@@ -166,3 +167,38 @@ def test_what_tells_that_a_float_is_not_finite(number: float) -> None:
     """Lists of which JSON holds all but their floats are told by it from those that it holds."""
     assert dumps([1.5, number]) == b"[1.5,%b]" % NOT_FINITE
     assert NOT_FINITE not in dumps([1.5, {"a": -0.0}, True, "nul"])
+
+
+def test_large_items_behind_many_small_ones_are_read_alone() -> None:
+    value = [*range(300_000), *texts(100, 100_000)]
+    payload = encoded(value, OPTIONS)
+    found, length = CODEC.item(Parts(data_of(payload)), payload.meta, OPTIONS, len(value) - 1)
+    assert found == value[-1]
+    assert length < 700_000
+
+
+def test_what_is_inside_of_strings_takes_no_room_of_the_limit() -> None:
+    """As in a text that is not parted: texts of JSON are full of what would be objects elsewhere."""
+    value = ['{"a": [{}, [], 1, 2]}' * 5_000] * 40
+    whole = len(json.dumps(value))
+    options = Options(max_size=4 * whole)
+    payload = encoded(value, options)
+    assert payload.codec == "items/1"
+    assert CODEC.decode(Stored(data_of(payload)), payload.meta, options) == value
+    with pytest.raises(ValueTooLarge):
+        encoded(value, Options(max_size=whole))
+
+
+@pytest.mark.parametrize(
+    ("place", "number"), [(0, 2**62), (8, 2**62), (0, 10**6), (8, 0)], ids=["start", "length", "near", "none"]
+)
+def test_nothing_is_asked_for_that_is_not_the_payloads(place: int, number: int) -> None:
+    payload = encoded(texts(), OPTIONS)
+    data = bytearray(data_of(payload))
+    start = len(data) - ENTRY * payload.meta["frames"]
+    data[start + place : start + place + 8] = number.to_bytes(8, "little")
+    parts = Parts(bytes(data))
+    notes = payload.meta | {"index": hashlib.sha256(data[start:]).hexdigest()}
+    with pytest.raises(PayloadUnreadable, match="does not fit"):
+        CODEC.item(parts, notes, OPTIONS, 0)
+    assert parts.read == ENTRY * payload.meta["frames"]

@@ -309,7 +309,9 @@ class TestGone:
             whole(store.stream(ref))
         with pytest.raises(PayloadMissing) as again:
             store.fetch(ref)
-        assert str(again.value) == str(caught.value)
+        with pytest.raises(PayloadMissing) as of_a_part:
+            store.part(ref, 0, ref.length)
+        assert str(of_a_part.value) == str(again.value) == str(caught.value)
         assert caught.value.advice
         return caught.value.what
 
@@ -396,18 +398,23 @@ class TestGone:
         name = {"claim": claim, "head": head}.get(part) or f"{head}/{part[-1]}"
         store.server.client.delete(name)
         store.server.client.hset(name, "some", "thing")
-        with pytest.raises(XComError) as caught:
-            store.fetch(ref)
-        assert isinstance(caught.value, PayloadAltered | StoreMisconfigured)
-        assert "PREFIX" in caught.value.advice
+        for read in (lambda: store.fetch(ref), lambda: store.part(ref, 0, ref.length)):
+            with pytest.raises(XComError) as caught:
+                read()
+            assert isinstance(caught.value, PayloadAltered | StoreMisconfigured)
+            assert "PREFIX" in caught.value.advice
 
     @pytest.mark.parametrize("index", [0, 1])
     def test_a_chunk_cut_short(self, store: RedisStore, index: int) -> None:
         ref = keep(store, [self.LARGE])
         name = f"{self.names(store, ref)[0]}/{index}"
         store.server.client.set(name, store.server.client.get(name)[:-1])
+        for read in (lambda: store.fetch(ref), lambda: store.part(ref, 0, ref.length)):
+            with pytest.raises(PayloadTruncated, match=f"Chunk {index}"):
+                read()
+        store.server.client.set(name, b"short")
         with pytest.raises(PayloadTruncated, match=f"Chunk {index}"):
-            store.fetch(ref)
+            store.part(ref, index * CHUNK + 9, index * CHUNK + 99)
 
     def test_a_row_with_another_length(self, store: RedisStore) -> None:
         ref = keep(store, [b"four"])
@@ -416,6 +423,8 @@ class TestGone:
         ref = keep(store, [self.LARGE])
         with pytest.raises(PayloadTruncated):
             store.fetch(replace(ref, length=CHUNK))  # though each chunk is as long as it should be
+        with pytest.raises(PayloadTruncated):
+            store.part(replace(ref, length=CHUNK), 0, 9)
 
 
 class TestWhichConnection:

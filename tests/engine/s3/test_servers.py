@@ -17,6 +17,8 @@ from faulty import faulty
 from s3_servers import BUCKET, ObjectContract, boto, configured, lengths
 from s3_servers import rclone as rclone_server
 
+from exclusive_xcom.codecs import Options, codec_named, encoded
+from exclusive_xcom.content import StoredContent
 from exclusive_xcom.s3 import S3Store
 from exclusive_xcom.s3.location import Location
 from exclusive_xcom.s3.login import client_of
@@ -86,6 +88,18 @@ def test_wrong_ranges_are_read_whole_once(rclone: str) -> None:
         assert reader.read() == content[-100:]
         assert proxy.count("GET") == 2  # the ranged one, and the whole
         assert store.reader(ref) is None  # now it is known
+
+
+def test_where_ranges_are_wrong_an_item_takes_the_whole_once(rclone: str) -> None:
+    """Not once for the index and once more for the item."""
+    texts = [os.urandom(10_000).hex() for _ in range(60)]
+    with faulty(rclone) as proxy, configured(proxy.url) as store:
+        made = encoded(texts, Options())
+        _, ref = stage(store, ADDRESS, attempt(), made)
+        proxy.seen.clear()
+        found, _ = codec_named(ref.codec, Options()).item(StoredContent(ref, store), ref.meta, Options(), 7)  # type: ignore[attr-defined]
+        assert found == texts[7]
+        assert proxy.count("GET") == 2  # the ranged one, and the whole
 
 
 def test_objects_are_plain_and_say_what_they_are(moto: str) -> None:

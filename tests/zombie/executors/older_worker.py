@@ -7,9 +7,10 @@ import subprocess
 from typing import Any
 
 from airflow.executors.base_executor import BaseExecutor
+from same_session import InSession
 
 
-class OlderWorker(BaseExecutor):
+class OlderWorker(InSession, BaseExecutor):
     """One process for each task, started as executors do that have it started on another machine."""
 
     supports_task_instance_uuid = True
@@ -25,8 +26,10 @@ class OlderWorker(BaseExecutor):
             self.running.add(key)
             module = "airflow.sdk.execution_time.execute_workload"
             said = workload.model_dump_json()
+            # A worker does not reach the database, and has no driver for it.
+            environment = {**os.environ, "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "sqlite://"}
             self._workers[key] = subprocess.Popen(
-                [os.environ["OLDER_PYTHON"], "-m", module, "--json-string", said]
+                [os.environ["OLDER_PYTHON"], "-m", module, "--json-string", said], env=environment
             )
 
     def sync(self) -> None:

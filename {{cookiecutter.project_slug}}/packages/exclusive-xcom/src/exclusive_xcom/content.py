@@ -74,7 +74,13 @@ class StoredContent:
         return path
 
     def part(self, start: int, end: int) -> memoryview:
-        return self._store.part(self._ref, start, end) if self._data is None else self._data[start:end]
+        """Some of its bytes, which the caller verifies. Where the store has no ranges, the whole is fetched,
+        and kept for what else is asked for."""
+        if self._data is None:
+            if (piece := self._store.part(self._ref, start, end)) is not None:
+                return piece
+            self._data = self.buffer()
+        return self._data[start:end]
 
     def reader(self) -> BinaryIO | None:
         return self._store.reader(self._ref)

@@ -44,16 +44,18 @@ def values(refs: list[Reference | None], rows: list[Any]) -> list[Any]:
     """
     watch = Watch("pull")
     small = [ref for ref in refs if _is_small(ref)]
+    if len(refs) == 1:
+        return [value(refs[0], rows[0])]
     if len(small) < 2:
-        return list(map(value, refs, rows))
+        return list(map(_whole, refs, rows))
     fetched = _fetched(small)
     try:
         found = [
-            _decoded(ref, fetched) if _is_small(ref) else value(ref, row)
+            _decoded(ref, fetched) if _is_small(ref) else _whole(ref, row)
             for ref, row in zip(refs, rows, strict=True)
         ]
     except PayloadMissing:
-        return list(map(value, refs, rows))  # one of them may have been pushed again meanwhile
+        return list(map(_whole, refs, rows))  # one of them may have been pushed again meanwhile
     task, length = replace(small[0].address, map_index=-1), sum(ref.length for ref in small)
     watch.log(task, listed(ref.kind for ref in small), f"{len(small):,} values", length, small[0].where)
     return found
@@ -101,23 +103,28 @@ class _Source:
 
 def value(ref: Reference | None, row: Any) -> Any:
     """The value of a row, and of the reference in it if there is one: what its consumer gets."""
+    if ref is not None and not ref.lazy and (length := mapped.length_of(ref)) and mapped.is_looked_up():
+        return mapped.Items(length, partial(_item, ref), partial(_whole, ref, row))
+    return _whole(ref, row)
+
+
+def _whole(ref: Reference | None, row: Any) -> Any:
+    """The same, with all items of a list."""
     if ref is None:
         return BaseXCom.deserialize_value(SimpleNamespace(value=row))
     if ref.lazy:
         return Handle(ref, _Source(ref))
-    if (length := mapped.length_of(ref)) and mapped.is_looked_up():
-        return mapped.Items(length, partial(_item, ref), partial(value, ref, row))
     try:
         return _Source(ref).load()
     except PayloadReplaced:
-        return value(*_now(ref))
+        return _whole(*_now(ref))
 
 
 def _item(ref: Reference, number: int) -> Any:
     try:
         return _Source(ref).item(number)
     except PayloadReplaced:
-        return value(*_now(ref))[number]
+        return _whole(*_now(ref))[number]
 
 
 @contextmanager

@@ -78,9 +78,10 @@ class Store(ABC):
         """The payload in pieces, in constant memory where the store can. The caller verifies it."""
         yield self.fetch(ref)
 
-    def part(self, ref: Reference, start: int, end: int) -> memoryview:
-        """Some bytes of the payload, by one request if the store can. The caller verifies them."""
-        return self.fetch(ref)[start:end]
+    def part(self, ref: Reference, start: int, end: int) -> memoryview | None:
+        """Some bytes of the payload, by one request; None where only the whole can be had. The caller
+        verifies them."""
+        return None
 
     def reader(self, ref: Reference) -> BinaryIO | None:
         """A seekable reader of ranges; None where there is nothing to save by reading a part."""

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import gc
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, filterfalse, repeat
 from math import copysign, isfinite
 from typing import Any
@@ -156,17 +156,26 @@ def decoded_size(text: bytes | memoryview, limit: int, *, plain: bool) -> int:
     Args:
         plain: whether nothing else is made of the objects in it, as a set of a list.
     """
+    return decoded_sizes(lambda: [text], limit, plain=plain)
+
+
+def decoded_sizes(texts: Callable[[], Iterable[bytes | memoryview]], limit: int, *, plain: bool) -> int:
+    """The same of several texts, all in all."""
+    size = sum(_size(text, plain=plain) for text in texts())
+    return size if size <= limit else sum(_size(text, plain=plain, outside_strings=True) for text in texts())
+
+
+def _size(text: bytes | memoryview, *, plain: bool, outside_strings: bool = False) -> int:
     weights = _WEIGHTS if plain else _WEIGHTS_OF_TAGGED
     width, objects = 1, 0
     for piece in _pieces(text):
-        objects += _weight(piece, weights)
+        objects += 0 if outside_strings else _weight(piece, weights)
         # One character of four bytes, or one that is escaped, makes all characters of a string that wide.
         if not piece.isascii() or rb"\u" in piece:
             width = 4
-    length = (1 + width) * len(text)
-    if length + objects > limit:
+    if outside_strings:
         objects = sum(_weight(piece, weights) for piece in _outside_strings(_pieces(text)))
-    return length + objects
+    return (1 + width) * len(text) + objects
 
 
 def most_decoded(length: int, *, plain: bool) -> int:

@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from ..errors import PayloadAltered, PayloadUnreadable
 from . import Content, Options, OurCodec, Payload, codec_named
-from ._json import NOT_FINITE, decoded_size, dumps, exact, loads, most_decoded, paused_gc
+from ._json import NOT_FINITE, decoded_sizes, dumps, exact, loads, most_decoded, paused_gc
 from ._tagged import untag
 from .common import THREADS, check_decoded, check_known, readable
 
@@ -54,13 +54,13 @@ class ItemsCodec(OurCodec):
 
     def decode(self, content: Content, meta: dict[str, Any], options: Options) -> Any:
         with readable("JSON text"), paused_gc():
+            data = content.buffer()
+            entries = list(_ENTRY.iter_unpack(data[-_ENTRY.size * meta["frames"] :]))
+            frames = [(data[start : start + length], size) for start, length, size, *_ in entries]
+            texts = _texts(frames, meta, options, to_the_end=True)
             found: list[Any] = []
-            data, read, used = content.buffer(), _reader(meta, options), 0
-            entries = _ENTRY.iter_unpack(data[-_ENTRY.size * meta["frames"] :])
-            for at, (start, length, size, count, _) in enumerate(entries, 1):
-                items, more = read(data[start : start + length], size, count, at == meta["frames"], used)
-                found += items
-                used += more
+            for text, (_, _, _, count, _) in zip(texts, entries, strict=True):
+                found += _items(text, count, meta, options)
             if len(found) != meta["items"]:
                 raise PayloadUnreadable("The payload does not hold as many items as it lists")
             return found
@@ -69,15 +69,13 @@ class ItemsCodec(OurCodec):
         """One item, and the bytes of its frame. Only that and the index are fetched."""
         with readable("JSON text"):
             listed = _ENTRY.size * meta["frames"]
-            if not 0 < listed <= content.length:
-                raise PayloadUnreadable("The payload's index does not fit it")
             index = _proved(content, content.length - listed, listed, meta["index"])
             before = 0
             for at, (start, length, size, count, digest) in enumerate(_ENTRY.iter_unpack(index), 1):
                 if before <= number < before + count:
                     frame = _proved(content, start, length, digest.hex())
-                    items, _ = _reader(meta, options)(frame, size, count, at == meta["frames"], 0)
-                    return items[number - before], length
+                    (text,) = _texts([(frame, size)], meta, options, to_the_end=at == meta["frames"])
+                    return _items(text, count, meta, options)[number - before], length
                 before += count
             raise PayloadUnreadable(f"The payload's list has no item {number}")
 
@@ -85,9 +83,15 @@ class ItemsCodec(OurCodec):
 CODEC = ItemsCodec()
 
 
-def is_far_from(options: Options, length: int, *, plain: bool) -> bool:
-    """Whether a text of that length can't come near the limit, whatever it holds."""
-    return not options.beside and most_decoded(length, plain=plain) <= options.max_size
+def size_in_memory(
+    texts: Callable[[], Iterable[bytes | memoryview]], length: int, options: Options, *, plain: bool
+) -> int:
+    """Bytes that texts of that length, and what is made of them, take at most. Nothing is counted where no
+    text of that length can come near the limit."""
+    most = most_decoded(length, plain=plain)
+    if not options.beside and most <= options.max_size:
+        return most
+    return decoded_sizes(texts, options.max_size, plain=plain)
 
 
 @dataclass(frozen=True)
@@ -122,6 +126,7 @@ def _groups(found: list[Any], is_exact: bool) -> Iterator[tuple[bytes, int]]:
     """The text of a list, a few items at a time, and how many they are."""
     start, count, written, floats = 0, 1, 0, False
     while start < len(found):
+        count = min(count, len(found) - start)
         end = start + count
         some = found[start:end]
         if not is_exact:
@@ -135,9 +140,12 @@ def _groups(found: list[Any], is_exact: bool) -> Iterator[tuple[bytes, int]]:
             floats = True  # from now on it is less work to look at all at once
             if not exact(some):
                 raise ValueError(_INEXACT)
+        if count > 1 and len(text) > 2 * _FRAME:  # larger items than those before
+            count = max(1, count * _FRAME // len(text))
+            continue
         size, inner = len(text), memoryview(text)[1:-1]
         text = b"".join((b"," if start else b"[", inner, b"]" if end >= len(found) else b""))
-        yield text, min(count, len(found) - start)
+        yield text, count
         written += size
         small = size < count * _ITEM
         start, count = end, min(4 * count, max(1, count * _FRAME // size)) if small else 1
@@ -173,32 +181,37 @@ def _packed(groups: Iterable[tuple[bytes, int]]) -> Written:
     return Written([*frames, struct.pack("<II", _SKIPPED, len(index)), bytes(index)], notes, length)
 
 
-def _reader(meta: dict[str, Any], options: Options) -> Callable[..., tuple[list[Any], int]]:
-    """What reads a frame: its items, and the bytes that they and their text may take."""
+def _texts(
+    frames: list[tuple[memoryview, int]], meta: dict[str, Any], options: Options, *, to_the_end: bool
+) -> Iterator[memoryview]:
+    """The texts of frames, of which each has so many bytes, without what stands before its items in the
+    list's text and, in the last one if it is the list's, behind them. Raises `PayloadUnreadable` if they, or
+    what is made of them, take more than is allowed."""
     import pyarrow as pa
 
     check_known(meta["form"], ("plain", "tagged"), "form")
-    plain = meta["form"] == "plain"
-    is_far = is_far_from(options, meta["size"], plain=plain)
+    length = sum(size for _, size in frames)
+    check_decoded(length, options)
 
-    def read(frame: memoryview, size: int, count: int, is_last: bool, used: int) -> tuple[list[Any], int]:
-        check_decoded(used + size, options)
-        text = memoryview(pa.decompress(frame, decompressed_size=size, codec="zstd"))
-        # A frame has what stands before its items in the list's text, and the last one what ends it.
-        text = text[1 : -1 if is_last else None]
-        taken = most_decoded(size, plain=plain)
-        if not is_far:
-            taken = decoded_size(text, options.max_size, plain=plain)
-        check_decoded(used + taken, options)
-        found = loads(b"".join((b"[", text, b"]")))
-        if len(found) != count:
-            raise PayloadUnreadable("A frame does not hold as many items as the index says")
-        return (found if plain else untag(found, options)), taken
+    def texts() -> Iterator[memoryview]:
+        for at, (frame, size) in enumerate(frames, 1):
+            text = memoryview(pa.decompress(frame, decompressed_size=size, codec="zstd"))
+            yield text[1 : -1 if to_the_end and at == len(frames) else None]
 
-    return read
+    check_decoded(size_in_memory(texts, length, options, plain=meta["form"] == "plain"), options)
+    return texts()
+
+
+def _items(text: memoryview, count: int, meta: dict[str, Any], options: Options) -> list[Any]:
+    found: list[Any] = loads(b"".join((b"[", text, b"]")))
+    if len(found) != count:
+        raise PayloadUnreadable("A frame does not hold as many items as the index says")
+    return found if meta["form"] == "plain" else cast("list[Any]", untag(found, options))
 
 
 def _proved(content: Parts, start: int, length: int, sha256: str) -> memoryview:
+    if not 0 <= start < start + length <= content.length:
+        raise PayloadUnreadable("The payload's index does not fit it")
     part = content.part(start, start + length)
     if part.nbytes != length or hashlib.sha256(part).hexdigest() != sha256:
         what = "A part of the payload was altered: its sha256 is not the one that was pushed"

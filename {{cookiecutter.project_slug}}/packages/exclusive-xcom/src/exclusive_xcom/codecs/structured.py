@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 from ..errors import PayloadUnreadable, UnsupportedValue, one
 from . import Content, Options, OurCodec, Payload, codec_named, encoded, items, kind_word
 from ._container import pack, unpack
-from ._json import decoded_size, dumps, exact, is_repeated, loads, most_decoded
+from ._json import decoded_size, decoded_sizes, dumps, exact, is_repeated, loads
 from ._tagged import Tagger, untag
 from .common import THREADS, check_decoded, check_encoded, check_known, count, readable, within
 
@@ -39,7 +39,7 @@ class StructuredCodec(OurCodec):
         framed = written if isinstance(written, items.Written) else None
         text = written if isinstance(written, bytes) else b""
         length = framed.size if framed else len(text)
-        size = _decoded_size(framed.texts() if framed else [text], length, form, options)
+        size = _decoded_size(framed.texts if framed else lambda: [text], length, form, options)
         check_encoded(one(kind), size, options)
         shares = options.shares(size)
         for number, ((name, inner), share) in enumerate(zip(parts, shares, strict=False)):
@@ -87,7 +87,7 @@ class StructuredCodec(OurCodec):
             @functools.cache  # a part that occurs twice in the value was one object, and is one again
             def part(number: int) -> Any:
                 _, codec, part_meta = found["parts"][number]
-                if codec.partition("/")[0] == self.name:
+                if codec.partition("/")[0] in (self.name, items.CODEC.name):
                     # Tuples that hold the same ones over and over take forever to hash.
                     raise PayloadUnreadable("The container holds a part that belongs into its text")
                 return codec_named(codec, options).decode(entries[number][1], part_meta, next(shares))
@@ -145,13 +145,14 @@ def _parse(content: Content, meta: dict[str, Any], options: Options) -> tuple[An
         import pyarrow as pa
 
         data = memoryview(pa.decompress(data, decompressed_size=size, codec="zstd"))
-    size = _decoded_size([data], data.nbytes, meta["form"], options)
+    size = _decoded_size(lambda: [data], data.nbytes, meta["form"], options)
     check_decoded(size, options)
     return loads(data), size
 
 
-def _decoded_size(texts: Iterable[bytes | memoryview], length: int, form: str, options: Options) -> int:
-    plain = form == "plain"
-    if form != "container" and items.is_far_from(options, length, plain=plain):
-        return most_decoded(length, plain=plain)
-    return sum(decoded_size(text, options.max_size, plain=plain) for text in texts)
+def _decoded_size(
+    texts: Callable[[], Iterable[bytes | memoryview]], length: int, form: str, options: Options
+) -> int:
+    if form == "container":
+        return decoded_sizes(texts, options.max_size, plain=False)
+    return items.size_in_memory(texts, length, options, plain=form == "plain")

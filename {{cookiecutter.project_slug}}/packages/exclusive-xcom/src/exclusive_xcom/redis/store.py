@@ -176,7 +176,8 @@ class RedisStore(Store):
                 yield _checked(ref, index, piece)
 
     def _why_gone(self, ref: Reference, keys: Keys, index: int) -> PayloadError:
-        """The error for a payload that is not there: what of it, and how it went as far as can be told."""
+        """The error for a payload that is not there: what of it, and how it went as far as can be told. Of a
+        part of a chunk, Redis does not say whether it is the chunk that is not there."""
         parts = {"head": keys.head}
         if keys.owner:
             parts["claim (which rules out a later try)"] = keys.claim
@@ -187,6 +188,9 @@ class RedisStore(Store):
             if kind not in (b"string", b"none"):
                 what = f"The {part} of {keys.uri} is now a Redis {kind.decode()}"
                 return PayloadAltered(what, OTHER_PROGRAM)
+        gone = " and ".join(part for part, kind in kinds.items() if kind == b"none")
+        if not gone:
+            return PayloadTruncated(f"Chunk {index} of {keys.uri} was cut short", _AGAIN)
         told: dict[str, Any] = {}
         with contextlib.suppress(StoreError):
             told = self._info()
@@ -200,7 +204,6 @@ class RedisStore(Store):
             how = f"it was probably evicted, as {evicted} keys were: set noeviction instead of {policy}"
         elif told.get("uptime_in_seconds", age) < age - 1:
             how = "Redis was restarted since and did not keep it: turn on appendonly"
-        gone = " and ".join(part for part, kind in kinds.items() if kind == b"none")
         return PayloadMissing(f"{keys.uri} has lost its {gone}: {how}", _AGAIN)
 
     # -- deleting and claiming ----------------------------------------------------------------------

@@ -81,11 +81,10 @@ class S3Store(Store):
             for piece in _open(client, name, ref).stream(min_chunk_size=_PIECE):
                 yield memoryview(piece)
 
-    def part(self, ref: Reference, start: int, end: int) -> memoryview:
-        """By one ranged request; out of the whole if the server is known to answer these wrongly."""
+    def part(self, ref: Reference, start: int, end: int) -> memoryview | None:
+        """By one ranged request; None if the server is known to answer these wrongly."""
         client, name = _find(ref)
-        piece = client.read_range(name, start, end, ref.where) if client.ranges else None
-        return self.fetch(ref)[start:end] if piece is None else piece
+        return client.read_range(name, start, end, ref.where) if client.ranges else None
 
     def reader(self, ref: Reference) -> BinaryIO | None:
         """By ranged requests; None if the server is known to answer them wrongly."""

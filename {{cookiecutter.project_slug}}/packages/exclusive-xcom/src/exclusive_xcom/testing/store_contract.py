@@ -151,7 +151,7 @@ class StoreContract:
         expected = os.urandom(min(self.large, 1_300_000))
         ref, end = keep(store, [expected]), len(expected)
         for start, stop in [(0, 1), (end - 9, end), (end // 3, end // 2), (9, end - 9), (0, end)]:
-            assert bytes(store.part(ref, start, stop)) == expected[start:stop]
+            assert bytes(StoredContent(ref, store).part(start, stop)) == expected[start:stop]
 
     # -- whose is it --------------------------------------------------------------------------------
 
