@@ -15,11 +15,12 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
-from ..errors import PayloadAltered, PayloadUnreadable
+from ..errors import PayloadUnreadable
 from . import Content, Options, OurCodec, Payload, codec_named
 from ._json import NOT_FINITE, decoded_sizes, dumps, exact, loads, most_decoded, paused_gc
+from ._ranges import Part, Parts
 from ._tagged import untag
 from .common import THREADS, check_decoded, check_known, readable
 
@@ -30,17 +31,6 @@ _WALKED = 2**27  # bytes of text from which on the rest of a list is looked at a
 _ENTRY = struct.Struct("<QQQI32s")
 _INEXACT = "JSON does not hold the list exactly"
 _SKIPPED = 0x184D2A50  # what a frame begins with that is passed over
-
-
-class Parts(Protocol):
-    """The bytes of a stored payload of which some are to be read."""
-
-    @property
-    def length(self) -> int:
-        """Bytes of the payload, as the reference states them."""
-
-    def part(self, start: int, end: int) -> memoryview:
-        """Some of its bytes, NOT verified. Raises `PayloadMissing` or `StoreError`."""
 
 
 class ItemsCodec(OurCodec):
@@ -69,11 +59,11 @@ class ItemsCodec(OurCodec):
         """One item, and the bytes of its frame. Only that and the index are fetched."""
         with readable("JSON text"):
             listed = _ENTRY.size * meta["frames"]
-            index = _proved(content, content.length - listed, listed, meta["index"])
+            index = Part(content, content.length - listed, listed, meta["index"]).buffer()
             before = 0
             for at, (start, length, size, count, digest) in enumerate(_ENTRY.iter_unpack(index), 1):
                 if before <= number < before + count:
-                    frame = _proved(content, start, length, digest.hex())
+                    frame = Part(content, start, length, digest.hex()).buffer()
                     (text,) = _texts([(frame, size)], meta, options, to_the_end=at == meta["frames"])
                     return _items(text, count, meta, options)[number - before], length
                 before += count
@@ -207,13 +197,3 @@ def _items(text: memoryview, count: int, meta: dict[str, Any], options: Options)
     if len(found) != count:
         raise PayloadUnreadable("A frame does not hold as many items as the index says")
     return found if meta["form"] == "plain" else cast("list[Any]", untag(found, options))
-
-
-def _proved(content: Parts, start: int, length: int, sha256: str) -> memoryview:
-    if not 0 <= start < start + length <= content.length:
-        raise PayloadUnreadable("The payload's index does not fit it")
-    part = content.part(start, start + length)
-    if part.nbytes != length or hashlib.sha256(part).hexdigest() != sha256:
-        what = "A part of the payload was altered: its sha256 is not the one that was pushed"
-        raise PayloadAltered(what, "Run the task that pushed it again.")
-    return part
