@@ -150,7 +150,7 @@ def _packed(groups: Iterable[tuple[bytes, int]]) -> Written:
     items = length = written = 0
 
     def pack(text: bytes) -> tuple[memoryview, bytes]:
-        frame = memoryview(codec.compress(text))
+        frame = memoryview(codec.compress(text, asbytes=True))  # a buffer keeps the room it was given
         return frame, hashlib.sha256(frame).digest()
 
     def take(most: int) -> None:

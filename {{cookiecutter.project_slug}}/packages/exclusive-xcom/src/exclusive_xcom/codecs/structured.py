@@ -156,7 +156,7 @@ def _packed(text: bytes, options: Options) -> list[bytes | memoryview] | None:
     codec = pa.Codec("zstd", compression_level=1)
     pieces = [memoryview(text)[start : start + _PIECE] for start in range(0, len(text), _PIECE)]
     with ThreadPoolExecutor(THREADS, "xcom-zstd") as pool:  # a frame of zstd each; several are one file
-        return [memoryview(piece) for piece in pool.map(codec.compress, pieces)]
+        return list(pool.map(lambda piece: codec.compress(piece, asbytes=True), pieces))
 
 
 def parsed(content: Content, meta: dict[str, Any], options: Options) -> tuple[Any, int]:
