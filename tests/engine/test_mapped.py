@@ -186,8 +186,8 @@ def test_each_task_gets_what_it_would_get_of_the_whole_list(run: Any) -> None:
 
 def test_mapped_tasks_fetch_their_item_alone(run: Any) -> None:
     items = [pull for pull in run[1] if pull.summary.startswith("item ")]
-    # takes, takes_tagged, _as_keywords, _length, _one_of_all (of two lists), in_group, pulls; _both and _pair;
-    # _binary, _frame
+    # takes, takes_tagged, _as_keywords, _length, _one_of_all (of two lists), in_group, pulls; _both and _pair
+    # and beside these _binary, _frame
     assert len(items) == (5 + 2 + 1 + 2 + 2 + 2) * MANY
     assert max(pull.length for pull in items) < 1.1 * SIZE
     assert {pull.what for pull in items} == {f"list, item {n + 1} of {MANY}" for n in range(MANY)}
