@@ -20,6 +20,7 @@ from .common import THREADS, check_decoded, check_encoded, check_known, count, r
 
 _WORTH_PACKING = 2**17  # bytes; below, loading the library that packs takes longer than sending them
 _PIECE = 4 * 2**20  # bytes of text that a thread packs at a time
+_LARGE = 2**19  # bytes of the parts of a list; of fewer, all are read in a moment
 _VALUE = "value"  # what the entry of a container is called that has its text
 _JSON, _ZSTD = ("application/json", ".json"), ("application/zstd", ".json.zst")
 
@@ -120,7 +121,7 @@ def _contained(text: bytes, tagger: Tagger, kind: str, options: Options, size: i
         stem = re.sub(r"[^\w.-]+", "_", name)[:60] or "part"
         entries[f"{number}-{stem}{part.suffix}"] = part
         tagger.turned |= dict.fromkeys(part.turned)
-    large = several > 1 and sum(part.length for part in entries.values()) >= items.LEAST
+    large = several > 1 and sum(part.length for part in entries.values()) >= _LARGE
     index: list[Place] | None = [] if large else None
     meta: dict[str, Any] = {}
 
