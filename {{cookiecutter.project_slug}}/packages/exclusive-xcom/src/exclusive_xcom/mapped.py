@@ -49,7 +49,7 @@ class Items(Sequence[Any]):
 
 def length_of(ref: Reference) -> int:
     """How many items can be fetched alone of what a reference refers to; 0 if none can."""
-    length = ref.meta.get("items") if ref.codec.startswith("items/") else 0
+    length = ref.meta.get("items") if ref.codec.startswith(("items/", "parts/")) else 0
     return length if type(length) is int else 0
 
 
