@@ -33,6 +33,7 @@ from exclusive_xcom.reference import parse
 pytestmark = rows_per_try
 
 KEYS = ("return_value", "a")
+STEPS = st.integers(0, 4)  # that a process takes at once; four are a whole push, or half of a deletion
 ONCE: dict[str, Any] = {**RUN, "task_id": "once"}
 MOST = 7  # processes
 
@@ -101,8 +102,8 @@ class Orders(RuleBasedStateMachine):
 
     # -- what processes do ------------------------------------------------------------------------------
 
-    @rule(data=st.data(), key=st.sampled_from(KEYS), for_another=st.booleans())
-    def push(self, data: st.DataObject, key: str, for_another: bool) -> None:
+    @rule(data=st.data(), key=st.sampled_from(KEYS), for_another=st.booleans(), steps=STEPS)
+    def push(self, data: st.DataObject, key: str, for_another: bool, steps: int) -> None:
         """Its own XCom; or a turn of the loop pushes one of the task "once"."""
         if process := self.some(data, "idle"):
             self.count += 1
@@ -111,28 +112,31 @@ class Orders(RuleBasedStateMachine):
                 process.call("set", key, process.value, **ONCE, map_index=-1)
             else:
                 process.call("push", key, process.value)
+            self.advance(process, steps)
 
-    @rule(data=st.data(), key=st.sampled_from(KEYS), for_another=st.booleans())
-    def delete(self, data: st.DataObject, key: str, for_another: bool) -> None:
+    @rule(data=st.data(), key=st.sampled_from(KEYS), for_another=st.booleans(), steps=STEPS)
+    def delete(self, data: st.DataObject, key: str, for_another: bool, steps: int) -> None:
         """As Airflow does where a rescheduled task begins again; or one of the task "once"."""
         if process := self.some(data, "idle"):
             whose = ONCE if for_another else {**RUN, "task_id": process.instance.task_id}
             process.call("delete", key, **whose, map_index=-1)
+            self.advance(process, steps)
 
-    @rule(data=st.data())
-    def go_on(self, data: st.DataObject) -> None:
-        """One process takes one step: commits, has its request handled, or gets the answer to it."""
-        process = self.some(data, "commit", "ask", "answered")
-        if process is None:
-            return
-        if process.at == "ask":
-            process.answer = self.airflow.handle(self.request(process))
-            process.at = "answered"
-            return
-        process.go_on(process.answer if process.at == "answered" else None)
-        self.look_at_the_end(process)
+    @rule(data=st.data(), steps=STEPS)
+    def go_on(self, data: st.DataObject, steps: int) -> None:
+        """One that stands still."""
+        if process := self.some(data, "commit", "ask", "answered"):
+            self.advance(process, steps)
 
-    go_on_more = go_on  # most of what happens
+    def advance(self, process: Process, steps: int) -> None:
+        """Let it take steps: it commits, has its request handled, gets the answer to it."""
+        for _ in range(steps):
+            if process.at == "ask":
+                process.answer = self.airflow.handle(self.request(process))
+                process.at = "answered"
+            elif process.at in ("commit", "answered"):
+                process.go_on(process.answer if process.at == "answered" else None)
+                self.look_at_the_end(process)
 
     @rule(data=st.data(), dies=st.booleans(), arrives=st.booleans())
     def lose(self, data: st.DataObject, dies: bool, arrives: bool) -> None:
