@@ -94,19 +94,21 @@ class _S3(_Stands, S3Store):
 
 
 class SteppedRedis(RedisXComBackend):
-    """A lease that nobody renews ends soon: whoever was killed holds nobody up."""
+    """Stands still. A lease that nobody renews ends soon: whoever was killed holds nobody up."""
 
     @classmethod
     @functools.cache
     def store(cls) -> RedisStore:
+        """The server behind AIRFLOW__XCOM__CONN_ID."""
         return _Redis(os.environ["AIRFLOW__XCOM__CONN_ID"], lease=0.05)
 
 
 class SteppedS3(S3XComBackend):
-    """In a folder."""
+    """The same over objects."""
 
     @classmethod
     def store(cls) -> S3Store:
+        """Below AIRFLOW__XCOM__URL."""
         return _S3()
 
 

@@ -1,4 +1,4 @@
-"""Airflow 3.4: all orders in which tries, turns of a loop, clears and purges can happen, in Redis and a folder.
+"""Airflow 3.4: any order of what tries, turns of a loop, clears and purges do, in Redis and in a folder.
 
 The twin of redis/test_interleavings.py and s3/test_interleavings.py, where each try has rows of its own:
 nothing is claimed there, names tell task instances and writes apart. What is promised: the row of a current
