@@ -1,6 +1,6 @@
-"""Says what `make test-all` has tried: for each Airflow and backend how many tests, pipelines and drills passed.
+"""Says what `make test-all` has tried: for each Airflow and backend how many tests, pipelines, drills passed.
 
-pytest has left a report of each suite in build/tested/<version of Airflow>. A suite that has left none has not
+pytest leaves a report of each suite in build/tested/<version of Airflow>. A suite that has left none did not
 come to its end, which counts as a failure.
 """
 
@@ -56,7 +56,7 @@ def main() -> int:
         for suite in SUITES:
             report = folder / f"{suite}.xml"
             if not report.is_file():
-                wrong.append(f"Airflow {folder.name}: {suite} has not come to its end")
+                wrong.append(f"Airflow {folder.name}: {suite} did not come to its end")
                 continue
             seconds += sum(float(one.get("time", 0)) for one in ElementTree.parse(report).iter("testsuite"))
             for place, outcome in read(report):
