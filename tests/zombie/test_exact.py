@@ -39,7 +39,7 @@ def test_also_between_workers_of_two_airflows(
 
 def come_back(airflow: Airflow, folder: Path, run_id: str) -> dict[str, str]:
     """Run it; the version of Airflow that ran each task."""
-    airflow.run("exact", run_id, {"folder": str(folder)}).succeeded()
+    airflow.run("exact", run_id, {"folder": str(folder)}).succeeded(timeout=600)
     found = json.loads((folder / "found").read_text("utf-8"))
     assert found["wrong"] == []
     if not airflow.name.endswith("redis"):  # which keeps nothing in rows
