@@ -33,6 +33,8 @@ os.environ |= {
     "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
     "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
     "AIRFLOW__CORE__DAGS_FOLDER": str(HOME / "dags"),
+    # At its end Airflow 3.4 closes its pool from outside of the event loop, which SQLAlchemy refuses aloud.
+    "AIRFLOW__DATABASE__SQL_ALCHEMY_POOL_ENABLED": "False",
     "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{HOME}/airflow.db?timeout=30",
 }
 if "XCOM_TEST_BACKEND" in os.environ:

@@ -6,9 +6,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from small_project import BACKENDS, XCOM, Project
+from typer.main import get_command
+
+from exclusive_xcom.cli import application
 
 # A distribution with a command of its own, and one whose command can't be imported.
 GREETER = {
@@ -59,6 +63,12 @@ class TestHelp:
         assert said.returncode == 2
         (line,) = said.stdout.splitlines()
         assert line == f"The port is a whole number from 0 (any that is free) to 65535, and not {port!r}."
+
+    @pytest.mark.parametrize("name", ["up", "restart"])
+    def test_without_a_port_it_is_airflow_s_own(self, name: str) -> None:
+        """Some versions of typer hand the default to the parser as it is."""
+        command: Any = get_command(application())
+        assert command.get_command(None, name).make_context(name, []).params == {"port": 8080}
 
     @pytest.mark.parametrize("arguments", [("show",), ("nothing",)])
     def test_comes_with_exit_code_2_for_what_cannot_be_meant(
