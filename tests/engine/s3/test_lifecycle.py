@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -16,9 +17,12 @@ from s3_servers import BUCKET, boto, configured
 from typer.testing import CliRunner
 
 from exclusive_xcom.cli import application
+from exclusive_xcom.local import services
+from exclusive_xcom.local.servers import for_s3
 from exclusive_xcom.reference import Expiry
 from exclusive_xcom.s3 import S3Store, lifecycle
 from exclusive_xcom.s3.location import Location
+from exclusive_xcom.s3.login import boto_client
 from exclusive_xcom.testing.store_contract import ADDRESS, attempt, payload
 
 OLD = {
@@ -225,3 +229,27 @@ def test_other_stores_have_no_such_rules(tmp_path: Path) -> None:
         assert "a thing of s3://" in said
     assert run()[0] == 2
     assert Location.current() is None
+
+
+# -- another server -----------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(for_s3() != "seaweedfs", reason="SeaweedFS has no wheel for this machine")
+def test_seaweedfs_keeps_tags_and_rules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__XCOM__CONN_ID", "xcom_s3")
+    monkeypatch.setenv("AIRFLOW__XCOM__URL", f"s3://{BUCKET}/xcom")
+    with services.running(os.environ, tmp_path) as variables:
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        location = Location.current()
+        assert location is not None
+        store = S3Store()
+        stored = store.put(ADDRESS, attempt(), payload([b"x"]), lasting(days=7))
+        name = urlsplit(stored.uri or "").path[1:]
+        told = boto_client(location).get_object_tagging(Bucket=BUCKET, Key=name)["TagSet"]
+        assert told == [{"Key": "keep", "Value": "7d"}]
+        assert run("--check")[0] == 1
+        assert run("--apply") == (0, f"Bucket {BUCKET} has the rules that s3://{BUCKET}/xcom needs.\n")
+        assert run("--check")[0] == 0
+        checks = {check.name: check for check in store.probe()}
+        assert checks["lifecycle"].detail == "each rule is there"
