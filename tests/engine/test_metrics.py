@@ -162,6 +162,18 @@ def test_a_collection_tells_how_much_it_deleted(receiver: Receiver, tmp_path: Pa
     }
 
 
+COMMAND = """
+from exclusive_xcom import airflow_compat, metrics
+airflow_compat.start_stats()
+metrics.count("xcom.collected", 7, backend="s3")
+"""
+
+
+def test_a_command_sends_what_a_task_sends(receiver: Receiver) -> None:
+    subprocess.run([sys.executable, "-c", COMMAND], timeout=120, check=True)
+    assert [(metric.name, metric.value) for metric in receiver.of()] == [("xcom.collected", 7)]
+
+
 @pytest.mark.parametrize(
     ("text", "word"),
     [

@@ -15,7 +15,6 @@ from statsd_receiver import Receiver
 pytestmark = pytest.mark.slow
 
 PIPELINE = """
-import time
 from airflow.sdk import dag, task, get_current_context
 from exclusive_xcom import lazy
 
@@ -25,12 +24,7 @@ def told():
     def pushes():
         ti = get_current_context()["ti"]
         ti.xcom_push("first", b"secret" * 100)
-        times = []
-        for number in range(50):
-            started = time.perf_counter()
-            ti.xcom_push(f"n{number}", number)
-            times.append(time.perf_counter() - started)
-        ti.xcom_push("fastest", [int(x * 1e6) for x in sorted(times)])
+        ti.xcom_push("number", 5)
         return lazy(b"secret" * 1000)
 
     @task(retries=0)
@@ -45,6 +39,7 @@ told()
 # As OpenLineage's listener does: what was collected is read when the task has ended.
 PLUGIN = """
 import json, sys
+from pathlib import Path
 from airflow.listeners import hookimpl
 from airflow.plugins_manager import AirflowPlugin
 from airflow.sdk.lineage import HookLineageReader
@@ -53,7 +48,9 @@ def told(task_instance):
     found = HookLineageReader().retrieve_hook_lineage()
     ways = {"inputs": found.inputs, "outputs": found.outputs}
     text = {way: [[one.asset.uri, one.asset.extra] for one in several] for way, several in ways.items()}
-    Path(__file__).with_name(f"{task_instance.task_id}.json").write_text(json.dumps(text))
+    file = Path(__file__).with_name(f"{task_instance.task_id}.json")
+    file.with_suffix(".part").write_text(json.dumps(text))
+    file.with_suffix(".part").rename(file)
 
 @hookimpl
 def on_task_instance_success(previous_state, task_instance):
@@ -138,21 +135,15 @@ def test_its_log_has_fields(done: tuple[Project, Receiver]) -> None:
 
 def test_its_metrics_come_over_the_network(done: tuple[Project, Receiver]) -> None:
     receiver = done[1]
-    assert len(receiver.of("xcom.push.duration")) == 53
+    assert len(receiver.of("xcom.push.duration")) == 3
     assert [metric.tags["kind"] for metric in receiver.of("xcom.pull.bytes")] == ["bytes"]
     (refused,) = receiver.of("xcom.refused")
     assert refused.tags["error"] == "UnsupportedValue"
 
 
 def test_its_payloads_are_assets(done: tuple[Project, Receiver]) -> None:
-    plugins = done[0].home / "plugins"
-    pushed, pulled = (json.loads((plugins / f"{name}.json").read_text()) for name in ("pushes", "pulls"))
-    assert [extra["key"] for _, extra in pushed["outputs"]][-1] == "return_value"
-    assert pulled["inputs"] == pushed["outputs"][-1:] and not pulled["outputs"]
-
-
-def test_how_fast_a_small_push_is(done: tuple[Project, Receiver], record_property: Any) -> None:
-    """For the note; no test asserts on time."""
-    said = done[0].xcom("get", "told", "pushes", "fastest")
-    assert said.returncode == 0, said.stdout
-    print("fastest push of a number:", said.stdout.splitlines()[-1])
+    files = [done[0].home / "plugins" / f"{name}.json" for name in ("pushes", "pulls")]
+    assert eventually(lambda: all(file.exists() for file in files)), "the plugin writes once a task has ended"
+    pushed, pulled = (json.loads(file.read_text()) for file in files)
+    assert [extra["key"] for _, extra in pushed["outputs"]] == ["first", "return_value"]
+    assert pulled["inputs"] == pushed["outputs"][1:] and not pulled["outputs"]
