@@ -217,6 +217,26 @@ def test_rules_that_may_not_be_seen_fail_the_command_and_not_the_probe(
         assert checks["lifecycle"].ok and "has no lifecycle rules" in checks["lifecycle"].detail
 
 
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (Fault("status", 403, "AccessDenied", where="-tagged", times=9), "may not tag what is written to"),
+        (Fault("status", 501, "NotImplemented", where="-tagged", times=99), "NotImplemented"),
+    ],
+)
+def test_the_probe_says_that_there_are_no_tags(
+    moto: str, proxy: FaultyProxy, bucket: str, fault: Fault, told: str
+) -> None:
+    run("--apply")
+    with configured(proxy.url, f"s3://{bucket}/xcom"):
+        proxy.faults = [Fault(**{**vars(fault), "method": "PUT"})]
+        checks = {check.name: check for check in S3Store().probe()}
+    assert checks["lifecycle"].ok and checks["delete"].ok
+    assert "only `xcom gc` ends payloads by time" in checks["lifecycle"].detail
+    assert told in checks["lifecycle"].detail
+    assert not boto(moto).list_objects_v2(Bucket=bucket).get("Contents")
+
+
 @pytest.mark.parametrize("arguments", [["--apply", "--check"], ["--aply"]])
 def test_what_is_asked_wrongly_is_refused(bucket: str, arguments: list[str]) -> None:
     assert run(*arguments)[0] == 2
