@@ -17,13 +17,13 @@ from exclusive_xcom.metrics import METRICS
 
 FILE = Path(__file__).resolve().parents[2] / "engine" / "docs" / "grafana.json"
 DASHBOARD: dict[str, Any] = json.loads(FILE.read_text(encoding="utf-8"))
-VARIABLES = {"prefix": "airflow", "dag_id": ".*", "to_ms": "1", "__rate_interval": "5m", "__range": "24h"}
+VARIABLES = {"prefix": "airflow", "dag_id": ".*", "__rate_interval": "5m", "__range": "24h"}
 QUERIES = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
 # What Prometheus makes of the dots; and what the StatsD exporter and OpenTelemetry add to a name.
 IN_PROMETHEUS = {
     f"{name.replace('.', '_')}{end}": name
     for name, kind in METRICS.items()
-    for end in (("(_total)?",) if kind == "counter" else ("_count", "_sum"))
+    for end in (("(_total)?",) if kind == "counter" else ("_count", "_sum", ""))
 }
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +16,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from airflow_versions import row_of
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from statsd_receiver import Receiver, receiving
 from upkeep_model import GRACE, ModelAirflow, ModelStore, new_id
 
@@ -204,6 +208,58 @@ def test_metrics_that_do_not_work_fail_no_push(
         stats.initialize(factory=stats_utils.get_stats_factory(), export_legacy_names=False)
     assert caplog.text.count("Airflow's metrics do not work") == 1
     assert "RuntimeError: no such client" in caplog.text
+
+
+OPEN_TELEMETRY = """
+import sys
+sys.path[:0] = sys.argv[1:]
+from types import SimpleNamespace
+from airflow_versions import row_of
+from exclusive_xcom.db import DbXComBackend
+from exclusive_xcom import airflow_compat
+from opentelemetry import metrics
+airflow_compat.start_stats()
+whose = dict(dag_id="orders", run_id="run 1", task_id="load", map_index=-1)
+row = row_of(DbXComBackend, "value", (1, 2), **whose)
+DbXComBackend.deserialize_value(SimpleNamespace(value=row))
+metrics.get_meter_provider().force_flush()
+"""
+
+
+def test_open_telemetry_has_them_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A real server takes what Airflow's own exporter sends."""
+    found: dict[str, Any] = {}
+
+    class Collector(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            if self.headers.get("Content-Encoding") == "gzip":
+                body = gzip.decompress(body)
+            for resource in ExportMetricsServiceRequest.FromString(body).resource_metrics:
+                for scope in resource.scope_metrics:
+                    found.update({metric.name: metric for metric in scope.metrics})
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Collector) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("AIRFLOW__METRICS__OTEL_ON", "True")
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
+        command = [sys.executable, "-c", OPEN_TELEMETRY, str(Path(__file__).parent)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        server.shutdown()
+    assert done.returncode == 0, done.stderr
+    assert found.keys() >= {
+        f"airflow.xcom.{way}.{of}" for way in ("push", "pull") for of in ("bytes", "duration")
+    }
+    (pushed,) = found["airflow.xcom.push.duration"].exponential_histogram.data_points
+    assert pushed.count == 1
+    tags = {tag.key: tag.value.string_value for tag in pushed.attributes}
+    assert tags == {"backend": "row", "kind": "tuple", "dag_id": "orders"}
 
 
 # -- lines --------------------------------------------------------------------------------------------
