@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -16,9 +17,12 @@ from s3_servers import BUCKET, boto, configured
 from typer.testing import CliRunner
 
 from exclusive_xcom.cli import application
+from exclusive_xcom.local import services
+from exclusive_xcom.local.servers import for_s3
 from exclusive_xcom.reference import Expiry
 from exclusive_xcom.s3 import S3Store, lifecycle
 from exclusive_xcom.s3.location import Location
+from exclusive_xcom.s3.login import boto_client
 from exclusive_xcom.testing.store_contract import ADDRESS, attempt, payload
 
 OLD = {
@@ -213,6 +217,26 @@ def test_rules_that_may_not_be_seen_fail_the_command_and_not_the_probe(
         assert checks["lifecycle"].ok and "has no lifecycle rules" in checks["lifecycle"].detail
 
 
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (Fault("status", 403, "AccessDenied", where="-tagged", times=9), "may not tag what is written to"),
+        (Fault("status", 501, "NotImplemented", where="-tagged", times=99), "NotImplemented"),
+    ],
+)
+def test_the_probe_says_that_there_are_no_tags(
+    moto: str, proxy: FaultyProxy, bucket: str, fault: Fault, told: str
+) -> None:
+    run("--apply")
+    with configured(proxy.url, f"s3://{bucket}/xcom"):
+        proxy.faults = [Fault(**{**vars(fault), "method": "PUT"})]
+        checks = {check.name: check for check in S3Store().probe()}
+    assert checks["lifecycle"].ok and checks["delete"].ok
+    assert "only `xcom gc` ends payloads by time" in checks["lifecycle"].detail
+    assert told in checks["lifecycle"].detail
+    assert not boto(moto).list_objects_v2(Bucket=bucket).get("Contents")
+
+
 @pytest.mark.parametrize("arguments", [["--apply", "--check"], ["--aply"]])
 def test_what_is_asked_wrongly_is_refused(bucket: str, arguments: list[str]) -> None:
     assert run(*arguments)[0] == 2
@@ -225,3 +249,27 @@ def test_other_stores_have_no_such_rules(tmp_path: Path) -> None:
         assert "a thing of s3://" in said
     assert run()[0] == 2
     assert Location.current() is None
+
+
+# -- another server -----------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(for_s3() != "seaweedfs", reason="SeaweedFS has no wheel for this machine")
+def test_seaweedfs_keeps_tags_and_rules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__XCOM__CONN_ID", "xcom_s3")
+    monkeypatch.setenv("AIRFLOW__XCOM__URL", f"s3://{BUCKET}/xcom")
+    with services.running(os.environ, tmp_path) as variables:
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        location = Location.current()
+        assert location is not None
+        store = S3Store()
+        stored = store.put(ADDRESS, attempt(), payload([b"x"]), lasting(days=7))
+        name = urlsplit(stored.uri or "").path[1:]
+        told = boto_client(location).get_object_tagging(Bucket=BUCKET, Key=name)["TagSet"]
+        assert told == [{"Key": "keep", "Value": "7d"}]
+        assert run("--check")[0] == 1
+        assert run("--apply") == (0, f"Bucket {BUCKET} has the rules that s3://{BUCKET}/xcom needs.\n")
+        assert run("--check")[0] == 0
+        checks = {check.name: check for check in store.probe()}
+        assert checks["lifecycle"].detail == "each rule is there"

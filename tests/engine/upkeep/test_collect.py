@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from upkeep_model import GRACE, ModelAirflow, ModelStore, new_id, row_of
 
 from exclusive_xcom.address import Address
 from exclusive_xcom.console import Refused
+from exclusive_xcom.reference import Expiry
 from exclusive_xcom.upkeep import marker
 from exclusive_xcom.upkeep.airflow_rest import CannotAskAirflow
 from exclusive_xcom.upkeep.collect import FEW, Collection, TooManyGone
@@ -19,6 +21,7 @@ from exclusive_xcom.upkeep.manifest import EVERY, Manifest
 
 AT = Address("orders", "run 1", "extract")
 OLD, NOW = 0.0, 10 * GRACE
+BEFORE, AFTER = datetime(2026, 1, 1, tzinfo=UTC), datetime(2126, 1, 1, tzinfo=UTC)
 
 
 class World:
@@ -124,6 +127,41 @@ class TestWhy:
     def test_there_is_no_question_for_it(self, world: World, odd: Address) -> None:
         assert world.why(world.old(odd)) is Why.UNKNOWN
         assert not world.airflow.asked
+
+    @pytest.mark.parametrize(
+        ("expires", "state", "why"),
+        [
+            (Expiry("a rule", BEFORE), "failed", Why.EXPIRED),
+            (Expiry("a rule", BEFORE), "running", Why.UNFINISHED),
+            (Expiry("a rule", AFTER), "success", Why.LIVE),
+            (Expiry("a rule", AFTER, run=True), "success", Why.EXPIRED),
+            (Expiry("a rule", run=True), "success", Why.EXPIRED),
+            (Expiry("a rule", run=True), "failed", Why.LIVE),
+            (Expiry("a rule", run=True), "running", Why.UNFINISHED),
+            (Expiry("a rule", BEFORE, run=True), "failed", Why.EXPIRED),
+        ],
+    )
+    def test_its_time_is_over(self, world: World, expires: Expiry, state: str, why: Why) -> None:
+        name = world.old(ti_id="t")
+        world.airflow.rows[AT] = row_of(AT, "t", name, expires=expires)
+        world.airflow.runs["orders", "run 1"] = state
+        assert world.why(name) is why
+        world.airflow.rows_per_try = True
+        assert world.why(name) is why
+
+    def test_the_time_of_another_payload_does_not_count(self, world: World) -> None:
+        """A row may hold the payload's name in another place than its own reference."""
+        name = world.old(ti_id="t")
+        other = row_of(AT, "t", world.old(ti_id="t"), expires=Expiry("a rule", BEFORE))
+        world.airflow.rows[AT] = other | {"preview": name}
+        assert world.why(name) is Why.LIVE
+
+    @pytest.mark.parametrize("broken", [{"expires": {"at": "soon"}}, {"$xcom": "4"}])
+    def test_a_time_that_cannot_be_read_is_none(self, world: World, broken: dict[str, Any]) -> None:
+        name = world.old(ti_id="t")
+        row = row_of(AT, "t", name, expires=Expiry("a rule", BEFORE))
+        world.airflow.rows[AT] = row | broken
+        assert world.why(name) is Why.LIVE
 
     def test_rows_of_other_tries_are_not_seen_where_each_has_its_own(self, world: World) -> None:
         world.airflow.rows_per_try = True

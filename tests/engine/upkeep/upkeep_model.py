@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from exclusive_xcom.address import Address, Attempt
-from exclusive_xcom.reference import Reference
+from exclusive_xcom.reference import Expiry, Reference
 from exclusive_xcom.s3.location import Location
 from exclusive_xcom.s3.names import object_name, whose
 from exclusive_xcom.testing.payloads import payload
@@ -24,11 +24,12 @@ def name_of(address: Address, ti_id: str) -> str:
     return object_name(LOCATION, address, Attempt(1, ti_id), payload([b""]))
 
 
-def row_of(address: Address, ti_id: str, name: str, url: str = LOCATION.url) -> dict[str, Any]:
+def row_of(
+    address: Address, ti_id: str, name: str, url: str = LOCATION.url, expires: Expiry | None = None
+) -> dict[str, Any]:
     """What the row of a payload says."""
-    return Reference(
-        address, Attempt(1, ti_id), "binary/1", "bytes", "x/y", 1, "0" * 64, uri=f"{url}/{name}"
-    ).row()
+    of, uri = Attempt(1, ti_id), f"{url}/{name}"
+    return Reference(address, of, "binary/1", "bytes", "x/y", 1, "0" * 64, uri=uri, expires=expires).row()
 
 
 @dataclass

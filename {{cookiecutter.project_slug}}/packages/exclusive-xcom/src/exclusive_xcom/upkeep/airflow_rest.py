@@ -19,7 +19,8 @@ from ..connections import connection
 from ..errors import XComError
 
 STORE_ID = "exclusive_xcom_store_id"  # the Variable
-ENDED = frozenset({"success", "failed"})  # states of a run in which no try is current
+ENDED_WELL = "success"
+ENDED = frozenset({ENDED_WELL, "failed"})  # states of a run in which no try is current
 _PAUSES = (0.5, 3.0)  # seconds before a question that got no clear answer is asked again
 _EXAMPLE = "http://user:password@airflow.example.com:8080"
 _RIGHTS = (

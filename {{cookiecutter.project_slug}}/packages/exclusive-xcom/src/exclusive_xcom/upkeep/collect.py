@@ -7,16 +7,21 @@ ever, so at worst it is asked for or deleted twice.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from .. import metrics
 from ..errors import XComError
+from ..handle import human_size
 from .inventory import Inventory
 from .judge import GARBAGE, Judge, Rows
 from .manifest import EVERY, Manifest, Tally
 from .marker import Named, WrongStore, check
+
+log = logging.getLogger(__name__)
 
 FEW = 20  # runs; of so few it may well be that most are gone
 
@@ -108,6 +113,7 @@ class Collection:
                 f"{manifest.path} lists payloads of {manifest.head['store']}, not of {self.inventory.url}",
                 "Look anew: `xcom gc`.",
             )
+        before = done.garbage
         try:
             for number, (behind, line) in enumerate(manifest.garbage(), 1):
                 item = replace(self.inventory.item(line["name"]), written=float(line["written"]))
@@ -122,7 +128,17 @@ class Collection:
                     self.tell(done)
         finally:
             manifest.note_deletion(place, done)
+            self._tell(done.garbage.payloads - before.payloads, done.garbage.bytes - before.bytes)
         return done
+
+    def _tell(self, payloads: int, size: int) -> None:
+        """One line in the log, and Airflow's metrics, for what was deleted."""
+        url, backend = self.inventory.url, self.inventory.url.partition(":")[0]
+        fields = {"operation": "collect", "payloads": payloads, "bytes": size, "backend": backend, "uri": url}
+        text = "XComs collected: %s payloads, %s, of %s"
+        metrics.line(log, logging.INFO, text, f"{payloads:,}", human_size(size), url, fields=fields)
+        metrics.count("xcom.collected", payloads, backend=backend)
+        metrics.count("xcom.collected.bytes", size, backend=backend)
 
     def _refuse(self, tally: Tally) -> None:
         if tally.gone >= FEW and tally.gone > self.most_gone * tally.runs:

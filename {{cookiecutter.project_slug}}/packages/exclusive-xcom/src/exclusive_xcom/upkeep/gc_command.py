@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -63,12 +64,14 @@ def collect(
     out, path = console(), context.meta["folder"] / manifest
     _check(path, delete=delete)
     with _in_words(), (context.obj or nullcontext)():
-        from .. import config
+        from .. import airflow_compat, config
         from .airflow_rest import Airflow
-        from .collect import Collection, Pace
+        from .collect import Collection, Pace, log
         from .inventory import current_inventory
         from .manifest import Manifest
 
+        airflow_compat.start_stats()
+        log.setLevel(logging.WARNING)  # it is shown below
         pace, inventory = Pace(rate), current_inventory()
         airflow = Airflow.configured(pace)
         grace = config.GRACE.read()

@@ -7,13 +7,17 @@ for one that the user may not read, and its pages skip rows while others are rep
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..address import Address
 from ..errors import XComError
-from .airflow_rest import ENDED, can_be_asked
+from .airflow_rest import ENDED, ENDED_WELL, can_be_asked
 from .inventory import Item
+
+if TYPE_CHECKING:
+    from ..reference import Reference
 
 
 class Why(StrEnum):
@@ -27,9 +31,10 @@ class Why(StrEnum):
     RUN_GONE = "its run is gone"
     ROW_GONE = "its XCom is gone"
     REPLACED = "its XCom has another value"
+    EXPIRED = "its time is over"
 
 
-GARBAGE = frozenset({Why.RUN_GONE, Why.ROW_GONE, Why.REPLACED})
+GARBAGE = frozenset({Why.RUN_GONE, Why.ROW_GONE, Why.REPLACED, Why.EXPIRED})
 
 
 class Rows(Protocol):
@@ -82,12 +87,20 @@ class Judge:
     def _by_row(self, item: Item, address: Address) -> Why:
         row = self._row_of(address)
         if row is not None and any(item.mark in text for text in _texts(row[0])):
-            return Why.LIVE
+            return Why.EXPIRED if self._is_over(item, row[0]) else Why.LIVE
         # Where each try has a row of its own, Airflow shows that of one alone. What that one pushed over is
         # garbage; of what others pushed nothing is known.
         if self.airflow.rows_per_try and not (row and item.ti_id and item.ti_id == _writer(row[0])):
             return Why.UNPROVED
         return Why.ROW_GONE if row is None else Why.REPLACED
+
+    def _is_over(self, item: Item, row: Any) -> bool:
+        """Whether a row says that its own payload may go by now: see docs/retention.md."""
+        ref = _reference(row)
+        if ref is None or ref.expires is None or item.mark not in (ref.uri or ""):
+            return False
+        ended = ref.expires.at is not None and ref.expires.at <= datetime.now(UTC)
+        return ended or (ref.expires.run and self._state == ENDED_WELL)
 
     def _state_of(self, address: Address) -> str | None:
         run = address.dag_id, address.run_id
@@ -123,9 +136,15 @@ def _texts(value: Any) -> Iterator[str]:
 
 def _writer(row: Any) -> str:
     """The task instance that a row's reference says that it is of; "" if it is none."""
+    ref = _reference(row)
+    return ref.attempt.ti_id if ref else ""
+
+
+def _reference(row: Any) -> Reference | None:
+    """The reference in a row; None if there is none that can be read."""
     from ..reference import is_reference, parse
 
     try:
-        return parse(row).attempt.ti_id if is_reference(row) else ""
+        return parse(row) if is_reference(row) else None
     except XComError:
-        return ""
+        return None
