@@ -19,7 +19,8 @@ from ..connections import connection
 from ..errors import XComError
 
 STORE_ID = "exclusive_xcom_store_id"  # the Variable
-ENDED = frozenset({"success", "failed"})  # states of a run in which no try is current
+ENDED_WELL = "success"
+ENDED = frozenset({ENDED_WELL, "failed"})  # states of a run in which no try is current
 _PAUSES = (0.5, 3.0)  # seconds before a question that got no clear answer is asked again
 _EXAMPLE = "http://user:password@airflow.example.com:8080"
 _RIGHTS = (
@@ -189,11 +190,11 @@ _ADDRESS = (
 )
 
 
-def can_be_asked(address: Address) -> bool:
-    """Whether there is a question for an address: a part of a path can be neither empty nor a point or two,
-    and most servers read an encoded slash as one."""
-    parts = (address.dag_id, address.run_id, address.task_id)
-    whole = (*parts, *address.key.split("/"))
+def can_be_asked(address: Address, *, note: bool = False) -> bool:
+    """Whether there is a question for an address (of a note: for its run). A part of a path can be neither
+    empty nor a point or two, and most servers read an encoded slash as one."""
+    parts = [address.dag_id, address.run_id, *([] if note else [address.task_id])]
+    whole = [*parts, *([] if note else address.key.split("/"))]
     return not any("/" in part for part in parts) and {"", ".", ".."}.isdisjoint(whole)
 
 

@@ -76,7 +76,7 @@ class Collection:
             manifest.begin({**head, "cut": self.inventory.now() - self.grace})
         manifest.go_on()
         tally, after = manifest.tally, manifest.after
-        judge = Judge(self.airflow, float(manifest.head["cut"]))
+        judge = self._judge(manifest)
         judge.runs, judge.gone = tally.runs, tally.gone
         try:
             for number, item in enumerate(self.inventory.items(after), 1):
@@ -102,7 +102,7 @@ class Collection:
         manifest.check_complete()
         found = check(self.inventory, self.airflow)
         manifest.go_on()
-        judge, done, place = Judge(self.airflow, float(manifest.head["cut"])), manifest.done, manifest.place
+        judge, done, place = self._judge(manifest), manifest.done, manifest.place
         if found != manifest.head["id"]:
             raise WrongStore(
                 f"{manifest.path} lists payloads of {manifest.head['store']}, not of {self.inventory.url}",
@@ -123,6 +123,11 @@ class Collection:
         finally:
             manifest.note_deletion(place, done)
         return done
+
+    def _judge(self, manifest: Manifest) -> Judge:
+        """By the times at which the look began."""
+        cut, grace = float(manifest.head["cut"]), float(manifest.head["grace"])
+        return Judge(self.airflow, cut, cut + grace)
 
     def _refuse(self, tally: Tally) -> None:
         if tally.gone >= FEW and tally.gone > self.most_gone * tally.runs:

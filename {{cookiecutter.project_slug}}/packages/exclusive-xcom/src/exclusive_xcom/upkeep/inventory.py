@@ -25,6 +25,7 @@ class Item:
         address, ti_id: whose it is, and the task instance that wrote it ("" for none). An address of None
             means that its name does not tell.
         mark: the part of its name that no other payload has. It stays when a store moves.
+        note: whether it is no payload, but says something of a task, and goes with its run alone.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Item:
     address: Address | None = None
     ti_id: str = ""
     mark: str = ""
+    note: bool = False
 
 
 class Inventory(ABC):
@@ -72,10 +74,16 @@ def inventory_of(store: Store | None) -> Inventory:
         from .objects import Objects
 
         return Objects.configured()
+    if store is not None and "redis" in store.schemes:
+        from ..redis.store import RedisStore
+        from .entries import Entries
+
+        assert isinstance(store, RedisStore)
+        return Entries(store.server)
     name = "none of exclusive_xcom's backends" if store is None else type(store).__name__
     raise StoreMisconfigured(
         f"There is nothing to collect: Airflow keeps its XComs by {name}",
-        "In an object store payloads stay behind; rows go with `airflow db clean`.",
+        "In an object store and in Redis payloads stay behind; rows go with `airflow db clean`.",
     )
 
 

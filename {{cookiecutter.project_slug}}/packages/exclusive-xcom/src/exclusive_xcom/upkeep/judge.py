@@ -12,7 +12,8 @@ from typing import Any, Protocol
 
 from ..address import Address
 from ..errors import XComError
-from .airflow_rest import ENDED, can_be_asked
+from ..reference import Reference, is_reference, parse
+from .airflow_rest import ENDED, ENDED_WELL, can_be_asked
 from .inventory import Item
 
 
@@ -22,14 +23,16 @@ class Why(StrEnum):
     LIVE = "a row refers to it"
     YOUNG = "younger than the grace"
     UNFINISHED = "its run has not ended"
+    NOTE = "it goes with its run"
     UNKNOWN = "its name does not tell whose it is"
     UNPROVED = "another try may have a row for it"
     RUN_GONE = "its run is gone"
     ROW_GONE = "its XCom is gone"
     REPLACED = "its XCom has another value"
+    OVER = "its time is over"
 
 
-GARBAGE = frozenset({Why.RUN_GONE, Why.ROW_GONE, Why.REPLACED})
+GARBAGE = frozenset({Why.RUN_GONE, Why.ROW_GONE, Why.REPLACED, Why.OVER})
 
 
 class Rows(Protocol):
@@ -53,13 +56,14 @@ class Judge:
     Args:
         airflow: whom to ask.
         cut: the time by the store's clock up to which a payload is old enough, in seconds since 1970.
+        now: the time by that clock up to which what expires is over; `cut` if not given.
 
     Attributes:
         runs, gone: how many runs were asked for, and how many of these there were not.
     """
 
-    def __init__(self, airflow: Rows, cut: float) -> None:
-        self.airflow, self.cut = airflow, cut
+    def __init__(self, airflow: Rows, cut: float, now: float | None = None) -> None:
+        self.airflow, self.cut, self.now = airflow, cut, cut if now is None else now
         self.runs = self.gone = 0
         self._run: tuple[str, str] | None = None
         self._state: str | None = None
@@ -68,13 +72,15 @@ class Judge:
 
     def why(self, item: Item) -> Why:
         """What is so about a payload. Raises `CannotAskAirflow`."""
-        if item.address is None or not item.mark or not can_be_asked(item.address):
+        if item.address is None or not item.mark or not can_be_asked(item.address, note=item.note):
             return Why.UNKNOWN
         if item.written > self.cut:
             return Why.YOUNG
         state = self._state_of(item.address)
         if state is None:
             return Why.RUN_GONE
+        if item.note:
+            return Why.NOTE
         if state not in ENDED:
             return Why.UNFINISHED
         return self._by_row(item, item.address)
@@ -82,12 +88,20 @@ class Judge:
     def _by_row(self, item: Item, address: Address) -> Why:
         row = self._row_of(address)
         if row is not None and any(item.mark in text for text in _texts(row[0])):
-            return Why.LIVE
+            return Why.OVER if self._is_over(row[0]) else Why.LIVE
         # Where each try has a row of its own, Airflow shows that of one alone. What that one pushed over is
         # garbage; of what others pushed nothing is known.
         if self.airflow.rows_per_try and not (row and item.ti_id and item.ti_id == _writer(row[0])):
             return Why.UNPROVED
         return Why.ROW_GONE if row is None else Why.REPLACED
+
+    def _is_over(self, row: Any) -> bool:
+        """Whether a row says that its payload may go by now: by its time, or since its run ended well."""
+        ref = _reference(row)
+        if ref is None or ref.expires is None:
+            return False
+        with_run = ref.expires.run and self._state == ENDED_WELL
+        return with_run or (ref.expires.at is not None and ref.expires.at.timestamp() <= self.now)
 
     def _state_of(self, address: Address) -> str | None:
         run = address.dag_id, address.run_id
@@ -123,9 +137,13 @@ def _texts(value: Any) -> Iterator[str]:
 
 def _writer(row: Any) -> str:
     """The task instance that a row's reference says that it is of; "" if it is none."""
-    from ..reference import is_reference, parse
+    ref = _reference(row)
+    return ref.attempt.ti_id if ref else ""
 
+
+def _reference(row: Any) -> Reference | None:
+    """A row's reference; None if it is none that this release reads."""
     try:
-        return parse(row).attempt.ti_id if is_reference(row) else ""
+        return parse(row) if is_reference(row) else None
     except XComError:
-        return ""
+        return None
