@@ -26,7 +26,7 @@ from exclusive_xcom.testing.payloads import ADDRESS, attempt, keep, payload
 from exclusive_xcom.upkeep import marker
 from exclusive_xcom.upkeep.collect import Collection
 from exclusive_xcom.upkeep.entries import Entries
-from exclusive_xcom.upkeep.inventory import inventory_of
+from exclusive_xcom.upkeep.inventory import Kind, inventory_of
 from exclusive_xcom.upkeep.judge import Why
 from exclusive_xcom.upkeep.manifest import Manifest
 
@@ -100,7 +100,7 @@ def test_a_payload_is_listed_with_whose_it_is(store: RedisStore) -> None:
     refs.append(stored.reference(ADDRESS, writer, held, expires=expires))
     store.commit(stored, refs[-1])
     aged(store, refs[-1], 20 * DAY)
-    items = {f"redis:{item.name}": item for item in found.items() if not item.note}
+    items = {f"redis:{item.name}": item for item in found.items() if item.kind is not Kind.CLAIM}
     assert set(items) == {ref.uri for ref in refs}
     now = found.now()
     for ref in refs:
@@ -114,7 +114,7 @@ def test_a_payload_is_listed_with_whose_it_is(store: RedisStore) -> None:
     for ref in refs:
         if ref.expires is None:
             aged(store, ref, 40 * DAY)
-    assert all(now - item.written > 19 * DAY for item in found.items() if not item.note)
+    assert all(now - item.written > 19 * DAY for item in found.items() if item.kind is Kind.PAYLOAD)
 
 
 def test_who_can_not_tell_how_old_it_is_says_that_it_is_young(alone: RedisStore) -> None:
@@ -122,10 +122,10 @@ def test_who_can_not_tell_how_old_it_is_says_that_it_is_young(alone: RedisStore)
     ref = keep(alone, [b"value"])
     head = (ref.uri or "").removeprefix("redis:")
     alone.server.client.persist(head)
-    (item,) = (item for item in found.items() if not item.note)
+    (item,) = (item for item in found.items() if item.kind is Kind.PAYLOAD)
     assert found.now() - item.written < 600
     alone.server.client.set(head, b"no JSON", ex=600)
-    (item,) = (item for item in found.items() if not item.note)
+    (item,) = (item for item in found.items() if item.kind is Kind.PAYLOAD)
     assert found.now() - item.written < 600 and item.size == 0
 
 
@@ -136,7 +136,7 @@ def test_a_claim_is_listed_and_goes_only_as_it_was_seen(store: RedisStore) -> No
     as_owner(store.server, writer, [claim_key(ADDRESS)])
     name = f"{claim_key(ADDRESS)}#{writer.ti_id} 1"
     (item,) = found.items()
-    assert item.name == name and item.note and item.address == replace(ADDRESS, key="")
+    assert item.name == name and item.kind is Kind.CLAIM and item.address == replace(ADDRESS, key="")
     assert abs(found.now() - item.written - 3 * DAY) < 600
     store.server.client.set(claim_key(ADDRESS), "another-try 2", ex=600)
     found.delete(name)
@@ -221,7 +221,7 @@ def test_a_collection_takes_what_is_garbage_alone(store: RedisStore, tmp_path: P
     with Manifest(tmp_path / "list") as manifest:
         tally = collection.look(manifest)
         counts = {why: count.payloads for why, count in tally.by_reason.items()}
-        assert counts.pop(Why.NOTE, 0) == (not ROWS_PER_TRY), "the claim of a run that is there"
+        assert counts.pop(Why.CLAIM, 0) == (not ROWS_PER_TRY), "the claim of a run that is there"
         assert counts == {Why.LIVE: 1, Why.REPLACED: 1, Why.YOUNG: 1, Why.RUN_GONE: 1 + (not ROWS_PER_TRY)}
         collection.delete(manifest)
     assert {f"redis:{name}" for name in names(found) if "#" not in name} == {kept.uri, young.uri}

@@ -18,7 +18,7 @@ from ..redis.client import Call, Command, Server
 from ..redis.keys import LARGEST, Keys, prefix, quoted, whose, writer_of
 from ..redis.leases import facts
 from ..redis.scripts import RELEASE
-from .inventory import Inventory, Item
+from .inventory import Inventory, Item, Kind
 
 _AT_ONCE = 1000  # keys that one SCAN looks at
 _OF_CLAIM = "#"  # stands between a claim's key, which never has one, and what it says
@@ -63,7 +63,7 @@ class Entries(Inventory):
         address, own = found
         mark = text if is_claim else own
         ti_id = "" if is_claim else writer_of(own)
-        return Item(name, 0, 0.0, address, ti_id, mark, note=bool(is_claim))
+        return Item(name, 0, 0.0, address, ti_id, mark, Kind.CLAIM if is_claim else Kind.PAYLOAD)
 
     def delete(self, name: str) -> None:
         key, is_claim, text = name.partition(_OF_CLAIM)

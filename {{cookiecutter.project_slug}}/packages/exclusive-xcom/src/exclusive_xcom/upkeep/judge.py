@@ -14,7 +14,7 @@ from ..address import Address
 from ..errors import XComError
 from ..reference import Reference, is_reference, parse
 from .airflow_rest import ENDED, ENDED_WELL, can_be_asked
-from .inventory import Item
+from .inventory import Item, Kind
 
 
 class Why(StrEnum):
@@ -23,16 +23,17 @@ class Why(StrEnum):
     LIVE = "a row refers to it"
     YOUNG = "younger than the grace"
     UNFINISHED = "its run has not ended"
-    NOTE = "it goes with its run"
+    CLAIM = "a claim, which goes with its run"
     UNKNOWN = "its name does not tell whose it is"
     UNPROVED = "another try may have a row for it"
     RUN_GONE = "its run is gone"
     ROW_GONE = "its XCom is gone"
     REPLACED = "its XCom has another value"
     OVER = "its time is over"
+    BROKEN_OFF = "its upload was not finished"
 
 
-GARBAGE = frozenset({Why.RUN_GONE, Why.ROW_GONE, Why.REPLACED, Why.OVER})
+GARBAGE = frozenset({Why.RUN_GONE, Why.ROW_GONE, Why.REPLACED, Why.OVER, Why.BROKEN_OFF})
 
 
 class Rows(Protocol):
@@ -72,17 +73,20 @@ class Judge:
 
     def why(self, item: Item) -> Why:
         """What is so about a payload. Raises `CannotAskAirflow`."""
-        if item.address is None or not item.mark or not can_be_asked(item.address, note=item.note):
+        is_payload = item.kind is Kind.PAYLOAD
+        if item.address is None or not item.mark or not can_be_asked(item.address, run_alone=not is_payload):
             return Why.UNKNOWN
         if item.written > self.cut:
             return Why.YOUNG
         state = self._state_of(item.address)
         if state is None:
             return Why.RUN_GONE
-        if item.note:
-            return Why.NOTE
+        if item.kind is Kind.CLAIM:
+            return Why.CLAIM
         if state not in ENDED:
             return Why.UNFINISHED
+        if item.kind is Kind.UPLOAD:
+            return Why.BROKEN_OFF
         return self._by_row(item, item.address)
 
     def _by_row(self, item: Item, address: Address) -> Why:
