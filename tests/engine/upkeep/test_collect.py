@@ -16,7 +16,7 @@ from exclusive_xcom.upkeep import marker
 from exclusive_xcom.upkeep.airflow_rest import CannotAskAirflow
 from exclusive_xcom.upkeep.collect import FEW, Collection, TooManyGone
 from exclusive_xcom.upkeep.judge import Judge, Why
-from exclusive_xcom.upkeep.manifest import EVERY, Manifest
+from exclusive_xcom.upkeep.manifest import TOLD, Manifest
 
 AT = Address("orders", "run 1", "extract")
 OLD, NOW = 0.0, 10 * GRACE
@@ -281,11 +281,11 @@ class TestCollection:
         assert len(world.store.deleted) == FEW // 2 and set(world.store.deleted) == whole
 
     def test_it_is_told_now_and_then(self, world: World) -> None:
-        for number in range(EVERY + 1):
+        for number in range(TOLD + 1):
             world.old(replace(AT, map_index=number), row=True)
         told: list[int] = []
         world.look(tell=lambda tally: told.append(tally.by_reason[Why.LIVE].payloads))
-        assert told == [EVERY]
+        assert told == [TOLD]
 
 
 class TestManifest:

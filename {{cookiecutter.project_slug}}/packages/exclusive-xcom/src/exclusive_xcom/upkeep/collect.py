@@ -15,7 +15,7 @@ from typing import Protocol
 from ..errors import XComError
 from .inventory import Inventory
 from .judge import GARBAGE, Judge, Rows
-from .manifest import EVERY, Manifest, Tally
+from .manifest import EVERY, TOLD, Manifest, Tally
 from .marker import Named, WrongStore, check
 
 FEW = 20  # runs; of so few it may well be that most are gone
@@ -87,6 +87,7 @@ class Collection:
                 tally.runs, tally.gone, after = judge.runs, judge.gone, item.name
                 if number % EVERY == 0:
                     manifest.note_look(after, tally)
+                if number % TOLD == 0:
                     self.tell(tally)
         except BaseException:
             manifest.note_look(after, tally)
@@ -119,6 +120,7 @@ class Collection:
                 place = behind
                 if number % EVERY == 0:
                     manifest.note_deletion(place, done)
+                if number % TOLD == 0:
                     self.tell(done)
         finally:
             manifest.note_deletion(place, done)
