@@ -72,6 +72,7 @@ killed()
 tried_twice()
 mapped()
 """
+(HOUSEKEEPING,) = Path(__file__).parents[3].glob("{{cookiecutter.project_slug}}/dags/*housekeeping.py*")
 HOURS = 3600.0
 
 
@@ -148,7 +149,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
         f"{text}AIRFLOW__XCOM__URL={store.as_uri()}\nAIRFLOW__XCOM__CONN_ID=\nAIRFLOW__XCOM__INLINE_LIMIT=0\n"
         "AIRFLOW__XCOM__GRACE=3600\n"
     )
-    project.pipelines(pipelines=PIPELINES)
+    project.pipelines(pipelines=PIPELINES, housekeeping=HOUSEKEEPING.read_text())
     try:
         done = project.xcom("up", "--port", "0")
         assert done.returncode == 0, done.stdout
@@ -158,7 +159,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
         body = {"username": login[0], "password": login[1]}
         token = httpx.post(f"{url}/auth/token", json=body, timeout=60).json()["access_token"]
         made = Up(project, store, url, login, token)
-        assert eventually(lambda: len(made.ask("GET", "/dags")["dags"]) == 4)
+        assert eventually(lambda: len(made.ask("GET", "/dags")["dags"]) == 5)
         yield made
     finally:
         project.xcom("down")
@@ -259,6 +260,23 @@ def test_a_run_that_works_is_left_alone(up: Up) -> None:
     assert len(up.files()) == before - 3
 
 
+def test_a_project_s_housekeeping(up: Up) -> None:
+    """Its file as every project has it: off until it is switched on."""
+    path, gone, kept = "/dags/housekeeping", up.run("made"), up.run("made")
+    assert up.ask("GET", path)["is_paused"]
+    before = up.files("made/")
+    up.ask("DELETE", f"/dags/made/dagRuns/{gone}", good=204)
+    up.ask("PATCH", path, is_paused=False)
+    try:
+        run = up.run("housekeeping")
+    finally:
+        up.ask("PATCH", path, is_paused=True)
+    assert len(up.files("made/")) == len(before) - 3
+    report = up.project.xcom("get", "housekeeping", "collect", "--run", run).stdout
+    assert "its run is gone" in report and "deleted" in report and "kept" in report
+    assert up.project.xcom("get", "made", "extract", "--run", kept).returncode == 0
+
+
 def test_rows_that_airflow_cleaned(up: Up) -> None:
     for _ in range(2):
         up.run("made")
@@ -270,7 +288,7 @@ def test_rows_that_airflow_cleaned(up: Up) -> None:
     assert "its run is gone" in up.gc("--most-gone", "100")
     up.gc("--delete")
     left = up.ask("GET", "/dags/~/dagRuns")["dag_runs"]
-    payloads = {"made": 3, "mapped": 10, "tried_twice": 1, "killed": 0}
+    payloads = {"made": 3, "mapped": 10, "tried_twice": 1, "killed": 0, "housekeeping": 1}
     assert len(up.files()) == sum(payloads[run["dag_id"]] for run in left)
 
 
