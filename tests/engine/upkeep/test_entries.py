@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from airflow_versions import ROWS_PER_TRY, asks_first
-from redis_servers import Valkey, cluster_of_two, keys_like, store_on
+from redis_servers import Proxy, Valkey, cluster_of_two, keys_like, store_on
 from upkeep_model import GRACE, ModelAirflow
 
 from exclusive_xcom.address import NOBODY, Attempt
@@ -127,6 +127,35 @@ def test_who_can_not_tell_how_old_it_is_says_that_it_is_young(alone: RedisStore)
     alone.server.client.set(head, b"no JSON", ex=600)
     (item,) = (item for item in found.items() if item.kind is Kind.PAYLOAD)
     assert found.now() - item.written < 600 and item.size == 0
+
+
+@pytest.mark.parametrize("lost", ["request", "reply"])
+def test_a_line_that_breaks_changes_nothing(server: Valkey, alone: RedisStore, lost: str) -> None:
+    """At any of the requests that a listing and a deletion are made of."""
+    refs = [keep(alone, [b"v" * CHUNK] * 2, replace(ADDRESS, map_index=index)) for index in range(3)]
+    every, gone = names(entries(alone)), (refs[0].uri or "").removeprefix("redis:")
+    with Proxy(server.port) as proxy, store_on(proxy.port) as store:
+        found, broken = entries(store), 0
+        for step in range(1, 30):
+            first, hits = proxy.round_trips, list[int]()
+
+            def breaks(number: int, at: int = first + step, hits: list[int] = hits) -> bool:
+                if number == at:
+                    hits.append(number)
+                return number == at
+
+            if lost == "request":
+                proxy.break_before = breaks
+            else:
+                proxy.pass_reply = lambda number, breaks=breaks: not breaks(number)
+            assert names(found) == every
+            found.delete(gone)
+            every = [name for name in every if name != gone]
+            assert not any(key.startswith(gone) for key in keys_like(alone, "*"))
+            broken += len(hits)
+            if not hits:
+                break
+        assert broken >= 3
 
 
 @asks_first
