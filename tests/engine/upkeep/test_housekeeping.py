@@ -1,4 +1,4 @@
-"""What a task that collects hands over, in a model of store and Airflow. A drill has it done in a real one."""
+"""What a task that collects hands over, in a model of store and Airflow. A drill has a real one do it."""
 
 from __future__ import annotations
 
