@@ -88,6 +88,10 @@ bench: .venv/.ready  ## Measure the backends, their peers and their limits (QUIC
 	$(RUN) python benchmarks/bench.py $(if $(QUICK),--quick) \
 		$(if $(ONLY),--only "$(ONLY)") $(if $(ROUNDS),--rounds $(ROUNDS))
 
+.PHONY: bench-gc
+bench-gc: .venv/.ready  ## Measure collections: payloads a second, memory, requests to Airflow (PAYLOADS=100000: so many at most)
+	$(RUN) python benchmarks/collection.py $(if $(PAYLOADS),--payloads $(PAYLOADS))
+
 bench-readme:  ## Write the figures of the last `make bench` into README.md and its plots into docs/
 	$(RUN) python benchmarks/publish.py --readme
 

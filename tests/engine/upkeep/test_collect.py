@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from upkeep_model import GRACE, ModelAirflow, ModelStore, new_id, row_of
+from upkeep_model import GRACE, ModelAirflow, ModelStore, new_id, row_of, until
 
 from exclusive_xcom.address import Address
 from exclusive_xcom.console import Refused
@@ -17,7 +17,7 @@ from exclusive_xcom.upkeep import marker
 from exclusive_xcom.upkeep.airflow_rest import CannotAskAirflow
 from exclusive_xcom.upkeep.collect import FEW, Collection, TooManyGone
 from exclusive_xcom.upkeep.judge import Judge, Why
-from exclusive_xcom.upkeep.manifest import EVERY, Manifest
+from exclusive_xcom.upkeep.manifest import TOLD, Manifest
 
 AT = Address("orders", "run 1", "extract")
 OLD, NOW = 0.0, 10 * GRACE
@@ -62,7 +62,7 @@ class World:
     def why(self, name: str) -> Why:
         """What is so about one payload."""
         item = replace(self.store.item(name), written=self.store.objects[name])
-        return Judge(self.airflow, NOW - GRACE).why(item)
+        return Judge(self.airflow, NOW - GRACE, NOW).why(item)
 
 
 @pytest.fixture
@@ -88,6 +88,38 @@ class TestWhy:
         row = world.airflow.rows[AT]
         world.airflow.rows[AT] = [[{"x": row}]] if "list" in form else {"$xcom": "1", "where": row["uri"]}
         assert world.why(name) is Why.LIVE
+
+    @pytest.mark.parametrize(
+        ("expires", "state", "why"),
+        [
+            (until(NOW), "success", Why.OVER),
+            (until(NOW), "failed", Why.OVER),
+            (until(NOW), "running", Why.UNFINISHED),
+            (until(NOW + 1), "success", Why.LIVE),
+            (until(run=True), "success", Why.OVER),
+            (until(run=True), "failed", Why.LIVE),
+            (until(run=True), "running", Why.UNFINISHED),
+            (until(NOW, run=True), "failed", Why.OVER),
+            (until(NOW + 1, run=True), "success", Why.OVER),
+        ],
+    )
+    def test_its_row_says_how_long_it_is_kept(
+        self, world: World, expires: Expiry, state: str, why: Why
+    ) -> None:
+        name = world.old(ti_id="t")
+        world.airflow.rows[AT] = row_of(AT, "t", name, expires=expires)
+        world.airflow.runs["orders", "run 1"] = state
+        assert world.why(name) is why
+        young = world.store.put(AT, "t")
+        world.airflow.rows[AT] = row_of(AT, "t", young, expires=until(OLD, run=True))
+        assert world.why(young) is Why.YOUNG
+
+    def test_a_row_that_is_not_understood_ends_nothing(self, world: World) -> None:
+        name = world.old(ti_id="t")
+        row = row_of(AT, "t", name, expires=until(OLD))
+        for changed in ({"must": ["x"]}, {"$xcom": "9"}, {"expires": {"rule": "x", "at": "soon"}}):
+            world.airflow.rows[AT] = {**row, **changed}
+            assert world.why(name) is Why.LIVE
 
     def test_another_try_or_push_has_the_row(self, world: World) -> None:
         lost = world.old()
@@ -186,6 +218,21 @@ class TestCollection:
         assert world.delete() == {Why.REPLACED: 1, Why.LIVE: 1}
         assert set(world.store.objects) == {kept, saved, late}
 
+    def test_what_is_over_goes(self, world: World) -> None:
+        name = world.old(ti_id="t")
+        world.airflow.rows[AT] = row_of(AT, "t", name, expires=until(NOW + 1))
+        assert world.look() == {Why.LIVE: 1}
+        world.store.time = NOW + 1
+        assert world.look() == {Why.OVER: 1}
+        assert world.delete() == {Why.OVER: 1} and not world.store.objects
+
+    def test_what_was_over_and_is_kept_by_now_stays(self, world: World) -> None:
+        name = world.old(ti_id="t")
+        world.airflow.rows[AT] = row_of(AT, "t", name, expires=until(run=True))
+        assert world.look() == {Why.OVER: 1}
+        world.airflow.runs["orders", "run 1"] = "running"
+        assert world.delete() == {Why.UNFINISHED: 1} and name in world.store.objects
+
     def test_a_run_and_an_xcom_are_asked_for_once(self, world: World) -> None:
         for _ in range(50):
             world.old()
@@ -271,11 +318,11 @@ class TestCollection:
         assert len(world.store.deleted) == FEW // 2 and set(world.store.deleted) == whole
 
     def test_it_is_told_now_and_then(self, world: World) -> None:
-        for number in range(EVERY + 1):
+        for number in range(TOLD + 1):
             world.old(replace(AT, map_index=number), row=True)
         told: list[int] = []
         world.look(tell=lambda tally: told.append(tally.by_reason[Why.LIVE].payloads))
-        assert told == [EVERY]
+        assert told == [TOLD]
 
 
 class TestManifest:

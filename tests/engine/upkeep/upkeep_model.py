@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from exclusive_xcom.address import Address, Attempt
@@ -28,8 +29,13 @@ def row_of(
     address: Address, ti_id: str, name: str, url: str = LOCATION.url, expires: Expiry | None = None
 ) -> dict[str, Any]:
     """What the row of a payload says."""
-    of, uri = Attempt(1, ti_id), f"{url}/{name}"
-    return Reference(address, of, "binary/1", "bytes", "x/y", 1, "0" * 64, uri=uri, expires=expires).row()
+    of: tuple[Any, ...] = (address, Attempt(1, ti_id), "binary/1", "bytes", "x/y", 1, "0" * 64)
+    return Reference(*of, uri=f"{url}/{name}", expires=expires).row()
+
+
+def until(time: float | None = None, *, run: bool = False) -> Expiry:
+    """The end of a payload: at a time of the model, or with its run."""
+    return Expiry("a rule", None if time is None else datetime.fromtimestamp(time, UTC), run)
 
 
 @dataclass

@@ -190,11 +190,11 @@ _ADDRESS = (
 )
 
 
-def can_be_asked(address: Address) -> bool:
-    """Whether there is a question for an address: a part of a path can be neither empty nor a point or two,
-    and most servers read an encoded slash as one."""
-    parts = (address.dag_id, address.run_id, address.task_id)
-    whole = (*parts, *address.key.split("/"))
+def can_be_asked(address: Address, *, run_alone: bool = False) -> bool:
+    """Whether there is a question for an address (or for its run alone). A part of a path can be neither
+    empty nor a point or two, and most servers read an encoded slash as one."""
+    parts = [address.dag_id, address.run_id, *([] if run_alone else [address.task_id])]
+    whole = [*parts, *([] if run_alone else address.key.split("/"))]
     return not any("/" in part for part in parts) and {"", ".", ".."}.isdisjoint(whole)
 
 

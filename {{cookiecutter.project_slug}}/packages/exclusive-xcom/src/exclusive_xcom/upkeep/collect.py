@@ -18,7 +18,7 @@ from ..errors import XComError
 from ..handle import human_size
 from .inventory import Inventory
 from .judge import GARBAGE, Judge, Rows
-from .manifest import EVERY, Manifest, Tally
+from .manifest import EVERY, TOLD, Manifest, Tally
 from .marker import Named, WrongStore, check
 
 log = logging.getLogger(__name__)
@@ -81,7 +81,7 @@ class Collection:
             manifest.begin({**head, "cut": self.inventory.now() - self.grace})
         manifest.go_on()
         tally, after = manifest.tally, manifest.after
-        judge = Judge(self.airflow, float(manifest.head["cut"]))
+        judge = self._judge(manifest)
         judge.runs, judge.gone = tally.runs, tally.gone
         try:
             for number, item in enumerate(self.inventory.items(after), 1):
@@ -92,6 +92,7 @@ class Collection:
                 tally.runs, tally.gone, after = judge.runs, judge.gone, item.name
                 if number % EVERY == 0:
                     manifest.note_look(after, tally)
+                if number % TOLD == 0:
                     self.tell(tally)
         except BaseException:
             manifest.note_look(after, tally)
@@ -107,7 +108,7 @@ class Collection:
         manifest.check_complete()
         found = check(self.inventory, self.airflow)
         manifest.go_on()
-        judge, done, place = Judge(self.airflow, float(manifest.head["cut"])), manifest.done, manifest.place
+        judge, done, place = self._judge(manifest), manifest.done, manifest.place
         if found != manifest.head["id"]:
             raise WrongStore(
                 f"{manifest.path} lists payloads of {manifest.head['store']}, not of {self.inventory.url}",
@@ -125,6 +126,7 @@ class Collection:
                 place = behind
                 if number % EVERY == 0:
                     manifest.note_deletion(place, done)
+                if number % TOLD == 0:
                     self.tell(done)
         finally:
             manifest.note_deletion(place, done)
@@ -139,6 +141,11 @@ class Collection:
         metrics.line(log, logging.INFO, text, f"{payloads:,}", human_size(size), url, fields=fields)
         metrics.count("xcom.collected", payloads, backend=backend)
         metrics.count("xcom.collected.bytes", size, backend=backend)
+
+    def _judge(self, manifest: Manifest) -> Judge:
+        """By the times at which the look began."""
+        cut, grace = float(manifest.head["cut"]), float(manifest.head["grace"])
+        return Judge(self.airflow, cut, cut + grace)
 
     def _refuse(self, tally: Tally) -> None:
         if tally.gone >= FEW and tally.gone > self.most_gone * tally.runs:

@@ -78,9 +78,12 @@ def collect(
         with out.status("…") as at_work, Manifest(path) as listed:
             collection = Collection(inventory, airflow, grace, most_gone / 100, pace, _teller(at_work))
             tally = collection.delete(listed) if delete else collection.look(listed)
+            remarks = inventory.remarks() if not delete else []
             now = float(listed.head["cut"]) + float(listed.head["grace"])
     _show(out, tally, now)
     _conclude(out, tally, path, delete=delete)
+    for remark in remarks:
+        out.print(f"[yellow]![/] {escape(clean(remark))}", soft_wrap=True)
 
 
 def _check(path: Path, *, delete: bool) -> None:

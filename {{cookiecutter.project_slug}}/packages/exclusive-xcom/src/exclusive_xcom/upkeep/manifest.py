@@ -19,6 +19,7 @@ from .judge import GARBAGE, Why
 
 FORM = 1
 EVERY = 1000  # payloads between two notes of how far it is
+TOLD = 100  # payloads between two looks at that for who waits
 
 
 @dataclass
