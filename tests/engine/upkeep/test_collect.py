@@ -163,14 +163,14 @@ class TestWhy:
     @pytest.mark.parametrize(
         ("expires", "state", "why"),
         [
-            (Expiry("a rule", BEFORE), "failed", Why.EXPIRED),
+            (Expiry("a rule", BEFORE), "failed", Why.OVER),
             (Expiry("a rule", BEFORE), "running", Why.UNFINISHED),
             (Expiry("a rule", AFTER), "success", Why.LIVE),
-            (Expiry("a rule", AFTER, run=True), "success", Why.EXPIRED),
-            (Expiry("a rule", run=True), "success", Why.EXPIRED),
+            (Expiry("a rule", AFTER, run=True), "success", Why.OVER),
+            (Expiry("a rule", run=True), "success", Why.OVER),
             (Expiry("a rule", run=True), "failed", Why.LIVE),
             (Expiry("a rule", run=True), "running", Why.UNFINISHED),
-            (Expiry("a rule", BEFORE, run=True), "failed", Why.EXPIRED),
+            (Expiry("a rule", BEFORE, run=True), "failed", Why.OVER),
         ],
     )
     def test_its_time_is_over(self, world: World, expires: Expiry, state: str, why: Why) -> None:
