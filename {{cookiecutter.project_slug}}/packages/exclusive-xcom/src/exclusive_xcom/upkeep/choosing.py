@@ -36,7 +36,7 @@ def size(text: str) -> int:
     return int(float(found[1]) * _SIZES[unit])
 
 
-Dag = Annotated[str | None, typer.Argument(metavar="[DAG]", help="Its id, or a pattern: 'orders*'.")]
+Dag = Annotated[str | None, typer.Argument(metavar="DAG", help="Its id, or a pattern: 'orders*'.")]
 OneDag = Annotated[str, typer.Argument(metavar="DAG", help="Its id.")]
 OneTask = Annotated[str, typer.Argument(metavar="TASK", help="Its id.")]
 OneKey = Annotated[str, typer.Argument(metavar="KEY", help="What it pushed it as.")]
@@ -47,18 +47,22 @@ Run = Annotated[
     typer.Option("--run", help="Its id, a pattern, or `latest`.", rich_help_panel=_FILTERS),
 ]
 Task = Annotated[str | None, typer.Option("--task", help="Its id, or a pattern.", rich_help_panel=_FILTERS)]
-Key = Annotated[str | None, typer.Option("--key", help="Or a pattern.", rich_help_panel=_FILTERS)]
+Key = Annotated[
+    str | None, typer.Option("--key", help="Of the XCom, or a pattern.", rich_help_panel=_FILTERS)
+]
 Older = Annotated[
     str | None,
-    typer.Option("--older", metavar="TIME", help="Than 12h, 30d.", rich_help_panel=_FILTERS),
+    typer.Option(
+        "--older", metavar="TIME", help="Pushed longer ago than that: 12h, 30d.", rich_help_panel=_FILTERS
+    ),
 ]
 Newer = Annotated[
     str | None,
-    typer.Option("--newer", metavar="TIME", help="Than 12h, 30d.", rich_help_panel=_FILTERS),
+    typer.Option("--newer", metavar="TIME", help="Pushed since then: 12h, 30d.", rich_help_panel=_FILTERS),
 ]
 Larger = Annotated[
     str | None,
-    typer.Option("--larger", metavar="SIZE", help="Than 100kB, 10MB.", rich_help_panel=_FILTERS),
+    typer.Option("--larger", metavar="SIZE", help="Of more bytes: 100kB, 10MB.", rich_help_panel=_FILTERS),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON, for programs.")]
 

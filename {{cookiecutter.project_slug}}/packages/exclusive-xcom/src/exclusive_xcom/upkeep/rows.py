@@ -48,13 +48,13 @@ class Entry:
     trouble: str = field(default="", kw_only=True)
 
     @cached_property
-    def _read(self) -> tuple[Reference | None, str]:
+    def _read(self) -> tuple[Reference | None, XComError | None]:
         if self.trouble:
-            return None, self.trouble
+            return None, XComError(self.trouble)
         try:
-            return Question(self.address).reference(self.stored), ""
+            return Question(self.address).reference(self.stored), None
         except XComError as error:
-            return None, str(error)
+            return None, error
 
     @property
     def ref(self) -> Reference | None:
@@ -62,9 +62,14 @@ class Entry:
         return self._read[0]
 
     @property
-    def why_not(self) -> str:
-        """Why what it holds can't be read as a reference; "" if it can, or holds a plain value."""
+    def error(self) -> XComError | None:
+        """Why what it holds can't be read as a reference; None if it can, or holds a plain value."""
         return self._read[1]
+
+    @property
+    def why_not(self) -> str:
+        """The same in words; "" for None."""
+        return str(self.error or "")
 
     @property
     def is_plain(self) -> bool:

@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.status import Status
 
 from ..console import Failed, Refused, Side, clean, console, table
+from ..errors import visible
 from ..handle import human_size
 
 PANEL = "XComs"
@@ -67,7 +68,7 @@ def tell_json(found: Any) -> None:
 
 def cell(text: str, style: str = "") -> str:
     """A text of somebody else's, in a table."""
-    plain = escape(clean(text))
+    plain = escape(visible(text))
     return f"[{style}]{plain}[/]" if style and plain else plain
 
 

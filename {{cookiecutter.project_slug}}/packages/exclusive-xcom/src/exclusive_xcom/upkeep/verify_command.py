@@ -44,7 +44,7 @@ def verify(
     """
     chosen = choosing.Selection.of(dag, run, task, key, older, newer, larger)
     counts: Counter[str] = Counter()
-    wrong: list[tuple[Entry, XComError | None]] = []
+    wrong: list[tuple[Entry, XComError]] = []
     with at_work(context, "Reading") as status, ThreadPoolExecutor(_AT_ONCE) as pool:
         from .rows import current_rows
 
@@ -53,7 +53,7 @@ def verify(
                 for entry, state, error in pool.map(_checked, entries):
                     counts[state] += 1
                     counts["bytes"] += entry.length if state == "whole" else 0
-                    if state in ("wrong", "expired"):
+                    if error is not None:
                         wrong.append((entry, error))
                     done = counts.total() - counts["bytes"]
                     status.update(f"{done:,} looked at, {counts['wrong']:,} of them wrong …")
@@ -76,7 +76,7 @@ def _checked(entry: Entry) -> tuple[Entry, str, XComError | None]:
     if entry.is_plain:
         return entry, "plain", None
     if entry.ref is None:
-        return entry, "wrong", None
+        return entry, "wrong", entry.error
     try:
         check(entry.ref)
     except StoreError:
@@ -88,29 +88,24 @@ def _checked(entry: Entry) -> tuple[Entry, str, XComError | None]:
     return entry, "whole", None
 
 
-def _what(entry: Entry, error: XComError | None) -> tuple[str, str]:
-    """The kind of an error, and its words."""
-    return (type(error).__name__, error.what) if error else ("BadReference", entry.why_not)
-
-
-def _tell_json(counts: Counter[str], wrong: Iterable[tuple[Entry, XComError | None]]) -> None:
+def _tell_json(counts: Counter[str], wrong: Iterable[tuple[Entry, XComError]]) -> None:
     told: dict[str, Any] = {name: counts[name] for name in ("whole", "bytes", "plain", "expired", "wrong")}
     for name in ("wrong", "expired"):
         told[f"{name}_xcoms"] = [
-            {**entry.told(), "error": _what(entry, error)[0], "why": _what(entry, error)[1]}
+            {**entry.told(), "error": type(error).__name__, "why": error.what}
             for entry, error in wrong
             if isinstance(error, PayloadExpired) == (name == "expired")
         ]
     tell_json(told)
 
 
-def _tell(counts: Counter[str], wrong: list[tuple[Entry, XComError | None]]) -> None:
+def _tell(counts: Counter[str], wrong: list[tuple[Entry, XComError]]) -> None:
     out = console()
     if wrong:
         rows = []
         for entry, error in wrong:
             colour = "yellow" if isinstance(error, PayloadExpired) else "red"
-            rows.append([cell(str(entry.address)), cell(_what(entry, error)[1], colour)])
+            rows.append([cell(str(entry.address)), cell(error.what, colour)])
         tell_table(out, _COLUMNS, rows, ["XCom", "what is wrong"])
         out.print()
     out.print(f"Whole: {amount(counts['whole'], counts['bytes'], 'payload')}.")
