@@ -20,13 +20,13 @@ from ..errors import XComError
 
 STORE_ID = "exclusive_xcom_store_id"  # the Variable
 ENDED = frozenset({"success", "failed"})  # states of a run in which no try is current
-_PAGE = 100  # entries of a list, of which Airflow gives no more at once
 _PAUSES = (0.5, 3.0)  # seconds before a question that got no clear answer is asked again
 _EXAMPLE = "http://user:password@airflow.example.com:8080"
 _RIGHTS = (
     "The user of the connection needs to read DAG runs, XComs and the Variable of every DAG: without that "
     "nothing can be told apart from what is gone."
 )
+_PAGE = 100  # entries of a list, of which Airflow gives no more at once
 
 
 class CannotAskAirflow(XComError):
