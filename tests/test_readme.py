@@ -258,9 +258,9 @@ def test_every_command_runs_as_printed_on_a_machine_without_uv(reader: Reader) -
     environ = {"PATH": PROGRAMS, "UV_PYTHON": "", "PORT": "0", "COLUMNS": "200"}
     done = [line for line in told(project) if line.startswith(OWN) and line not in WALK]
     project.run("sh", "-c", "rm -rf .tools && make run", **environ)
-    shown = project.run("sh", "-c", ".venv/bin/xcom show orders", **environ).stdout
+    shown = project.run("sh", "-c", ".venv/bin/xcom ls orders --json", **environ).stdout
     for line in (line for line in done if not line.startswith(tuple(ELSEWHERE))):
-        line = line.replace(RUN_ID, shown.splitlines()[0].removeprefix("Run "))
+        line = line.replace(RUN_ID, json.loads(shown)["xcoms"][0]["run"])
         project.run("sh", "-c", line, **environ)
     assert (project.path / ".tools" / "bin" / "uv").exists()
 

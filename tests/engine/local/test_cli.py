@@ -52,7 +52,22 @@ class TestHelp:
     def test_names_every_command(self, project: Project) -> None:
         said = project.xcom("--help", COLUMNS="80")
         assert said.returncode == 0
-        names = ["probe", "show", "get", "run", "debug", "up", "down", "restart", "new", "variables"]
+        names = [
+            "probe",
+            "ls",
+            "show",
+            "get",
+            "verify",
+            "stats",
+            "forget",
+            "run",
+            "debug",
+            "up",
+            "down",
+            "restart",
+            "new",
+            "variables",
+        ]
         for command in [*names, "secrets", "start-clean", "airflow"]:
             assert f"│ {command} " in said.stdout
         assert max(map(len, said.stdout.splitlines())) <= 80
@@ -153,11 +168,11 @@ class TestLookingAtThings:
     """`xcom show`, `probe`, `secrets` and `airflow`."""
 
     def test_show_refuses_a_pipeline_that_never_ran(self, project: Project) -> None:
-        shown = project.xcom("show", "never")
+        shown = project.xcom("show", "never", "task")
         assert shown.returncode == 2 and "no run of 'never'" in shown.stdout
 
     def test_show_says_that_there_is_no_database(self, tmp_path: Path) -> None:
-        shown = Project(tmp_path / "fresh").xcom("show", "good")
+        shown = Project(tmp_path / "fresh").xcom("show", "good", "task")
         assert shown.returncode == 1
         assert "database can't be read" in shown.stdout and "Traceback" not in shown.stdout
 

@@ -101,9 +101,9 @@ def _stores() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _servers() -> Iterator[None]:
-    """The same, and the way to this project's Airflow if it is up."""
-    with _stores():
+def _servers(store: bool = True) -> Iterator[None]:
+    """The same, unless it is not needed, and the way to this project's Airflow if it is up."""
+    with _stores() if store else contextlib.nullcontext():
         for name, connection in Background(environment.home()).connection().items():
             os.environ.setdefault(name, connection)
         yield

@@ -51,6 +51,11 @@ def object_name(location: Location, address: Address, attempt: Attempt, payload:
     )
 
 
+def run_prefix(dag_id: str, run_id: str) -> str:
+    """What the names of a run's payloads begin with, but for those that are cut."""
+    return "".join(f"{_goes_on(_place(place))}/" for place in (dag_id, run_id))
+
+
 def is_own(name: str, ref: Reference) -> bool:
     """Whether a name is one that the reference's payload can have."""
     for head_of in (_whole, _cut):

@@ -7,7 +7,7 @@ and a missing right have other ones. What is not clear is an error, and whoever 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -27,6 +27,7 @@ _RIGHTS = (
     "The user of the connection needs to read DAG runs, XComs and the Variable of every DAG: without that "
     "nothing can be told apart from what is gone."
 )
+_PAGE = 100  # entries of a list, of which Airflow gives no more at once
 
 
 class CannotAskAirflow(XComError):
@@ -85,14 +86,14 @@ class Airflow:
         """What stands in an XCom's row, for the try that counts; None if there is no such row. Raises
         `CannotAskAirflow`."""
         gone = f"XCom entry with key: `{address.key}` not found"
-        path = (
-            f"/dags/{_part(address.dag_id)}/dagRuns/{_part(address.run_id)}"
-            f"/taskInstances/{_part(address.task_id)}/xcomEntries/{_part(address.key)}"
-        )
         asked = {"dag_id": address.dag_id, "run_id": address.run_id, "task_id": address.task_id}
         asked |= {"key": address.key}
         said = self._found(
-            path, f"XCom {address}", gone, asked, {"map_index": address.map_index, "deserialize": "false"}
+            _row_path(address),
+            f"XCom {address}",
+            gone,
+            asked,
+            {"map_index": address.map_index, "deserialize": "false"},
         )
         return None if said is None else (said.get("value"),)
 
@@ -107,6 +108,42 @@ class Airflow:
         about = "Names this Airflow's store of XComs. `xcom gc` deletes nothing in a store of another name."
         body = {"key": STORE_ID, "value": text, "description": about}
         self._asked("/variables", f"Variable {STORE_ID}", json=body, method="POST", good=(201,))
+
+    def pages(self, path: Sequence[str], name: str, **query: Any) -> Iterator[dict[str, Any]]:
+        """What is listed below a path, page by page; all of it, or `limit`. Nothing if Airflow does not know
+        the path. A part "~" is any. Raises `CannotAskAirflow`."""
+        where = "/" + "/".join(part if part == "~" else _part(part) for part in path)
+        most, given = query.pop("limit", None), 0
+        while True:
+            step = {**query, "limit": min(most or _PAGE, _PAGE), "offset": given}
+            answer = self._asked(where, f"a list of {name}", good=(200, 404), params=step)
+            said = _json(answer)
+            listed = said.get(name) if isinstance(said, dict) else None
+            if answer.status_code == 404 and isinstance(said, dict) and "detail" in said:
+                return
+            if answer.status_code == 404 or not isinstance(listed, list):
+                raise self._unclear(f"a list of {name}", "it answered something else", _ADDRESS)
+            yield from listed
+            given += len(listed)
+            total = most or (None if said.get("total_entries_limit") else said.get("total_entries"))
+            if not listed or (isinstance(total, int) and given >= total):
+                return
+
+    def delete_row(self, address: Address) -> bool:
+        """Delete an XCom's row; whether there was one. Raises `CannotAskAirflow`."""
+        answer = self._asked(
+            _row_path(address),
+            f"XCom {address}",
+            method="DELETE",
+            good=(204, 404),
+            params={"map_index": address.map_index},
+        )
+        gone = f"The XCom with key: `{address.key}` with mentioned task instance doesn't exist."
+        if answer.status_code == 404 and (_json(answer) or {}).get("detail") != gone:
+            raise self._unclear(
+                f"XCom {address}", "it answered 404, but not that this is not there", _ADDRESS
+            )
+        return answer.status_code == 204
 
     # -- requests -----------------------------------------------------------------------------------
 
@@ -196,6 +233,13 @@ def can_be_asked(address: Address, *, run_alone: bool = False) -> bool:
     parts = [address.dag_id, address.run_id, *([] if run_alone else [address.task_id])]
     whole = [*parts, *([] if run_alone else address.key.split("/"))]
     return not any("/" in part for part in parts) and {"", ".", ".."}.isdisjoint(whole)
+
+
+def _row_path(address: Address) -> str:
+    return (
+        f"/dags/{_part(address.dag_id)}/dagRuns/{_part(address.run_id)}"
+        f"/taskInstances/{_part(address.task_id)}/xcomEntries/{_part(address.key)}"
+    )
 
 
 def _part(text: str) -> str:
