@@ -246,7 +246,7 @@ def test_other_stores_have_no_such_rules(tmp_path: Path) -> None:
     with configured("", tmp_path.as_uri()):
         code, said = run()
         assert code == 2
-        assert "a thing of s3://" in said
+        assert "for a bucket (s3://" in said
     assert run()[0] == 2
     assert Location.current() is None
 
