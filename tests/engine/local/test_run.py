@@ -166,6 +166,8 @@ class TestRun:
     ) -> None:
         (good,) = project.home.glob("logs/dag_id=good/run_id=*/task_id=count/attempt=1.log")
         assert "Returned value was: 1000 rows, hello" in good.read_text()
+        assert "XCom pushed 'return_value' of good.count" in good.read_text()
+        assert "xcom=" not in good.read_text()  # the fields for programs would say all of it again
         tries = {
             tuple(part.partition("=")[2].removesuffix(".log") for part in path.parts[-2:])
             for path in project.home.glob("logs/dag_id=bad/run_id=*/task_id=fails/map_index=*/attempt=*.log")

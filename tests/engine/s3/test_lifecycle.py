@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -141,6 +143,18 @@ def run(*arguments: str) -> tuple[int, str]:
     return done.exit_code, done.output
 
 
+def test_printing_them_needs_no_store_and_says_nothing_else(tmp_path: Path) -> None:
+    """As a process of its own, in which Airflow is new and finds the backend in its configuration."""
+    more = {"AIRFLOW_HOME": str(tmp_path), "AIRFLOW__CORE__XCOM_BACKEND": "exclusive_xcom.s3.S3XComBackend"}
+    more["AIRFLOW__XCOM__URL"] = "s3://bucket/xcom"
+    command = [str(Path(sys.executable).with_name("xcom")), "lifecycle"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=os.environ | more, cwd=tmp_path, check=True
+    )
+    assert json.loads(done.stdout)["Rules"]
+    assert not done.stderr
+
+
 def test_printed_rules_are_what_s3_takes(moto: str, bucket: str) -> None:
     code, said = run()
     assert code == 0
@@ -246,7 +260,7 @@ def test_other_stores_have_no_such_rules(tmp_path: Path) -> None:
     with configured("", tmp_path.as_uri()):
         code, said = run()
         assert code == 2
-        assert "a thing of s3://" in said
+        assert "for a bucket (s3://" in said
     assert run()[0] == 2
     assert Location.current() is None
 

@@ -29,6 +29,7 @@ from exclusive_xcom.s3 import S3Store
 from exclusive_xcom.s3.location import Location
 from exclusive_xcom.s3.versions import Versions
 from exclusive_xcom.testing.payloads import ADDRESS, attempt, keep
+from exclusive_xcom.upkeep import ls_command, show_command
 from exclusive_xcom.upkeep.looking import check, value_of
 from exclusive_xcom.upkeep.rows import Entry, now
 
@@ -94,6 +95,26 @@ def test_what_is_over_is_told_as_that(store: S3Store) -> None:
     for look in (check, value_of):
         with pytest.raises(PayloadExpired, match="rule 1"):
             look(ref)
+
+
+@pytest.mark.parametrize(
+    ("expires", "left", "told"),
+    [
+        (None, "", ""),
+        (Expiry("r", run=True), "run", "when its run has ended well, by r"),
+        (
+            Expiry("r", datetime(2999, 1, 2, tzinfo=UTC), run=True),
+            "run",
+            "when its run has ended well, or 2999-01-02 00:00 UTC, by r",
+        ),
+        (Expiry("r", datetime(2999, 1, 2, tzinfo=UTC)), " d", "2999-01-02 00:00 UTC, by r"),
+        (Expiry("r", datetime(2000, 1, 2, tzinfo=UTC), run=True), "over", "2000-01-02 00:00 UTC, by r"),
+    ],
+)
+def test_when_it_goes_is_told(store: S3Store, expires: Expiry | None, left: str, told: str) -> None:
+    entry = Entry(ADDRESS, now(), pushed(store, b"value", expires=expires).row())
+    assert left in ls_command._cells(entry, now())[-2]
+    assert show_command._facts(entry, now())["expires"].endswith(told)
 
 
 def test_a_forged_place_is_not_read(store: S3Store, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import functools
 import logging
 import re
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 from structlog.contextvars import bound_contextvars
@@ -17,6 +18,7 @@ from structlog.contextvars import bound_contextvars
 from .address import Address
 
 log = logging.getLogger(__name__)
+_fields_too = True
 
 #: Every metric that is sent, and what kind of metric it is.
 METRICS: Mapping[str, str] = {
@@ -46,8 +48,15 @@ def line(
     record of Python's own logging has as `extra` it leaves out."""
     if logger.isEnabledFor(level):
         known = {name: value for name, value in fields.items() if value not in (None, "")}
-        with bound_contextvars(xcom=known):
+        with bound_contextvars(xcom=known) if _fields_too else nullcontext():
             logger.log(level, text, *args, extra=extra, stacklevel=2)
+
+
+def only_lines() -> None:
+    """From now on this process logs lines without their fields: a person reads them as text, where the fields
+    would say everything a second time."""
+    global _fields_too
+    _fields_too = False
 
 
 def place(address: Address) -> dict[str, Any]:

@@ -43,8 +43,10 @@ def run(
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="Those without a tag of run-tags, too.")] = False,
 ) -> None:
-    """Run pipelines once and show what was handed over: those that are named, otherwise those that have one
-    of the run-tags in pyproject.toml."""
+    """Run pipelines once and show what was handed over.
+
+    Those that are named, otherwise those that have one of the run-tags in pyproject.toml.
+    """
     out, home, names = console(), environment.home(), pipelines or []
     if names and every:
         raise Refused("Name pipelines, or say --all: not both.")

@@ -153,7 +153,7 @@ class Probe:
         if refused := self.tag():
             return f"only `xcom gc` ends payloads by time, since they get no tags: {refused}"
         lacking = len(lifecycle.missing(self.location, rules))
-        return f"{lacking} rules are missing: see `xcom lifecycle`" if lacking else "each rule is there"
+        return f"{lacking} rules are not set; `xcom lifecycle` has them" if lacking else "each rule is there"
 
     def tag(self) -> XComError | None:
         """What keeps objects from having tags. A server that takes them and drops them is not found out: to

@@ -23,6 +23,7 @@ ENDED_WELL = "success"
 ENDED = frozenset({ENDED_WELL, "failed"})  # states of a run in which no try is current
 _PAUSES = (0.5, 3.0)  # seconds before a question that got no clear answer is asked again
 _EXAMPLE = "http://user:password@airflow.example.com:8080"
+_IN_A_PROJECT = "In a project, `make up` brings it along. For another Airflow, write"
 _RIGHTS = (
     "The user of the connection needs to read DAG runs, XComs and the Variable of every DAG: without that "
     "nothing can be told apart from what is gone."
@@ -55,7 +56,7 @@ class Airflow:
     @classmethod
     def configured(cls, pace: Callable[[], None] = lambda: None) -> Airflow:
         """That of the connection AIRFLOW__XCOM__API_CONN_ID. Raises `BadOption` or `StoreMisconfigured`."""
-        found = connection(config.API_CONN_ID.read(), _EXAMPLE, config.API_CONN_ID.variable)
+        found = connection(config.API_CONN_ID.read(), _EXAMPLE, config.API_CONN_ID.variable, _IN_A_PROJECT)
         scheme = "https" if "https" in (found.conn_type, found.schema) else "http"
         port = f":{found.port}" if found.port else ""
         path = str(found.extra_dejson.get("path", "")).strip("/")

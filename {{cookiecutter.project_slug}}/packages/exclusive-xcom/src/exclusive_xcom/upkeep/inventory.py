@@ -92,10 +92,13 @@ def inventory_of(store: Store | None) -> Inventory:
 
         assert isinstance(store, RedisStore)
         return Entries(store.server)
-    name = "none of exclusive_xcom's backends" if store is None else type(store).__name__
+    where = (
+        "by none of exclusive_xcom's backends" if store is None else "in Airflow's rows, with their payloads"
+    )
     raise StoreMisconfigured(
-        f"There is nothing to collect: Airflow keeps its XComs by {name}",
-        "In an object store and in Redis payloads stay behind; rows go with `airflow db clean`.",
+        f"There is nothing to collect: XComs are kept {where}",
+        "`airflow db clean --tables xcom` removes old rows. Only in an object store and in Redis do payloads "
+        "stay behind.",
     )
 
 

@@ -118,7 +118,9 @@ def _cells(entry: Entry, time: Any) -> list[str]:
     if entry.summary:
         kind += f"[dim], {cell(entry.summary)}[/]"
     left = ""
-    if entry.expires:
+    if entry.ref and entry.ref.expires and entry.ref.expires.run:
+        left = "run"
+    if entry.expires and (left != "run" or entry.expires < time):
         left = "[yellow]over[/]" if entry.expires < time else age(time, entry.expires)
     place = cell(entry.where.partition(":")[0])
     return [kind, human_size(entry.length), age(entry.written, time), left, place]

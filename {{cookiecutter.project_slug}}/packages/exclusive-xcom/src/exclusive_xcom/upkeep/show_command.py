@@ -138,7 +138,9 @@ def _facts(entry: Entry, time: Any) -> dict[str, str]:
     of, ref = entry.address, entry.ref
     kept = entry.where if ref is None or ref.uri else "Airflow's row"
     expires = ref.expires if ref else None
-    when = f"{expires.at:%Y-%m-%d %H:%M} UTC, by " if expires and expires.at else "with its run, by "
+    when = f"{expires.at:%Y-%m-%d %H:%M} UTC" if expires and expires.at else ""
+    if expires and expires.run:
+        when = f"when its run has ended well{when and f', or {when}'}"
     made = f"{entry.written:%Y-%m-%d %H:%M:%S} UTC, {age(entry.written, time)} ago"
     if ref and ref.attempt.try_number:
         made += f", by try {ref.attempt.try_number}"
@@ -151,7 +153,7 @@ def _facts(entry: Entry, time: Any) -> dict[str, str]:
         "stored as": f"{ref.codec}, {ref.media_type}" if ref else "plain JSON" if entry.is_plain else "",
         "file": ref.filename or "" if ref else "",
         "sha256": ref.sha256 if ref else "",
-        "expires": f"{when}{expires.rule}" if expires else "",
+        "expires": f"{when}, by {expires.rule}" if expires else "",
     }
 
 
