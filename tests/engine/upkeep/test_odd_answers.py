@@ -1,4 +1,4 @@
-"""Answers of an Airflow, or of what stands in its place, that are not about what was asked: all of them stop."""
+"""Answers of an Airflow, or of what stands in its place, that are not about what was asked: each stops."""
 
 from __future__ import annotations
 

@@ -178,9 +178,10 @@ class Airflow:
             if isinstance(said, dict) and said.get("detail") == gone:
                 return None
             raise self._unclear(what, "it answered 404, but not that this is not there", _ADDRESS)
-        is_it = isinstance(said, dict) and {name: said.get(name) for name in asked} == asked
-        if not is_it or wanted not in said:
+        if not isinstance(said, dict) or {name: said.get(name) for name in asked} != asked:
             raise self._unclear(what, "it answered something else", _ADDRESS)
+        if wanted not in said:
+            raise self._unclear(what, f"its answer has no {wanted}", _ADDRESS)
         return said
 
     def _asked(
