@@ -1,4 +1,4 @@
-"""What `xcom forget` leaves alone: what changed meanwhile, what a row refers to, what a running task may need."""
+"""What `xcom forget` leaves alone: what changed meanwhile, what has a row, what a running task may need."""
 
 from __future__ import annotations
 
