@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -71,6 +72,30 @@ def test_a_large_frame_is_shown_in_its_beginning() -> None:
     assert shown(frame, 120)[-1] == "… 990 more rows and 8 more columns"
     assert shown(frame, 30)[-1] == "… 990 more rows and 16 more columns", "as many as there is room for"
     assert max(map(len, shown(frame, 30)[:-1])) <= 30
+
+
+def test_of_a_cell_with_a_million_items_only_the_beginning_is_made() -> None:
+    many = pa.array(np.arange(10**6))
+    one = pa.ListArray.from_arrays([0, 10**6], many)
+    table = pa.table(
+        {
+            "list": one,
+            "nested": pa.ListArray.from_arrays([0, 1], one),
+            "struct": pa.StructArray.from_arrays([one], ["a"]),
+            "fixed": pa.FixedSizeListArray.from_arrays(many, 10**6),
+            "none": pa.nulls(1, pa.list_(pa.int64())),
+        }
+    )
+    mapped = pa.table({"map": pa.MapArray.from_arrays([0, 10**6], many, many)})
+    text = '[0, 1, 2, 3, "… 999,996 more"]'
+    for value in (table, pl.from_arrow(table), mapped):
+        preview(value, values=True)  # so that modules are there
+        tracemalloc.start()
+        (head,) = preview(value, values=True)["head"]
+        assert tracemalloc.get_traced_memory()[1] < 10**5
+        tracemalloc.stop()
+        if value is not mapped:
+            assert head == [text, f"[{text}]", f'{{"a": {text}}}', text, "None"]
 
 
 def test_an_index_that_says_something_is_a_column() -> None:

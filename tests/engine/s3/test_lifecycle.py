@@ -6,12 +6,15 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from xml.etree import ElementTree
 
 import pytest
 from faulty import Fault, FaultyProxy, faulty
@@ -180,6 +183,58 @@ def test_applying_keeps_the_rules_of_others_and_can_be_repeated(moto: str, bucke
         assert run("--apply")[0] == 0
         assert len(rules(moto, bucket)) == len(lifecycle.STEPS) + 2
     assert "theirs" in {rule["ID"] for rule in rules(moto, bucket)}
+
+
+THEIRS = """<Rule><ID>theirs &amp; more</ID><Status>Enabled</Status><Filter><And><Prefix>a&lt;b/</Prefix>
+<Tag><Key>k</Key><Value>v</Value></Tag><ObjectSizeGreaterThan>5</ObjectSizeGreaterThan></And></Filter>
+<Transition><Date>2030-01-01T00:00:00Z</Date><StorageClass>GLACIER</StorageClass></Transition>
+<NoncurrentVersionExpiration><NoncurrentDays>9</NoncurrentDays><NewerNoncurrentVersions>2</NewerNoncurrentVersions>
+</NoncurrentVersionExpiration></Rule>
+<Rule><ID>an old form</ID><Prefix>old/</Prefix><Status>Disabled</Status>
+<Expiration><ExpiredObjectDeleteMarker>true</ExpiredObjectDeleteMarker></Expiration>%s</Rule>"""
+SIZE = "x-amz-transition-default-minimum-object-size"
+
+
+@pytest.mark.parametrize("more", ["", "<DelMarkerExpiration><Days>7</Days></DelMarkerExpiration>"])
+def test_rules_of_others_come_back_as_they_were_or_nothing_is_set(more: str) -> None:
+    """Also what boto3 leaves out: a server's own kinds of rules, and what is set beside them."""
+    put: list[tuple[Any, str]] = []
+
+    class Server(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = f"<LifecycleConfiguration>{THEIRS % more}</LifecycleConfiguration>".encode()
+            self.send_response(200)
+            self.send_header(SIZE, "varies_by_storage_class")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def do_PUT(self) -> None:
+            put.append((self.headers, self.rfile.read(int(self.headers["Content-Length"])).decode()))
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        with configured(f"http://127.0.0.1:{server.server_port}", "s3://bucket/xcom"):
+            code, said = run("--apply")
+        server.shutdown()
+    assert code == 1
+    if more:
+        assert not put and "DelMarkerExpiration, which would be lost" in said
+        return
+    ((headers, body),) = put
+    assert headers[SIZE] == "varies_by_storage_class"
+    theirs, root = ElementTree.fromstring(f"<x>{THEIRS % ''}</x>"), ElementTree.fromstring(body)
+
+    def meaning(rule: Any) -> list[Any]:
+        return sorted((each.tag.rpartition("}")[2], (each.text or "").strip()) for each in rule.iter())
+
+    assert [meaning(rule) for rule in root][:2] == [meaning(rule) for rule in theirs]
 
 
 def test_two_projects_in_a_bucket_leave_each_other_alone(moto: str, bucket: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +22,7 @@ from exclusive_xcom.upkeep.manifest import TOLD, Manifest
 
 AT = Address("orders", "run 1", "extract")
 OLD, NOW = 0.0, 10 * GRACE
-BEFORE, AFTER = datetime(2026, 1, 1, tzinfo=UTC), datetime(2126, 1, 1, tzinfo=UTC)
+BEFORE = datetime.fromtimestamp(OLD + 1, UTC)
 
 
 class World:
@@ -160,27 +161,6 @@ class TestWhy:
         assert world.why(world.old(odd)) is Why.UNKNOWN
         assert not world.airflow.asked
 
-    @pytest.mark.parametrize(
-        ("expires", "state", "why"),
-        [
-            (Expiry("a rule", BEFORE), "failed", Why.OVER),
-            (Expiry("a rule", BEFORE), "running", Why.UNFINISHED),
-            (Expiry("a rule", AFTER), "success", Why.LIVE),
-            (Expiry("a rule", AFTER, run=True), "success", Why.OVER),
-            (Expiry("a rule", run=True), "success", Why.OVER),
-            (Expiry("a rule", run=True), "failed", Why.LIVE),
-            (Expiry("a rule", run=True), "running", Why.UNFINISHED),
-            (Expiry("a rule", BEFORE, run=True), "failed", Why.OVER),
-        ],
-    )
-    def test_its_time_is_over(self, world: World, expires: Expiry, state: str, why: Why) -> None:
-        name = world.old(ti_id="t")
-        world.airflow.rows[AT] = row_of(AT, "t", name, expires=expires)
-        world.airflow.runs["orders", "run 1"] = state
-        assert world.why(name) is why
-        world.airflow.rows_per_try = True
-        assert world.why(name) is why
-
     def test_the_time_of_another_payload_does_not_count(self, world: World) -> None:
         """A row may hold the payload's name in another place than its own reference."""
         name = world.old(ti_id="t")
@@ -284,6 +264,44 @@ class TestCollection:
         with pytest.raises(marker.WrongStore, match="Look anew"):
             other.delete()
 
+    @pytest.mark.parametrize("at", ["look", "delete"])
+    def test_another_airflow_in_the_middle_ends_it(
+        self, world: World, monkeypatch: pytest.MonkeyPatch, at: str
+    ) -> None:
+        """An address leads to a new one from a moment on: its 404 are worth nothing."""
+        monkeypatch.setattr("exclusive_xcom.upkeep.collect.EVERY", 2)
+        for number in range(FEW // 2):
+            world.old(replace(AT, run_id=f"run {number}"), row=True)
+            world.airflow.runs["orders", f"run {number}"] = "success"
+        if at == "delete":
+            for run in list(world.airflow.runs)[5:]:
+                world.airflow.delete_run(run)
+            world.look()
+        state = world.airflow.run_state
+
+        def switched(dag_id: str, run_id: str) -> str | None:
+            if run_id >= "run 5":
+                world.airflow.variable = None
+            return state(dag_id, run_id) if world.airflow.variable else None
+
+        world.airflow.run_state = switched  # type: ignore[method-assign]
+        with pytest.raises(marker.WrongStore):
+            getattr(world, at)()
+        assert len(world.store.deleted) <= 2
+        with Manifest(world.file) as manifest:
+            assert manifest.ended == (at == "delete")
+        assert at == "delete" or "run 5" not in world.file.read_text()
+
+    @pytest.mark.parametrize("head", [{"grace": 1.0}, {"cut": NOW}, {"cut": 1e12}, {"store": "s3://b/other"}])
+    def test_a_list_that_was_changed_is_not_used(self, world: World, head: dict[str, Any]) -> None:
+        world.old(row=False)
+        world.look()
+        first, *lines = world.file.read_text().splitlines()
+        world.file.write_text("\n".join([json.dumps(json.loads(first) | head), *lines, ""]))
+        with pytest.raises(marker.WrongStore, match="Look anew"):
+            world.delete()
+        assert not world.store.deleted
+
     def test_unusually_many_runs_are_gone(self, world: World) -> None:
         for number in range(FEW):
             world.old(replace(AT, run_id=f"gone {number}"))
@@ -340,7 +358,30 @@ class TestManifest:
             Manifest(file)
         assert file.read_text() == text
 
-    def test_it_is_for_its_owner_alone(self, world: World) -> None:
+    @pytest.mark.parametrize(
+        "line",
+        [
+            '{"name": 5, "bytes": 1, "written": 1, "why": ""}',
+            '{"name": "a", "bytes": 1, "written": NaN, "why": ""}',
+            '{"name": "a", "bytes": "1", "written": 1, "why": ""}',
+            '{"place": -1, "done": {"by_reason": {}, "runs": 0, "gone": 0}}',
+            '{"place": 10000, "done": {"by_reason": {}, "runs": 0, "gone": 0}}',
+            "[" * 200_000,
+            "5",
+        ],
+        ids=lambda line: line[:50],
+    )
+    def test_a_line_that_nobody_wrote_is_told(self, world: World, line: str) -> None:
+        world.look()
+        world.file.write_text(f"{world.file.read_text()}{line}\n")
+        with pytest.raises(Refused, match="is not a list that `xcom gc` wrote"):
+            Manifest(world.file)
+
+    @pytest.mark.parametrize("before", [None, 0o644])
+    def test_it_is_for_its_owner_alone(self, world: World, before: int | None) -> None:
+        if before:
+            world.file.touch()
+            world.file.chmod(before)
         world.look()
         assert world.file.stat().st_mode & 0o777 == 0o600
 
@@ -371,6 +412,21 @@ class TestAdopt:
         store, airflow = ModelStore(), ModelAirflow()
         airflow.set_store_id("6f0c7a52-6c3e-4b0e-9d4e-6c4e2e1b7a11")
         assert marker.adopt(store, airflow) == ("6f0c7a52-6c3e-4b0e-9d4e-6c4e2e1b7a11", True)
+
+    @pytest.mark.parametrize("text", ["mine", "", "6F0C7A52-6C3E-4B0E-9D4E-6C4E2E1B7A11"])
+    def test_a_variable_that_a_person_changed_is_told_and_no_marker_made(self, text: str) -> None:
+        store, airflow = ModelStore(), ModelAirflow(variable=text)
+        with pytest.raises(marker.WrongStore, match="Somebody changed it"):
+            marker.adopt(store, airflow)
+        assert not store.notes
+
+    def test_what_somebody_wrote_into_the_variable_is_not_shown(self) -> None:
+        store, airflow = ModelStore(), ModelAirflow()
+        marker.adopt(store, airflow)
+        airflow.variable = "s3cr3t" * 1000
+        with pytest.raises(marker.WrongStore) as caught:
+            marker.check(store, airflow)
+        assert "s3cr3t" not in str(caught.value)
 
     def test_a_store_of_another_airflow_is_not_taken(self) -> None:
         store, airflow = ModelStore(), ModelAirflow()

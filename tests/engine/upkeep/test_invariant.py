@@ -372,7 +372,7 @@ def _comes_late(machine: Machine) -> None:
     machine.put(address=XCOMS[0], own=False)
     machine.check(data=First())
     machine.collect(which=0, delete=False, steps=1000)
-    machine.collect(which=0, delete=True, steps=5)  # it has looked again, and is about to delete
+    machine.collect(which=0, delete=True, steps=6)  # it has looked again, and is about to delete
     machine.write_row(data=First())
     machine.kill_collection(which=1)
     machine.collect(which=0, delete=True, steps=1000)

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -30,8 +30,10 @@ from exclusive_xcom.s3.location import Location
 from exclusive_xcom.s3.versions import Versions
 from exclusive_xcom.testing.payloads import ADDRESS, attempt, keep
 from exclusive_xcom.upkeep import ls_command, show_command
+from exclusive_xcom.upkeep.choosing import seconds
 from exclusive_xcom.upkeep.looking import check, value_of
 from exclusive_xcom.upkeep.rows import Entry, now
+from exclusive_xcom.upkeep.stats_command import Totals
 
 BUILT: list[str] = []
 
@@ -176,3 +178,13 @@ def test_old_versions(moto: str) -> None:
             assert "DeleteMarkers" not in left
         finally:
             client.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Suspended"})
+
+
+@pytest.mark.parametrize(
+    "at", [datetime.max.replace(tzinfo=UTC), datetime.min.replace(tzinfo=timezone(timedelta(hours=14)))]
+)
+def test_ends_at_the_ends_of_time_are_counted(store: S3Store, at: datetime) -> None:
+    entry = Entry(ADDRESS, now(), pushed(store, b"x" * 5000, expires=Expiry("forged", at)).row())
+    totals = Totals()
+    totals.add(entry, now(), seconds("999999999d"))
+    assert totals.soon[0] + totals.over[0] == 1

@@ -145,13 +145,14 @@ def _frame(value: Any, values: bool, limits: _Limits) -> dict[str, Any]:
     elif is_of(value, *OURS["frame_polars"]):
         frame = as_polars(value)
         names, types, height, width = frame.columns, frame.dtypes, frame.height, frame.width
-        rows = frame[: limits.rows, : limits.columns].rows()
+        part = frame[: limits.rows, : limits.columns]
+        rows = zip(*([_of_polars(each, at) for at in range(part.height)] for each in part), strict=True)
     else:
         frame = as_arrow(value)
         names, types = frame.column_names, frame.schema.types
         height, width = frame.num_rows, frame.num_columns
         part = frame.slice(0, limits.rows).columns[: limits.columns]
-        rows = zip(*(column.to_pylist() for column in part), strict=True)
+        rows = zip(*([_of_arrow(cell) for cell in column] for column in part), strict=True)
     shown = islice(zip(names, types, strict=True), limits.columns)
     most = limits.characters
     told = [{"name": _cell(name, limits), "type": _text(str(each), most)} for name, each in shown]
@@ -190,6 +191,51 @@ def as_arrow(value: Any) -> Any:
     return value if isinstance(value, pa.Table) else pa.table({"value": value})
 
 
+class _Part(list[Any]):
+    """The first items of a cell's list, which has `length`: a cell may hold millions."""
+
+    length = 0
+
+    @classmethod
+    def of(cls, items: Iterable[Any], length: int) -> _Part:
+        """Of these items, of so many."""
+        made = cls(items)
+        made.length = length
+        return made
+
+
+def _of_arrow(cell: Any) -> Any:
+    """A cell of Arrow's as Python's, without what of it is never told."""
+    import pyarrow as pa
+
+    if isinstance(cell, pa.ExtensionScalar | pa.DictionaryScalar):
+        return _of_arrow(cell.value) if cell.is_valid else None
+    kind = cell.type
+    if pa.types.is_struct(kind) and cell.is_valid:
+        fields = range(min(kind.num_fields, _LIMITS[0].names))
+        return {kind.field(at).name: _of_arrow(cell[at]) for at in fields}
+    if hasattr(cell, "values") and hasattr(cell.values, "slice"):  # all kinds of lists, and maps
+        return _Part.of(map(_of_arrow, cell.values.slice(0, _LIMITS[0].items)), len(cell.values))
+    return cell.as_py()
+
+
+def _of_polars(column: Any, at: int) -> Any:
+    """The same of a cell in a column of polars'."""
+    import polars as pl
+
+    if column.dtype == pl.Struct:
+        names = [field.name for field in column.dtype.fields[: _LIMITS[0].names]]
+        whole = column.slice(at, 1)
+        if whole.null_count():
+            return None
+        return {name: _of_polars(whole.struct.field(name), 0) for name in names}
+    cell = column[at]
+    if isinstance(cell, pl.Series):
+        most = min(len(cell), _LIMITS[0].items)
+        return _Part.of((_of_polars(cell, place) for place in range(most)), len(cell))
+    return cell
+
+
 # -- what is in it ----------------------------------------------------------------------------------
 
 
@@ -204,12 +250,13 @@ def _outlined(value: Any, limits: _Limits, depth: int) -> Any:
 
 
 def _walked(value: Any, limits: _Limits, depth: int, leaf: Callable[[Any, _Limits], Any]) -> Any:
-    is_list = type(value) in (list, tuple, set, frozenset, deque)
+    is_list = type(value) in (list, tuple, set, frozenset, deque, _Part)
+    length = value.length if type(value) is _Part else len(value) if is_list or type(value) is dict else 0
     if not is_list and type(value) is not dict:
         return leaf(value, limits)
     if depth == 0:
-        return f"… {count(len(value), 'item')}"
-    more = len(value) - (limits.items if is_list else limits.names)
+        return f"… {count(length, 'item')}"
+    more = length - (limits.items if is_list else limits.names)
     if is_list:
         part = [_walked(item, limits, depth - 1, leaf) for item in islice(value, limits.items)]
         return [*part, f"… {more:,} more"] if more > 0 else part
@@ -238,7 +285,7 @@ def _cell(value: Any, limits: _Limits) -> str:
         return _text(str(value), most) if value.bit_length() < _DIGITS else count(value.bit_length(), "bit")
     if type(value) in _TOLD or _is_of_a_library(value):
         return _text(str(value), most)
-    if type(value) in (list, tuple, set, frozenset, deque, dict):
+    if type(value) in (list, tuple, set, frozenset, deque, dict, _Part):
         return _text(
             json.dumps(_clipped(value, limits._replace(items=4, names=4), 2), ensure_ascii=False), most
         )

@@ -106,12 +106,16 @@ class Watch:
 
 def purged(ref: Reference) -> None:
     """A payload was deleted that no row needs any more."""
-    fields = _fields("purge", ref.address, ref.attempt) | {"kind": ref.kind, "bytes": ref.length}
-    fields |= {"backend": _backend(ref.where), "uri": ref.where}
+    purged_at(ref.address, ref.where, ref.length, ref.attempt, ref.kind)
+
+
+def purged_at(address: Address, where: str, length: int, attempt: Attempt = NOBODY, kind: str = "") -> None:
+    """The same of one of which only place and size are known."""
+    fields = _fields("purge", address, attempt) | {"kind": kind, "bytes": length}
+    fields |= {"backend": _backend(where), "uri": where}
     text = "XCom payload deleted, of %s: %s (%s)"
-    size = human_size(ref.length)
-    metrics.line(log, logging.INFO, text, ref.address, size, ref.where, fields=fields)
-    metrics.count("xcom.purged", backend=_backend(ref.where), dag_id=ref.address.dag_id)
+    metrics.line(log, logging.INFO, text, address, human_size(length), where, fields=fields)
+    metrics.count("xcom.purged", backend=_backend(where), dag_id=address.dag_id)
 
 
 def refused(operation: str, error: XComError, level: int = logging.INFO, text: str = "") -> None:

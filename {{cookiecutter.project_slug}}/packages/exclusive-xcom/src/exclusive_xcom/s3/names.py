@@ -2,8 +2,9 @@
 
 `<dag>/<run>/<task>/<map index>/<key>/<task instance>-<nonce><suffix>`. Letters, digits and `._-` stay; any
 other byte, and a leading point, becomes `@` and two hexadecimal digits. Percent signs would be decoded by
-some tools, and `=` or `*` mean something to others. What is longer than a file's name may be goes on in the
-next part, behind `@-`. So the address can be read from the name. Only if the whole is too long its parts are
+some tools, and `=` or `*` mean something to others. So does a `-` before 16 hexadecimal digits: it stands
+before the nonce alone, so a prefix inside of another one, or a DAG called as such a prefix, makes no name that
+both projects could read. What is longer than a file's name may be goes on in the next part, behind `@-`. So the address can be read from the name. Only if the whole is too long its parts are
 cut, and followed by `@.` and a digest; then the object's metadata has it, which a folder does not keep.
 """
 
@@ -113,13 +114,15 @@ def quoted(text: str, limit: int, ending: str = "") -> str:
         return plain
     digest = hashlib.sha256(plain.encode()).hexdigest()[:16]
     ending = ending if re.fullmatch(r"\.[A-Za-z0-9]{1,8}", ending) else ""
-    return f"{plain[: limit - 18 - len(ending)]}@-{digest}{ending}"
+    return f"{plain[: limit - 18 - len(ending)]}@.{digest}{ending}"
 
 
 @functools.lru_cache(256)  # of a task's XComs most parts are the same
 def _quoted(text: str) -> str:
     plain = re.sub(
-        rb"[^A-Za-z0-9._-]", lambda byte: b"@%02X" % byte[0][0], text.encode("utf-8", "surrogatepass")
+        rb"[^A-Za-z0-9._-]|-(?=[0-9a-f]{16})",
+        lambda byte: b"@%02X" % byte[0][0],
+        text.encode("utf-8", "surrogatepass"),
     ).decode()
     return plain if plain.strip(".") else plain.replace(".", "@2E") or "@"
 

@@ -18,7 +18,7 @@ class Versions:
     """
 
     def __init__(self, client: Any, location: Location) -> None:
-        self._client, self._location = client, location
+        self._client, self._location, self.bucket = client, location, location.bucket
 
     @classmethod
     def of(cls, location: Location) -> Versions | None:
@@ -35,7 +35,7 @@ class Versions:
     def purge(self, uri: str) -> int:
         """Delete all versions of an object, and the marks of its deletion; how many these were. Raises
         `StoreError`: the credentials need s3:ListBucketVersions and s3:DeleteObjectVersion."""
-        bucket = self._location.bucket
+        bucket = self.bucket
         key = uri.removeprefix(f"s3://{bucket}/")
         number = 0
         try:

@@ -18,6 +18,8 @@ from .choosing import Selection
 from .rows import Entry, Rows, Run, now
 
 _AT_ONCE = 8
+_RUN = {"dag_id": str, "dag_run_id": str, "state": str}
+_ENTRY = {"dag_id": str, "run_id": str, "task_id": str, "map_index": int, "key": str, "timestamp": str}
 _NOT_ASKED = "Airflow's API can't be asked for it: a part of its name is empty, a point, or has a slash"
 
 
@@ -33,19 +35,17 @@ class AskedRows(Rows):
                 yield Run(dag_id, run_id, state)
             return
         seen: set[tuple[str, str]] = set()  # runs that begin meanwhile move the others from page to page
-        for said in self.airflow.pages(("dags", dag_id or "~", "dagRuns"), "dag_runs", order_by="-id"):
+        for said in self.airflow.pages(("dags", dag_id or "~", "dagRuns"), "dag_runs", _RUN, order_by="-id"):
             run = said["dag_id"], said["dag_run_id"]
-            if run in seen or (run_id is not None and run[1] != run_id):
+            if run in seen or dag_id not in (None, run[0]) or (run_id is not None and run[1] != run_id):
                 continue
             seen.add(run)
             yield Run(*run, str(said["state"]), _time(said.get("start_date")))
 
     def entries(self, run: Run, chosen: Selection) -> Iterator[Entry]:
         time, wanted = now(), []
-        # An encoded slash in a path is one to most servers: of such a run all others are passed over.
-        there = "~" if "/" in run.run_id else run.run_id
-        for address, written in self._listed(run.dag_id, there, "~"):
-            if address.run_id == run.run_id and chosen.takes(address.task_id, address.key, written, time):
+        for address, written in self._listed(run.dag_id, run.run_id):
+            if chosen.takes(address.task_id, address.key, written, time):
                 wanted.append((address, written))
         pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="xcom-rows")
         try:
@@ -57,13 +57,11 @@ class AskedRows(Rows):
         if run_id is not None:
             next(self.runs(Selection(dag_id, run_id)))
         query: dict[str, Any] = {} if map_index is None else {"map_index": map_index}
-        newest = self._listed(
-            dag_id, run_id or "~", task_id, xcom_key=key, order_by="-timestamp", limit=1, **query
-        )
+        newest = self._listed(dag_id, run_id, task_id, key, order_by="-timestamp", limit=1, **query)
         if (first := next(newest, None)) is None:
             raise NotThere(self._what_there_is(dag_id, task_id, key, run_id, map_index))
         of_run = first[0].run_id
-        found = dict(self._listed(dag_id, of_run, task_id, xcom_key=key, **query))
+        found = dict(self._listed(dag_id, of_run, task_id, key, **query))
         by_index = {address.map_index: (address, written) for address, written in found.items()}
         if map_index is None and -1 not in by_index:
             indexes = ", ".join(map(str, sorted(by_index)[:20])) + (", …" if len(by_index) > 20 else "")
@@ -81,7 +79,7 @@ class AskedRows(Rows):
         self, dag_id: str, task_id: str, key: str, run_id: str | None, map_index: int | None
     ) -> str:
         run = next(self.runs(Selection(dag_id, run_id)))
-        there = [address for address, _ in self._listed(dag_id, run.run_id, "~")]
+        there = [address for address, _ in self._listed(dag_id, run.run_id)]
         of_task = [address for address in there if address.task_id == task_id]
         of_key = [address for address in of_task if address.key == key]
         names: list[str]
@@ -97,11 +95,25 @@ class AskedRows(Rows):
         return f"{what}. In run {run.run_id} there is: {listed}."
 
     def _listed(
-        self, dag_id: str, run_id: str, task_id: str, **query: Any
+        self,
+        dag_id: str,
+        run_id: str | None,
+        task_id: str | None = None,
+        key: str | None = None,
+        **query: Any,
     ) -> Iterator[tuple[Address, datetime]]:
+        """Those of a DAG, and of just this run, task and key. To Airflow a part "~" is any, an encoded slash
+        in it is one to most servers, and a key may be read as a pattern: so what comes is looked at."""
         seen: set[Address] = set()
-        path = "dags", dag_id, "dagRuns", run_id, "taskInstances", task_id, "xcomEntries"
-        for said in self.airflow.pages(path, "xcom_entries", **query):
+        parts = ("~" if part is None or "/" in part else part for part in (dag_id, run_id, task_id))
+        dag, run, task = parts
+        if key is not None:
+            query["xcom_key"] = key
+        asked = {"dag_id": dag_id, "run_id": run_id, "task_id": task_id, "key": key}
+        path = "dags", dag, "dagRuns", run, "taskInstances", task, "xcomEntries"
+        for said in self.airflow.pages(path, "xcom_entries", _ENTRY, **query):
+            if any(text not in (None, said[name]) for name, text in asked.items()):
+                continue
             address = Address.of(
                 said["dag_id"], said["run_id"], said["task_id"], said["map_index"], said["key"]
             )
@@ -118,4 +130,7 @@ class AskedRows(Rows):
 
 
 def _time(text: Any) -> datetime | None:
-    return datetime.fromisoformat(text) if text else None
+    try:
+        return datetime.fromisoformat(text) if text else None
+    except (TypeError, ValueError):
+        return None

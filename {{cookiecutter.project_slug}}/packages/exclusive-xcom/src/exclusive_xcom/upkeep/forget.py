@@ -22,13 +22,17 @@ from ..errors import (
     legible,
 )
 from ..store import current_store, store_of
-from .airflow_rest import ENDED, Airflow
+from ..transfer import purged, purged_at, telling
+from .airflow_rest import ENDED, Airflow, can_be_asked
 from .asked_rows import AskedRows
 from .choosing import Selection
 from .inventory import Inventory, Item, inventory_of
+from .judge import refers
 from .marker import WrongStore
 from .marker import check as check_marker
 from .rows import Entry, Run, now
+
+_UNKNOWN = "not known: it was interrupted"
 
 
 class StillRunning(XComError):
@@ -63,6 +67,7 @@ class Forgetting:
     def __init__(self, airflow: Airflow, chosen: Selection) -> None:
         self.airflow, self.chosen, self.rows = airflow, chosen, AskedRows(airflow)
         self.notes: list[str] = []
+        self.running = False
         self.left = False  # whether versions are
         self._inventory = self._own_inventory()
         self._versions = self._found_versions()
@@ -70,17 +75,20 @@ class Forgetting:
     def find(self, running: bool = False) -> tuple[list[Entry], list[Item]]:
         """The rows, and the payloads that no row refers to any more but whose names tell that they are of the
         same XComs. Raises `StillRunning`, unless runs that have not ended are meant, too."""
+        self.running = running
         entries: list[Entry] = []
         others: list[Item] = []
         for run in self.rows.runs(self.chosen):
-            if run.state not in ENDED and not running:
-                raise StillRunning(
-                    f"Run {run.run_id} of {run.dag_id} has not ended ({run.state})",
-                    "Wait for its end, or say --running: its tasks will fail where they read what is gone.",
-                )
+            self._refuse(run.dag_id, run.run_id, run.state)
             found = list(self.rows.entries(run, self.chosen))
             entries += found
-            others += self._others(run, found)
+            if run.state in ENDED:
+                others += self._others(run, found)
+            else:
+                self.notes.append(
+                    f"What earlier tries left of run {run.run_id} was not looked for, since it has not ended: "
+                    "a task may be about to write a row for it. `xcom gc` finds it afterwards."
+                )
         return entries, others
 
     def forget(
@@ -88,17 +96,18 @@ class Forgetting:
     ) -> None:
         """Do it. What was done stands in the receipt, also after an error."""
         receipt.begun, receipt.notes = now().isoformat(timespec="seconds"), self.notes
-        whole = True
+        whole, runs = (
+            True,
+            dict.fromkeys((e.address.dag_id, e.address.run_id) for e in entries if not e.trouble),
+        )
         try:
+            for run in runs:  # a person may have thought for long, and cleared a task meanwhile
+                self._refuse(*run, self.airflow.run_state(*run))
             for number, entry in enumerate(entries, 1):
                 whole &= self._forget(entry, receipt)
                 tell(number)
             for item in others:
-                assert self._inventory is not None
-                self._inventory.delete(item.name)
-                uri = f"{self._inventory.url}/{item.name}"
-                told = {"uri": uri, "bytes": item.size, "versions": self._purge(uri)}
-                receipt.superseded.append(told)
+                whole &= self._forget_other(item, receipt)
             receipt.complete = whole and not self.left
         finally:
             receipt.ended = now().isoformat(timespec="seconds")
@@ -108,20 +117,58 @@ class Forgetting:
         told |= {"bytes": entry.length, "kept_in": entry.where, "payload": "in the row", "row": "kept"}
         told |= {"sha256": entry.ref.sha256 if entry.ref else None}
         receipt.xcoms.append(told)
-        if entry.trouble:
-            told["payload"], told["why"] = "kept", entry.trouble
+        if why := entry.trouble or self._changed(entry):
+            told["payload"], told["why"] = "kept", why
             return False
         if entry.why_not:
             told["payload"], told["why"] = "not found by this row", entry.why_not
         elif entry.ref and entry.ref.uri:
+            told["payload"] = _UNKNOWN
             try:
-                store_of(entry.ref).delete(entry.ref)
+                with telling("purge"):
+                    store_of(entry.ref).delete(entry.ref)
             except (BadReference, ForeignReference, PayloadError) as error:  # none of ours
                 told["payload"], told["why"] = "kept", str(error)
                 return False
             told["payload"] = "deleted"
+            purged(entry.ref)
             told["versions"] = self._purge(entry.ref.uri)
+        told["row"] = _UNKNOWN
         told["row"] = "deleted" if self.airflow.delete_row(entry.address) else "was gone"
+        return True
+
+    def _refuse(self, dag_id: str, run_id: str, state: str | None) -> None:
+        """Raises `StillRunning` unless the run has ended, is gone, or is meant even so."""
+        if state is not None and state not in ENDED and not self.running:
+            raise StillRunning(
+                f"Run {run_id} of {dag_id} has not ended ({state})",
+                "Wait for its end, or say --running: its tasks will fail where they read what is gone.",
+            )
+
+    def _changed(self, entry: Entry) -> str:
+        """Why an XCom is not any more what was looked at; "" if it is, or if its row is gone."""
+        row = self.airflow.row(entry.address)
+        if row is None or row[0] == entry.stored:
+            return ""
+        return "It was pushed again after it was looked at. Say it again, and that goes, too."
+
+    def _forget_other(self, item: Item, receipt: Receipt) -> bool:
+        """A payload that no row refers to: proved by its own row, as a list may leave some out."""
+        assert self._inventory is not None and item.address is not None
+        uri = f"{self._inventory.url}/{item.name}"
+        told = {"uri": uri, "bytes": item.size, "payload": "kept"}
+        receipt.superseded.append(told)
+        if not can_be_asked(item.address):
+            told["why"] = "Airflow's API can't be asked whether a row refers to it"
+            return False
+        if refers(self.airflow.row(item.address), item):
+            told["why"] = "A row refers to it"
+            return False
+        told["payload"] = _UNKNOWN
+        self._inventory.delete(item.name)
+        told["payload"] = "deleted"
+        purged_at(item.address, uri, item.size)
+        told["versions"] = self._purge(uri)
         return True
 
     def _purge(self, uri: str) -> str:
@@ -129,6 +176,9 @@ class Forgetting:
         "" in a bucket that keeps none."""
         if self._versions is None or not uri.startswith("s3:"):
             return ""
+        if not uri.startswith(f"s3://{self._versions.bucket}/"):
+            self.left = True
+            return "not looked for: another bucket than AIRFLOW__XCOM__URL's had it"
         try:
             return f"{self._versions.purge(uri):,} deleted"
         except StoreDenied as error:

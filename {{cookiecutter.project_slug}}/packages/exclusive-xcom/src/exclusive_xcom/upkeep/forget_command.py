@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -49,6 +50,7 @@ def forget(
     if chosen.exact[0] is None:
         raise Refused("Name one DAG by its id: `--dag orders`.")
     with at_work(context, "Looking") as status:
+        from .. import airflow_compat
         from .forget import Forgetting, Receipt
         from .rows import configured_airflow
 
@@ -57,6 +59,8 @@ def forget(
                 "Rows are deleted by Airflow's API alone, so Airflow has to be up: `make up` in a project. "
                 "Elsewhere, say where it is: the connection of AIRFLOW__XCOM__API_CONN_ID."
             )
+        airflow_compat.start_stats()
+        logging.getLogger("exclusive_xcom.transfer").setLevel(logging.ERROR)  # the receipt tells it
         forgetting = Forgetting(airflow, chosen)
         entries, others = forgetting.find(running)
         size = sum(entry.length for entry in entries) + sum(item.size for item in others)
@@ -78,7 +82,7 @@ def forget(
         finally:
             _give(made.told(), file)
     if not made.complete:
-        left = [each for each in made.xcoms if each["row"] == "kept"]
+        left = [each for each in [*made.xcoms, *made.superseded] if each["payload"] == "kept"]
         if not left:
             raise Failed('Old versions of payloads are left in the bucket: see "versions" in the receipt.')
         raise Failed(f"{len(left):,} of {what} could not be deleted: {clean(left[0]['why'])}")

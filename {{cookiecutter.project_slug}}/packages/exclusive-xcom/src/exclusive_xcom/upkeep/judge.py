@@ -91,7 +91,7 @@ class Judge:
 
     def _by_row(self, item: Item, address: Address) -> Why:
         row = self._row_of(address)
-        if row is not None and any(item.mark in text for text in _texts(row[0])):
+        if row is not None and refers(row, item):
             return Why.OVER if self._is_over(item, row[0]) else Why.LIVE
         # Where each try has a row of its own, Airflow shows that of one alone. What that one pushed over is
         # garbage; of what others pushed nothing is known.
@@ -123,6 +123,11 @@ class Judge:
             self._row = self.airflow.row(address)
             self._address = address
         return self._row
+
+
+def refers(row: tuple[Any] | None, item: Item) -> bool:
+    """Whether a row, if there is one, says anywhere where a payload is."""
+    return row is not None and any(item.mark in text for text in _texts(row[0]))
 
 
 def _texts(value: Any) -> Iterator[str]:

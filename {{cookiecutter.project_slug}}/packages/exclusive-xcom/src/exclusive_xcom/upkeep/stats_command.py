@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
-from datetime import timedelta
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -43,7 +42,7 @@ class Totals:
         found = [self.all, self.by_dag[entry.address.dag_id], self.by_day[day], self.by_place[place]]
         if entry.expires and entry.expires <= time:
             found.append(self.over)
-        elif entry.expires and entry.expires <= time + timedelta(seconds=soon):
+        elif entry.expires and (entry.expires - time).total_seconds() <= soon:  # a sum may be past year 9999
             found.append(self.soon)
         for each in found:
             each[0] += 1

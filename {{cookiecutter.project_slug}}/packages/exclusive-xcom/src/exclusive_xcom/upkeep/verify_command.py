@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -46,8 +47,11 @@ def verify(
     counts: Counter[str] = Counter()
     wrong: list[tuple[Entry, XComError]] = []
     with at_work(context, "Reading") as status, ThreadPoolExecutor(_AT_ONCE) as pool:
+        from .. import airflow_compat
         from .rows import current_rows
 
+        airflow_compat.start_stats()
+        logging.getLogger("exclusive_xcom.transfer").setLevel(logging.ERROR)  # it is shown below
         try:
             for _, entries in current_rows().chosen(chosen):
                 for entry, state, error in pool.map(_checked, entries):
@@ -71,19 +75,22 @@ def verify(
 def _checked(entry: Entry) -> tuple[Entry, str, XComError | None]:
     """What is so about an XCom: "whole", "plain" (a value in its row, which has no digest), "expired" or
     "wrong". Raises `StoreError`: what can't be asked for is not wrong."""
+    from ..transfer import refused
     from .looking import check
 
     if entry.is_plain:
         return entry, "plain", None
-    if entry.ref is None:
-        return entry, "wrong", entry.error
     try:
+        if entry.error:
+            raise entry.error
+        assert entry.ref
         check(entry.ref)
-    except StoreError:
-        raise
-    except PayloadExpired as error:
+    except PayloadExpired as error:  # as it was meant
         return entry, "expired", error
     except XComError as error:
+        refused("verify", error)
+        if isinstance(error, StoreError):
+            raise
         return entry, "wrong", error
     return entry, "whole", None
 
