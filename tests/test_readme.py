@@ -212,6 +212,8 @@ ELSEWHERE = {
     "make update": "needs the template's repository: tests/update",
     "pip install": "on the platform: test_a_platform_gets_just_what_was_tested",
     "aws s3api": "needs an account",
+    ".venv/bin/xcom lifecycle": "is for s3: tests/engine/s3",
+    "xcom ": "most of them ask a running Airflow: tests/engine. The chapter says where `xcom` is",
 }
 # What every project of a machine without uv has after its first `make`.
 OWN = ("make ", ".venv/bin/", ".tools/uv ")

@@ -67,8 +67,11 @@ def found(location: Location) -> list[dict[str, Any]]:
 
 
 def apply(location: Location) -> None:
-    """Give the bucket our rules; those of others stay, with what else is set beside them. Raises `StoreError`,
-    also if one of theirs has something that boto3 would lose on its way: S3 takes all rules or none."""
+    """Give the bucket our rules; those of others stay, with what else is set beside them.
+
+    Raises `StoreError`, also if one of theirs has something that boto3 would lose on its way: S3 takes all
+    rules or none.
+    """
     ours, client, told = wanted(location)["Rules"], boto_client(location), []
 
     def keep(response_dict: dict[str, Any], **_: Any) -> None:

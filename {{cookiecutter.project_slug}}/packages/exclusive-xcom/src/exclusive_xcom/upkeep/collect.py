@@ -152,7 +152,7 @@ class Collection:
         return {"store": self.inventory.url, "id": check(self.inventory, self.airflow), "grace": self.grace}
 
     def _still(self, head: dict[str, Any]) -> None:
-        """Raises `WrongStore` if there is another Airflow now, as behind an address that leads to a new one."""
+        """Raises `WrongStore` if there is another Airflow now: an address may lead to a new one."""
         if self._head() != head:
             raise WrongStore("Store or Airflow were exchanged meanwhile", "Look anew: `xcom gc`.")
 

@@ -86,7 +86,7 @@ class Forgetting:
                 others += self._others(run, found)
             else:
                 self.notes.append(
-                    f"What earlier tries left of run {run.run_id} was not looked for, since it has not ended: "
+                    f"What earlier tries left of run {run.run_id} was not looked for, as it has not ended: "
                     "a task may be about to write a row for it. `xcom gc` finds it afterwards."
                 )
         return entries, others

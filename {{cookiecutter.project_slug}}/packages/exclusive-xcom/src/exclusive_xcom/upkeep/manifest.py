@@ -196,8 +196,8 @@ class Manifest:
 
 
 def _times(line: dict[str, Any], *names: str) -> None:
-    """Raises `ValueError` or `TypeError` unless these are numbers, as far as there are any: what compares with
-    nothing would be older than every grace."""
+    """Raises `ValueError` or `TypeError` unless these are numbers, as far as there are any: what compares
+    with nothing would be older than every grace."""
     for name in names:
         if name in line and not (math.isfinite(line[name]) and 0 <= line[name] + 1e9 <= 1e15):
             raise ValueError(f"{name} is no such number")
