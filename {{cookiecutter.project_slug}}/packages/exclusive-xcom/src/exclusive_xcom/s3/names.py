@@ -4,9 +4,9 @@
 other byte, and a leading point, becomes `@` and two hexadecimal digits. Percent signs would be decoded by
 some tools, and `=` or `*` mean something to others. So does a `-` before 16 hexadecimal digits: it stands
 before the nonce alone, so a prefix inside of another one, or a DAG called as such a prefix, makes no name
-that both projects could read. What is longer than a file's name may be goes on in the next part, behind `@-`. So
-the address can be read from the name. Only if the whole is too long its parts are cut, and followed by `@.`
-and a digest; then the object's metadata has it, which a folder does not keep.
+that both projects could read. What is longer than a file's name may be goes on in the next part, behind
+`@-`. So the address can be read from the name. Only if the whole is too long its parts are cut, and followed
+by `@.` and a digest; then the object's metadata has it, which a folder does not keep.
 """
 
 from __future__ import annotations
