@@ -186,10 +186,11 @@ class TestRun:
     def test_left_xcoms_that_can_be_looked_at(
         self, project: Project, done: subprocess.CompletedProcess[str]
     ) -> None:
-        shown = project.xcom("show", "good", COLUMNS="200")
-        assert shown.returncode == 0, shown.stdout
-        assert "pandas DataFrame" in shown.stdout and "1,000 rows × 1 column" in shown.stdout
-        assert "count" in shown.stdout and "hello from variables.json" in shown.stdout
+        listed = project.xcom("ls", "good", COLUMNS="200")
+        assert listed.returncode == 0, listed.stdout
+        assert "pandas DataFrame, 1,000 rows × 1 column" in listed.stdout and "count" in listed.stdout
+        shown = project.xcom("show", "good", "count", COLUMNS="200")
+        assert shown.returncode == 0 and "hello from variables.json" in shown.stdout, shown.stdout
 
     def test_refuses_an_unknown_name(self, project: Project) -> None:
         done = project.xcom("run", "god")

@@ -19,7 +19,12 @@ _HERE = __name__.rpartition(".")[0]
 # Where Airflow looks up what a task is mapped over, and by which ways it asks for that. Wherever it has moved
 # this, whole lists are pulled, as without us.
 _LOOKING_UP = ("airflow.sdk.definitions._internal.expandinput", "resolve")
-_WAYS = ("airflow.sdk.execution_time.task_runner", "airflow.sdk.definitions.xcom_arg", _LOOKING_UP[0])
+_WAYS = (
+    "airflow.sdk.execution_time.task_runner",
+    "airflow.sdk.definitions.xcom_arg",
+    _LOOKING_UP[0],
+    "contextlib",  # our own functions run within some contexts
+)
 
 
 @dataclass(frozen=True)
