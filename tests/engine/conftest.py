@@ -54,6 +54,11 @@ hypothesis.settings.register_profile("engine", deadline=None)
 hypothesis.settings.load_profile("engine")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest comes first: else one process has it to do while the others have nothing left."""
+    items.sort(key=lambda item: item.path.name != "test_backends.py")
+
+
 @pytest.fixture(autouse=True)
 def same_settings() -> Iterator[None]:
     """A test leaves Airflow's settings as they were: what stayed would change the tests after it."""
