@@ -25,6 +25,7 @@ BACKEND = os.environ.get("XCOM_TEST_BACKEND", "db")
 _WHOLE = ("arguments", "bound_tasks", "kept_tasks", "loops", "mapped", "tasks", "told_tasks")
 collect_ignore = [] if "XCOM_TEST_BACKEND" in os.environ else [f"test_{name}.py" for name in _WHOLE]
 HOME = Path(tempfile.mkdtemp(prefix="engine-airflow-"))
+MIGRATED = HOME / "migrated"  # is there when Airflow's database is
 atexit.register(shutil.rmtree, HOME, ignore_errors=True)
 
 # Here and not in a fixture: Airflow reads them when the first test module imports it.
@@ -74,9 +75,9 @@ def same_settings() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def same_rows(request: pytest.FixtureRequest) -> Iterator[None]:
+def same_rows() -> Iterator[None]:
     """A test leaves Airflow's Variables, pools and connections as they were, too."""
-    before = airflow_rows() if "airflow" in request.fixturenames else None
+    before = airflow_rows() if MIGRATED.exists() else None
     yield
     assert before is None or airflow_rows() == before, "the test left other rows than it found"
 
@@ -108,6 +109,7 @@ def airflow() -> Iterator[None]:
     with services.running(os.environ, HOME / "services") as variables:
         os.environ.update(variables)
         metadata.migrate()
+        MIGRATED.touch()
         yield
 
 

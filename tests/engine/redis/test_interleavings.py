@@ -125,9 +125,12 @@ class Tries(RuleBasedStateMachine):
         ref = parse(self.rows[key])
         with running(one.attempt):
             try:
+                before = self.owner
                 one.store.delete(ref)
                 if ref.attempt != one.attempt:
-                    assert one is self.tries[-1], "an older try has deleted"
+                    # What it has claimed stays its own until a later try claims it.
+                    assert one is self.tries[-1] or before == one.attempt, "an older try has deleted"
+                    assert ref.attempt.try_number < one.attempt.try_number, "a newer value was deleted"
                     self.claimed(one, certainly=True)
             except Superseded:
                 assert one is not self.tries[-1]

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from s3_servers import BUCKET, boto, configured
+from s3_servers import boto, configured
 
 from exclusive_xcom.codecs import Options, codec_for
 from exclusive_xcom.errors import (
@@ -162,22 +162,21 @@ def test_a_row_that_can_not_be_read_is_told(row: Any) -> None:
 
 
 def test_old_versions(moto: str) -> None:
-    with configured(moto) as store, closing(boto(moto)) as client:
+    bucket = "old-versions"
+    with closing(boto(moto)) as client, configured(moto, f"s3://{bucket}/xcom") as store:
+        client.create_bucket(Bucket=bucket)
         location = Location.current()
         assert location is not None and Versions.of(location) is None
-        client.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
-        try:
-            refs = [keep(store, [b"value"], ADDRESS, attempt()) for _ in range(2)]
-            store.delete(refs[0])
-            versions = Versions.of(location)
-            assert versions is not None and versions.purge(refs[0].uri or "") == 2, "one, and a mark"
-            left = client.list_object_versions(Bucket=BUCKET, Prefix=f"{location.prefix}/")
-            assert [found["Key"] for found in left["Versions"]] == [
-                (refs[1].uri or "").partition(f"{BUCKET}/")[2]
-            ]
-            assert "DeleteMarkers" not in left
-        finally:
-            client.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Suspended"})
+        client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+        refs = [keep(store, [b"value"], ADDRESS, attempt()) for _ in range(2)]
+        store.delete(refs[0])
+        versions = Versions.of(location)
+        assert versions is not None and versions.purge(refs[0].uri or "") == 2, "one, and a mark"
+        left = client.list_object_versions(Bucket=bucket)
+        assert [found["Key"] for found in left["Versions"]] == [
+            (refs[1].uri or "").removeprefix(f"s3://{bucket}/")
+        ]
+        assert "DeleteMarkers" not in left
 
 
 @pytest.mark.parametrize(
