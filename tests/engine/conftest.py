@@ -20,7 +20,9 @@ import pytest
 BACKENDS = {"db": "db.DbXComBackend", "s3": "s3.S3XComBackend", "redis": "redis.RedisXComBackend"}
 BACKEND = os.environ.get("XCOM_TEST_BACKEND", "db")
 # Whole tasks need a backend that Airflow is told of from the start: test_backends.py runs them.
-_WHOLE = ("test_arguments.py", "test_bound_tasks.py", "test_loops.py", "test_mapped.py", "test_tasks.py")
+_WHOLE = tuple(
+    f"test_{name}.py" for name in ("arguments", "bound_tasks", "loops", "mapped", "tasks", "whole_readers")
+)
 collect_ignore = [] if "XCOM_TEST_BACKEND" in os.environ else [*_WHOLE]
 HOME = Path(tempfile.mkdtemp(prefix="engine-airflow-"))
 atexit.register(shutil.rmtree, HOME, ignore_errors=True)
