@@ -213,7 +213,7 @@ def _upstream(reader: Reader) -> frozenset[str]:
 
 def _dag(dag_id: str) -> Any:
     """A DAG as this process has it. Without the hooks, a running task's context knows it."""
-    if (noted := _dags.get(dag_id)) and (dag := noted()) is not None:
+    if (dag := _noted(dag_id)) is not None:
         return dag
     from airflow.sdk import get_current_context
 
@@ -222,6 +222,10 @@ def _dag(dag_id: str) -> Any:
     except (RuntimeError, KeyError):
         return None
     return dag if dag.dag_id == dag_id else None
+
+
+def _noted(dag_id: str) -> Any:
+    return found() if (found := _dags.get(dag_id)) else None
 
 
 def _refuse(reader: Reader | None, question: Question, pulls: str) -> None:
