@@ -32,7 +32,7 @@ from .final import no_retry
 from .handle import human_size
 from .reference import Reference, is_reference
 from .store import Store
-from .transfer import Watch, told
+from .transfer import Watch, telling, told
 from .wishes import Wishes, unwrapped
 
 log = logging.getLogger(__name__)
@@ -115,8 +115,9 @@ class XComBackend(BaseXCom):
     def _answer(cls, question: Question, rows: list[Any]) -> list[Any]:
         """The values of rows that Airflow was asked for. A plain row does not say whose it is: the question
         does, so its pull is logged here."""
-        watch, refs = Watch("pull"), question.references(rows)
-        with no_retry(), about(question.address):
+        watch = Watch("pull")
+        with telling("pull"), no_retry(), about(question.address):
+            refs = question.references(rows)
             readers.check(question, refs)
         if plain := [row for ref, row in zip(refs, rows, strict=True) if ref is None]:
             several = f"{len(plain):,} values" if len(plain) > 1 else ""
@@ -136,14 +137,14 @@ class XComBackend(BaseXCom):
             if ref := binding.deleted().reference(row):
                 garbage.discard(ref)
         except Exception as error:
-            log.warning("The payload of a deleted XCom was left behind: %s", error)
+            garbage.left_behind(error)
 
     @classmethod
     def delete(cls, key: str, task_id: str, dag_id: str, run_id: str, map_index: int | None = None) -> None:
         """Delete a row and, by `purge`, its payload. Airflow does not tell `purge` whose row it is."""
         whose: dict[str, Any] = {"key": key, "task_id": task_id, "dag_id": dag_id, "run_id": run_id}
         question = Question.of({**whose, "map_index": map_index})
-        with about(question.address), binding.deleting(question):
+        with telling("delete"), about(question.address), binding.deleting(question):
             try:
                 super().delete(**whose, map_index=map_index)
             except Exception as error:
@@ -177,10 +178,11 @@ class XComBackend(BaseXCom):
     @classmethod
     def load_value(cls, stored: Any) -> Any:
         """Airflow 3.4's form of `deserialize_value`."""
-        question, ref = binding.unasked(stored)
-        if question:
-            with no_retry(), about(question.address):
-                readers.check(question, [ref])
+        with telling("pull"), no_retry():
+            question, ref = binding.unasked(stored)
+            if question:
+                with about(question.address):
+                    readers.check(question, [ref])
         return pull.value(ref, stored)
 
     # -- the way there ------------------------------------------------------------------------------
@@ -196,7 +198,7 @@ class XComBackend(BaseXCom):
                 row = BaseXCom.serialize_value(value)
             elif wishes == Wishes() and (size := cls._plain_size(value)) is not None:
                 attempts.confirm(attempt)
-                watch.log(address, kind_word(value), "", size)
+                watch.log(address, kind_word(value), "", size, attempt=attempt)
                 row = value
             else:
                 ref, row = cls._keep(address, attempt, value, wishes)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import functools
-import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -41,6 +40,8 @@ def read(option: Option[str], path: Path, subject: str, parse: Callable[[Mapping
 
 @functools.lru_cache(8)
 def _read(path: Path, parse: Callable[[Mapping[str, Any], str], Any], changed: int, size: int) -> Any:
+    import tomllib  # a push without a file does not need it
+
     return parse(tomllib.loads(path.read_text(encoding="utf-8")), path.name)
 
 
