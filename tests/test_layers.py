@@ -105,7 +105,7 @@ def test_the_image_has_what_pipelines_import_and_nothing_of_this_machine(project
     copied = re.findall(r"^COPY .*?([\w.-]+)(?:/pyproject.toml)? [\w./-]+$", project.read("Dockerfile"), re.M)
     assert {"config", "dags", "data", "include", "plugins"} <= set(copied)
     needed = ["packages.txt", "include/a.py", "plugins/a.py", "config/deployment.env", "config/pools.json"]
-    needed += ["config/retention.toml"]
+    needed += ["config/retention.toml", "config/readers.toml"]
     assert [file for file in needed if not sent(file)] == []
     private = ["config/local.env", "connections.env", ".env", ".git/config", ".airflow/airflow.db"]
     assert [file for file in private if sent(file)] == []

@@ -65,6 +65,7 @@ RETENTION = "a time as 12h or 30d, run, never, or the whole path of a file of ru
         (config.FRAME_FORMAT, "feather", "arrow or parquet or packed"),
         (config.RETENTION, "604800", RETENTION),
         (config.RETENTION, "config/retention.toml", RETENTION),
+        (config.READERS, "config/readers.toml", "the whole path of a file of rules"),
     ],
 )
 def test_a_wrong_one_is_named(

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from redis_servers import Valkey, store_on
 
 from exclusive_xcom import config, errors, metrics
 from exclusive_xcom.backend import XComBackend
@@ -164,19 +163,6 @@ def test_families_of_errors_are_as_it_says() -> None:
     assert stores == names[-5:]
     for name in names:
         assert issubclass(getattr(errors, name), errors.PayloadError) == name.startswith("Payload")
-
-
-# -- Redis --------------------------------------------------------------------------------------------
-
-
-def test_a_user_of_redis_with_the_rights_that_it_lists() -> None:
-    (rights,) = re.findall(r"^    (~PREFIX/\* .+)$", text_of("redis.md"), re.MULTILINE)
-    with Valkey() as server:
-        command = f"ACL SETUSER xcom on >secret {rights}".replace("PREFIX", "xcom")
-        server.client().execute_command(*command.split())
-        with store_on(server.port, login="xcom", password="secret") as store:
-            failed = [check for check in store.probe() if not check.ok]
-            assert failed == []
 
 
 # -- examples -----------------------------------------------------------------------------------------

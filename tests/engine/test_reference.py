@@ -174,11 +174,11 @@ def test_an_error_says_what_to_do() -> None:
 
 def test_what_has_to_be_understood_is_named() -> None:
     """A newer release's row: an older worker would hand out what later has declared readers."""
-    row = {**as_database(STORED.row()), "readers": ["load"], "encryption": {"key": "k"}}
+    row = {**as_database(STORED.row()), "encryption": {"key": "k"}, "quota": 1}
     with pytest.raises(BadReference) as caught:
-        parse({**row, "must": ["readers", "encryption"]})
+        parse({**row, "must": ["quota", "readers", "encryption"]})
     assert str(caught.value) == (
-        "The row needs 'encryption', 'readers', which this release does not know. "
+        "The row needs 'encryption', 'quota', which this release does not know. "
         "A newer release of exclusive-xcom wrote it. Bring this worker to that release."
     )
 

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import dag, get_current_context, task
+from exclusive_xcom import exclusive
 
 from {{ cookiecutter.__package }} import models, settings
 
@@ -35,6 +36,9 @@ def meter_readings():
     consumers pull them with `ti.xcom_pull(task_ids="check", key="rejected", map_indexes=-1)`.
     `quality` returns an object of a class in `src/{{ cookiecutter.__package }}/models.py`.
 
+    **Who may read it:** which customer's meter is faulty concerns nobody but `complaints`: so `check` says with
+    `exclusive`. Whatever other task pulls `rejected` fails at once with `NotAReader`.
+
     **Variables:** `meter_readings_most_kwh`, `data_folder`, `output_folder`.
     """
 
@@ -59,7 +63,8 @@ def meter_readings():
 
         task_instance = get_current_context()["ti"]
         task_instance.xcom_push(key="accepted", value=readings[good].drop(columns="reason"))
-        task_instance.xcom_push(key="rejected", value=readings[~good])
+        only = ["meter_readings.complaints"]
+        task_instance.xcom_push(key="rejected", value=exclusive(readings[~good], readers=only))
         return {
             "readings": len(readings),
             "faults": {reason: int((readings["reason"] == reason).sum()) for reason in reasons},

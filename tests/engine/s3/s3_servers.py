@@ -160,3 +160,8 @@ def configured(
             os.environ.pop(name, None)
             if value is not None:
                 os.environ[name] = value
+
+
+def probed(store: S3Store) -> dict[str, str]:
+    """What a probe found wrong, by name."""
+    return {check.name: check.detail for check in store.probe() if not check.ok}

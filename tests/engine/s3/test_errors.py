@@ -7,7 +7,6 @@ proxy gives AWS's answers. No error and no log line holds a secret.
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import re
@@ -20,11 +19,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-import s3_servers
 from faulty import Fault, faulty
-from s3_servers import BUCKET, KEY, SECRET, boto, configured, lengths
+from s3_identities import Identities
+from s3_servers import BUCKET, KEY, SECRET, boto, configured, lengths, probed
 
 from exclusive_xcom.errors import (
     BadOption,
@@ -54,11 +52,6 @@ def failure(store: S3Store) -> XComError:
         assert secret not in text
     assert caught.value.__cause__ is None  # whose text might hold one
     return caught.value
-
-
-def probed(store: S3Store) -> dict[str, str]:
-    """What a probe found wrong, by name."""
-    return {check.name: check.detail for check in store.probe() if not check.ok}
 
 
 # -- not there --------------------------------------------------------------------------------------
@@ -239,93 +232,6 @@ def test_a_probe_says_what_is_not_allowed(moto: str, method: str, name: str) -> 
         assert list(probed(store)) == [name]
 
 
-@pytest.fixture(scope="module")
-def guarded() -> Iterator[str]:
-    """A moto that can check signatures and rights, like AWS; its address."""
-    os.environ["INITIAL_NO_AUTH_ACTION_COUNT"] = "10000"
-    try:
-        with s3_servers.moto() as endpoint:
-            yield endpoint
-    finally:
-        del os.environ["INITIAL_NO_AUTH_ACTION_COUNT"]
-
-
-class Identities:
-    """Users and roles of a guarded moto."""
-
-    def __init__(self, endpoint: str) -> None:
-        self.endpoint = endpoint
-
-    def client(self, service: str) -> Any:
-        """boto3 as root."""
-        return boto3.client(
-            service,
-            endpoint_url=self.endpoint,
-            region_name="us-east-1",
-            aws_access_key_id=KEY,
-            aws_secret_access_key=SECRET,
-        )
-
-    @contextlib.contextmanager
-    def guard(self) -> Iterator[None]:
-        """Rights are checked in here."""
-        self.reset(0)
-        try:
-            yield
-        finally:
-            self.reset(10_000)
-
-    def reset(self, count: int) -> None:
-        """How many requests pass unchecked from now on."""
-        import urllib.request
-
-        request = urllib.request.Request(
-            f"{self.endpoint}/moto-api/reset-auth",
-            data=str(count).encode(),
-            headers={"Content-Type": "text/plain"},
-        )
-        with urllib.request.urlopen(request):
-            pass
-
-    def user(
-        self, name: str, *actions: str, sts: bool = True, document: dict[str, Any] | None = None
-    ) -> tuple[str, str]:
-        """A user who may do these things and assume roles, or what a policy says; key and secret."""
-        iam = self.client("iam")
-        iam.create_user(UserName=name)
-        iam.put_user_policy(
-            UserName=name, PolicyName="p", PolicyDocument=json.dumps(document or policy(*actions, sts=sts))
-        )
-        made = iam.create_access_key(UserName=name)["AccessKey"]
-        return made["AccessKeyId"], made["SecretAccessKey"]
-
-    def role(self, name: str, *actions: str) -> str:
-        """A role that may do these things; its ARN."""
-        iam = self.client("iam")
-        trust = {
-            "Version": "2012-10-17",
-            "Statement": [{"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}],
-        }
-        made = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))
-        iam.put_role_policy(RoleName=name, PolicyName="p", PolicyDocument=json.dumps(policy(*actions)))
-        return str(made["Role"]["Arn"])
-
-
-def policy(*actions: str, sts: bool = False) -> dict[str, Any]:
-    """An IAM policy that allows actions on the bucket."""
-    resources = [f"arn:aws:s3:::{BUCKET}", f"arn:aws:s3:::{BUCKET}/*"]
-    statements = [{"Effect": "Allow", "Action": list(actions), "Resource": resources}]
-    if sts:
-        statements.append({"Effect": "Allow", "Action": ["sts:*"], "Resource": ["*"]})
-    return {"Version": "2012-10-17", "Statement": statements}
-
-
-@pytest.fixture(scope="module")
-def identities(guarded: str) -> Identities:
-    """Who may do what on the guarded server."""
-    return Identities(guarded)
-
-
 def test_read_only_credentials(guarded: str, identities: Identities) -> None:
     """They may not write, and are told so; what is there they can read."""
     key, secret = identities.user("reader", "s3:GetObject")
@@ -350,35 +256,6 @@ def test_unknown_and_wrong_keys(guarded: str, identities: Identities) -> None:
             assert "does not know the access key" in str(failure(store))
         with configured(guarded, login=key, password="not the secret") as store:
             assert "secret key for" in str(failure(store))
-
-
-def configuration(name: str) -> str:
-    """A file of a project's config/, as it is in a project whose bucket is the tests'."""
-    (folder,) = Path(__file__).parents[3].glob("*cookiecutter.project_slug*/config")
-    (path,) = folder.glob(f"*{name}*")
-    text = path.read_text(encoding="utf-8")
-    return re.sub(r"{{ cookiecutter\.(__bucket|project_slug [^}]*) }}", "engine-tests", text)
-
-
-def test_the_minimal_policy_is_enough(guarded: str, identities: Identities) -> None:
-    """The one in config/, for everything that the backend does below its prefix."""
-    text = configuration("aws-iam-policy.json")
-    url = re.findall(r"arn:aws:s3:::([^*\"]+)/\*", text)
-    assert len(url) == 1
-    bucket, prefix = url[0].split("/")
-    identities.client("s3").create_bucket(Bucket=bucket)
-    key, secret = identities.user("minimal", document=json.loads(text))
-    options = {"login": key, "password": secret}
-    with identities.guard():
-        with configured(guarded, f"s3://{bucket}/{prefix}", **options) as store:
-            assert probed(store) == {}
-            ref = keep(store, [b"value"])
-            assert list(lengths()) == [ref.uri]
-            store.delete(ref)
-            with pytest.raises(PayloadMissing):
-                store.fetch(ref)
-        with configured(guarded, f"s3://{bucket}/other", **options) as store:
-            assert list(probed(store)) == ["write"]
 
 
 def test_a_role_is_assumed(guarded: str, identities: Identities, monkeypatch: pytest.MonkeyPatch) -> None:

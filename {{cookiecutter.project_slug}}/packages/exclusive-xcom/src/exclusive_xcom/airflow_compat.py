@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import re
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
 from types import FrameType
@@ -46,6 +47,8 @@ _TASK = "airflow.sdk.execution_time.task_runner"
 _ROWS = "airflow.sdk.bases.xcom:BaseXCom"
 _SEQUENCE = "airflow.sdk.execution_time.lazy_sequence:LazyXComSequence"
 _MAPPED = "airflow.sdk.definitions._internal.expandinput"
+_MAPPED_OPERATOR = "airflow.sdk.definitions.mappedoperator"
+_CALLBACKS = "airflow.dag_processing.processor"
 _OPERATOR = "airflow.sdk.definitions._internal.templater:Templater"
 
 PRIVATE = (
@@ -63,6 +66,10 @@ PRIVATE = (
     Private(f"{_SEQUENCE}._ti", "in which run it did"),
     Private(f"{_MAPPED}:DictOfListsExpandInput.resolve", "mapped.py knows by it that Airflow wants one item"),
     Private(f"{_MAPPED}:ListOfDictsExpandInput.resolve", "the same for `expand_kwargs`"),
+    Private(f"{_MAPPED_OPERATOR}:MappedOperator.render_template_fields", "readers.py knows by it who reads"),
+    Private(f"{_CALLBACKS}:_execute_task_callbacks", "the same of a callback"),
+    Private(f"{_CALLBACKS}:_execute_email_callbacks", "the same"),
+    Private(f"{_CALLBACKS}:_execute_dag_callbacks", "the same"),
     Private("airflow.sdk.observability.stats:incr", "metrics.py counts by it; documented nowhere"),
     Private("airflow.sdk.observability.stats:timing", "metrics.py tells by it how long something took"),
     Private("airflow.sdk.observability.stats:initialize", "the command line sets up what a task has set up"),
@@ -85,6 +92,42 @@ def check() -> None:
             f"exclusive-xcom works with {_supported()}, and this is {found}: take one of these, "
             "or unset AIRFLOW__CORE__XCOM_BACKEND and uninstall exclusive-xcom."
         )
+
+
+class Asking(NamedTuple):
+    """Who asks for an XCom. An empty task_id: a callback of the DAG."""
+
+    dag_id: str
+    run_id: str
+    task_id: str = ""
+    map_index: int = -1
+
+
+# Functions of Airflow's in whose calls it is known who asks, while no task runs, and what in them says it.
+_ASKS: dict[tuple[str, str], Callable[[dict[str, Any]], Any]] = {
+    (_MAPPED_OPERATOR, "MappedOperator.render_template_fields"): lambda seen: seen["context"]["ti"],
+    (_CALLBACKS, "_execute_task_callbacks"): lambda seen: seen["request"].ti,
+    (_CALLBACKS, "_execute_email_callbacks"): lambda seen: seen["request"].ti,
+    (_CALLBACKS, "_execute_dag_callbacks"): lambda seen: seen["request"],
+}
+
+
+def asking() -> Asking | None:
+    """Who asks for an XCom in this thread while no task runs: a mapped task whose arguments are looked up, or
+    a callback that the dag-processor calls. None: none of these does."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        at = frame.f_globals.get("__name__", ""), frame.f_code.co_qualname
+        if at in _ASKS:
+            who = _ASKS[at](frame.f_locals)
+            return Asking(who.dag_id, who.run_id, *_task(who))
+        frame = frame.f_back
+    return None
+
+
+def _task(who: Any) -> tuple[str, int] | tuple[()]:
+    task_id, index = getattr(who, "task_id", ""), getattr(who, "map_index", None)
+    return (task_id, -1 if index is None else index) if task_id else ()
 
 
 class Asked(NamedTuple):

@@ -21,19 +21,19 @@ from typing import Any, ClassVar, TypeVar
 
 from airflow.sdk.bases.xcom import BaseXCom
 
+from . import access, binding, config, garbage, keeping, pull, readers
 from . import attempt as attempts
-from . import binding, config, garbage, keeping, pull
 from .address import NOBODY, Address, Attempt
 from .binding import Question
 from .codecs import Options, encoded, kind_word
 from .codecs._json import plain
-from .errors import UnsupportedValue, ValueTooLarge, about, one
+from .errors import ValueTooLarge, about, one
 from .final import no_retry
-from .handle import Handle, Lazy, human_size
-from .keeping import Kept, Time
+from .handle import human_size
 from .reference import Reference, is_reference
 from .store import Store
 from .transfer import Watch, telling, told
+from .wishes import Wishes, unwrapped
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -116,8 +116,9 @@ class XComBackend(BaseXCom):
         """The values of rows that Airflow was asked for. A plain row does not say whose it is: the question
         does, so its pull is logged here."""
         watch = Watch("pull")
-        with telling("pull"):
+        with telling("pull"), no_retry(), about(question.address):
             refs = question.references(rows)
+            readers.check(question, refs)
         if plain := [row for ref, row in zip(refs, rows, strict=True) if ref is None]:
             several = f"{len(plain):,} values" if len(plain) > 1 else ""
             watch.log(
@@ -177,8 +178,11 @@ class XComBackend(BaseXCom):
     @classmethod
     def load_value(cls, stored: Any) -> Any:
         """Airflow 3.4's form of `deserialize_value`."""
-        with telling("pull"):
-            ref = binding.unasked(stored)
+        with telling("pull"), no_retry():
+            question, ref = binding.unasked(stored)
+            if question:
+                with about(question.address):
+                    readers.check(question, [ref])
         return pull.value(ref, stored)
 
     # -- the way there ------------------------------------------------------------------------------
@@ -187,16 +191,17 @@ class XComBackend(BaseXCom):
     def _put(cls, address: Address, attempt: Attempt, value: Any) -> Any:
         watch = Watch("push")
         with no_retry(), about(address):
-            value, is_lazy, kept = _unwrap(value)
+            value, wishes = unwrapped(value)
+            access.check_push(address, attempt, wishes.access, functools.partial(pull.row_of, address))
             if address.key in SCHEDULER_KEYS:
                 attempts.confirm(attempt)
                 row = BaseXCom.serialize_value(value)
-            elif not (is_lazy or kept) and (size := cls._plain_size(value)) is not None:
+            elif wishes == Wishes() and (size := cls._plain_size(value)) is not None:
                 attempts.confirm(attempt)
                 watch.log(address, kind_word(value), "", size, attempt=attempt)
                 row = value
             else:
-                ref, row = cls._keep(address, attempt, value, is_lazy, kept)
+                ref, row = cls._keep(address, attempt, value, wishes)
                 garbage.note(ref)
                 watch.done(ref)
         if push := _under_way.get():
@@ -204,9 +209,7 @@ class XComBackend(BaseXCom):
         return row
 
     @classmethod
-    def _keep(
-        cls, address: Address, attempt: Attempt, value: Any, is_lazy: bool, kept: Time | None
-    ) -> tuple[Reference, Any]:
+    def _keep(cls, address: Address, attempt: Attempt, value: Any, wishes: Wishes) -> tuple[Reference, Any]:
         """Encode and store a value, ask Airflow, commit. Returns the reference, and its row."""
         store, codec_options = cls.store(), cls.codec_options()
         payload = encoded(value, codec_options)
@@ -216,12 +219,12 @@ class XComBackend(BaseXCom):
         if payload.length > limit:
             sizes = f"{human_size(payload.length)} is over the limit of {human_size(limit)}"
             raise ValueTooLarge(f"{one(payload.kind)} of {sizes}", cls.too_large_advice)
-        expires = keeping.rules(cls.default_retention).expiry(address, kept)
+        expires = keeping.rules(cls.default_retention).expiry(address, wishes.kept)
         while True:
             age = garbage.Age()
             stored = store.put(address, attempt, payload, expires)
             try:
-                ref = stored.reference(address, attempt, payload, lazy=is_lazy, expires=expires)
+                ref = stored.reference(address, attempt, payload, expires=expires, **wishes.said())
                 row = cls._checked_row(ref)
                 attempts.confirm(attempt)
                 if not age.is_over(config.GRACE.read() / 2):
@@ -320,30 +323,6 @@ async def _in_our_thread(call: Callable[..., T], *args: Any, **options: Any) -> 
     """Await what a call gives that asks Airflow. See `XComBackend.aset` for why it is not made here."""
     there = functools.partial(contextvars.copy_context().run, call, *args, **options)
     return await asyncio.get_running_loop().run_in_executor(_our_thread(os.getpid()), there)
-
-
-def _unwrap(value: Any) -> tuple[Any, bool, Time | None]:
-    """The value inside `lazy(...)` and `keep(...)`, whether it was in the one, and the time of the other.
-
-    Also for the values of a returned dict, whose keys `multiple_outputs` has pushed alone before it pushes
-    the dict itself: that is kept for the shortest of their times.
-    """
-    is_lazy, kept = False, None
-    while type(value) in (Lazy, Kept):
-        if type(value) is Kept:
-            kept = kept or value.time  # the outer one was said last
-        is_lazy = is_lazy or type(value) is Lazy
-        value = value.value
-    if type(value) is dict and any(type(item) in (Lazy, Kept) for item in value.values()):
-        parts = {key: _unwrap(item) for key, item in value.items()}
-        times = (time for _, _, time in parts.values() if time)
-        return {key: item for key, (item, _, _) in parts.items()}, is_lazy, kept or Time.shortest(times)
-    if type(value) is Handle:
-        raise UnsupportedValue(
-            "A Handle was pushed: it stands for another task's XCom and may outlive it",
-            "Push what handle.load() gives, or let the consumer pull from the first producer.",
-        )
-    return value, is_lazy, kept
 
 
 def _row_size(row: Any) -> int:

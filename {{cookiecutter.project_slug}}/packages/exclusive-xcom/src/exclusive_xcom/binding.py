@@ -108,24 +108,26 @@ def deleted() -> Question:
     )
 
 
-def unasked(row: Any) -> Reference | None:
-    """The reference in a row that is handed over without the question that it answers. It is an item of a
-    lazy sequence, which knows its question; or, outside of tasks, comes from somebody who has the row.
+def unasked(row: Any) -> tuple[Question | None, Reference | None]:
+    """The question that a row answers, which is handed over without it, and the reference in the row. It is
+    an item of a lazy sequence, which knows its question; or, outside of tasks, comes from somebody who has
+    the row, and asks none.
 
     Raises:
         MisplacedReference: it is that of another XCom, or nobody knows of which it should be.
         BadReference: it is none.
     """
-    if not is_reference(row):
-        return None
     if asked := airflow_compat.asked_by_sequence():
         of = Address.of(asked.dag_id, asked.run_id, asked.task_id, None, asked.key)
-        return Question(of, any_index=True).reference(row)
+        question = Question(of, any_index=True)
+        return question, question.reference(row)
+    if not is_reference(row):
+        return None, None
     ref = parse(row)
     if attempts.current().ti_id:
         what = f"A reference to {ref.address} was to be read without a question that it answers"
         raise MisplacedReference(what, "Pull it by ti.xcom_pull().")
-    return ref
+    return None, ref
 
 
 def _address(query: Mapping[str, Any]) -> Address:

@@ -97,6 +97,16 @@ def _retention(text: str) -> str:
 RETENTION = Option(
     "retention", "never", _retention, "a time as 12h or 30d, run, never, or the whole path of a file of rules"
 )
+PULLS = _choice("pulls", "warn", "open", "declared")
+
+
+def _path(text: str) -> str:
+    if not os.path.isabs(text):
+        raise ValueError(text)
+    return text
+
+
+READERS = Option("readers", "", _path, "the whole path of a file of rules")
 WAIT_REPLICAS = _number("wait_replicas", 0)
 WAIT_AOF = _number("wait_aof", 0)
 

@@ -96,6 +96,18 @@ class CannotConfirmTry(XComError):
     """Airflow could not be asked whether this try is still the current one, so nothing was written."""
 
 
+class NotAReader(XComError):
+    """Who asks may not read this XCom: it does not run after it, and nothing names it as a reader."""
+
+
+class AlreadyConsumed(XComError):
+    """The XCom is read once, and its reader has read it and succeeded."""
+
+
+class AlreadyPushed(XComError):
+    """The key is pushed once by each try, and this one has pushed it."""
+
+
 class StaleXCom(XComError):
     """The row was written by a try that does not own the task's XComs (Redis)."""
 

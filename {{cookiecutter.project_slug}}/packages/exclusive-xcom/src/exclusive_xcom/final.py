@@ -4,22 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
+from typing import Any
 
 from . import errors
+
+# What is wrong in them now is wrong in the next try, too.
+_FINAL = (errors.BadOption, errors.NotAReader, errors.AlreadyConsumed)
 
 
 @contextmanager
 def no_retry() -> Iterator[None]:
-    """Let a `BadOption` end a task for good: an option that is wrong now is wrong in the next try, too."""
+    """Let a wrong option, and a value that the task may not read, end a task for good."""
     try:
         yield
-    except errors.BadOption as error:
-        from airflow.sdk.exceptions import AirflowFailException
+    except _FINAL as error:
+        kind: Any = type(error)
+        if kind not in _FINAL:
+            raise
+        raise _final(kind)(error.what, error.advice, address=error.address) from error.__cause__
 
-        class BadOption(errors.BadOption, AirflowFailException):
-            """A `BadOption` after which Airflow does not try again."""
 
-            def __reduce__(self) -> tuple[object, ...]:
-                return errors.BadOption(self.what, self.advice, address=self.address).__reduce__()
+@cache
+def _final(kind: Any) -> Any:
+    """A kind of error after which Airflow does not try again. It is handed on as what it is."""
+    from airflow.sdk.exceptions import AirflowFailException
 
-        raise BadOption(error.what, error.advice, address=error.address) from error.__cause__
+    class Final(kind, AirflowFailException):  # type: ignore[misc]
+        __doc__ = f"A `{kind.__name__}` after which Airflow does not try again."
+
+        def __reduce__(self) -> Any:
+            return kind(self.what, self.advice, address=self.address).__reduce__()
+
+    Final.__name__ = Final.__qualname__ = kind.__name__
+    return Final

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
-from . import airflow_compat, attempt, config, scratch
+from . import access, airflow_compat, attempt, config, readers, scratch
 from .address import Address
 from .errors import UnsupportedValue, about
 from .handle import Handle
@@ -39,6 +39,7 @@ def give_to(task: Any) -> None:
         if one.operator_class in _refusing:
             continue
         try:
+            readers.note(one)
             _give_to(one)
         except Exception as error:
             _refusing.add(one.operator_class)
@@ -109,7 +110,9 @@ def _named_as(kind: Any, made: Any) -> Any:
 def _as_without_us(state: Any) -> Any:
     state = {name: value for name, value in state.items() if name != _OWN}
     return state | {
-        name: [one for one in state[name] if one is not _end] for name in _CALLBACKS if name in state
+        name: [one for one in state[name] if one not in (_end, _end_well)]
+        for name in _CALLBACKS
+        if name in state
     }
 
 
@@ -126,8 +129,10 @@ def _begin(
         return
     vars(task)[_OWN] = {}
     _announce(context["ti"])
+    access.begin(context)
     for name in _CALLBACKS:  # the lists are those of the task that this one was copied from
-        setattr(task, name, [*getattr(task, name), _end])
+        end = _end_well if name == "on_success_callback" else _end
+        setattr(task, name, [*getattr(task, name), end])
     if config.MAX_SHOWN_SIZE.read() and current_store() is not None:
         if not hasattr(task_runner, _SHOWING[1]):
             raise airflow_compat.missing(":".join(_SHOWING))
@@ -146,8 +151,15 @@ def _announce(ti: Any) -> None:
             log.warning("The task's XComs are claimed at its first push, as they can't be now: %s", error)
 
 
+def _end_well(context: Any) -> None:
+    """The try has succeeded, and its value is pushed."""
+    access.end(succeeded=True)
+    _end(context)
+
+
 def _end(context: Any) -> None:
-    """The try is over, and its value is pushed: remove its pulled files, and forget it."""
+    """The try is over: remove its pulled files, and forget it."""
+    access.end(succeeded=False)
     scratch.clear()
     attempt.end()
 

@@ -20,7 +20,7 @@ from airflow.sdk.execution_time.xcom import XCom
 from airflow.utils.session import create_session
 from sqlalchemy import Select, func, select, text
 
-from . import config, keeping
+from . import config, keeping, readers
 from .address import Address
 from .backend import XComBackend
 from .binding import Question
@@ -193,6 +193,7 @@ def probe() -> list[Check]:
         _database(),
         Check("options", not wrong, " ".join(wrong) or "each has a value that it can have"),
         _retention(getattr(XCom, "default_retention", config.RETENTION.default)),
+        _readers(),
     ]
     name = f"{XCom.__module__}.{XCom.__qualname__}"
     if not issubclass(XCom, XComBackend):
@@ -250,6 +251,14 @@ def _retention(default: str) -> Check:
         return Check("retention", False, str(error))
     more = f", and {count(len(found.rules), 'rule')} before it" if found.rules else ""
     return Check("retention", True, f"{found.default.keep.text} by default{more}")
+
+
+def _readers() -> Check:
+    try:
+        pulls, rules = config.PULLS.read(), readers.declared()
+    except XComError as error:
+        return Check("readers", False, str(error))
+    return Check("readers", True, f"{pulls}, and {count(len(rules), 'rule')}")
 
 
 def _database() -> Check:

@@ -12,8 +12,6 @@ The first rule whose patterns all match counts, otherwise the default. What `kee
 
 from __future__ import annotations
 
-import difflib
-import functools
 import json
 import time
 from collections.abc import Iterable, Mapping
@@ -23,7 +21,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from . import config
+from . import config, rulefile
 from .address import Address
 from .errors import BadOption, PayloadExpired
 from .reference import Expiry, Reference
@@ -145,33 +143,12 @@ def rules(default: str = "never") -> Rules:
     text = config.RETENTION.read(default)
     if config.KEPT.fullmatch(text):
         return Rules(Rule(Time.of(text), f"{config.RETENTION.variable} {json.dumps(text)}"))
-    path = Path(text)
-    try:
-        seen = path.stat()
-        return _read(path, seen.st_mtime_ns, seen.st_size)
-    except OSError as error:
-        raise BadOption(
-            f"The rules for retention can't be read: {path}: {error.strerror}",
-            f"{config.RETENTION.variable} names that file. In a project of the template it is "
-            "config/retention.toml, which the image has, too.",
-        ) from None
-    except ValueError as error:
-        raise BadOption(
-            f"The rules for retention in {path} are wrong: {error}", "Correct the file."
-        ) from None
-
-
-@functools.lru_cache(8)
-def _read(path: Path, changed: int, size: int) -> Rules:
-    """The rules of a file that was changed then. Raises `ValueError`, which says where, and `OSError`."""
-    import tomllib  # a push without a file does not need it
-
-    return parsed(tomllib.loads(path.read_text(encoding="utf-8")), path.name)
+    return rulefile.read(config.RETENTION, Path(text), "retention", parsed)
 
 
 def parsed(found: Mapping[str, Any], file: str) -> Rules:
     """The rules of a file's content. Raises `ValueError`, which names the rule by number and text."""
-    _known(found, ("default", "rule"), "The file")
+    rulefile.check_names(found, ("default", "rule"), "The file")
     if "default" not in found:
         raise ValueError('There is no default, as in default = "90d"')
     if not isinstance(listed := found.get("rule", []), list):
@@ -191,7 +168,7 @@ def _rule(found: Any, number: int, file: str) -> Rule:
         raise ValueError(f"Rule {number} must be a table, with keep and with dag, task or key")
     text = ", ".join(f"{name} = {_text(value)}" for name, value in found.items())
     name = f"Rule {number} ({text})"
-    _known(found, (*_PATTERNS, "keep"), name)
+    rulefile.check_names(found, (*_PATTERNS, "keep"), name)
     patterns = {part: found[part] for part in _PATTERNS if part in found}
     if not patterns:
         raise ValueError(f"{name} has neither dag nor task nor key: what is for all XComs is the default")
@@ -201,14 +178,6 @@ def _rule(found: Any, number: int, file: str) -> Rule:
     if "keep" not in found:
         raise ValueError(f'{name} has no keep, as in keep = "12h"')
     return Rule(_time(found["keep"], name), f"{file}: rule {number} ({text})", **patterns)
-
-
-def _known(found: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:
-    for name in found:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            meant = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
-            raise ValueError(f"{where} has {name!r}: {meant}")
 
 
 def _time(text: Any, where: str) -> Time:

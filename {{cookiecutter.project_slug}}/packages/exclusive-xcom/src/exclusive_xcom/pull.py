@@ -13,7 +13,8 @@ from typing import Any, BinaryIO, TypeGuard
 
 from airflow.sdk.bases.xcom import BaseXCom
 
-from . import airflow_compat, config, keeping, mapped
+from . import access, airflow_compat, config, keeping, mapped, readers
+from .address import Address
 from .binding import Question
 from .codecs import ColumnCodec, Options, codec_named
 from .codecs.common import ROW_UNFOLDS
@@ -125,7 +126,7 @@ def _whole(ref: Reference | None, row: Any) -> Any:
     try:
         return _Source(ref).once()
     except PayloadReplaced:
-        return _whole(*_now(ref))
+        return _whole(*_again(ref))
 
 
 @telling("pull")
@@ -133,7 +134,7 @@ def _item(ref: Reference, number: int) -> Any:
     try:
         return _Source(ref).item(number)
     except PayloadReplaced:
-        return _whole(*_now(ref))[number]
+        return _whole(*_again(ref))[number]
 
 
 @contextmanager
@@ -148,6 +149,8 @@ def _if_replaced(ref: Reference) -> Iterator[None]:
         except Exception:
             replaced = False  # nobody can be asked here
         if not replaced:
+            if ref.once:
+                raise access.consumed(ref) from error
             if expired := keeping.expired(ref):
                 expired.address = ref.address
                 raise expired from error
@@ -169,11 +172,23 @@ def _replaces(now: Reference | None, before: Reference) -> bool:
 
 def _now(ref: Reference) -> tuple[Reference | None, Any]:
     """What the row of a reference's XCom refers to now, and the row."""
-    of = ref.address
-    row = Rows.get_one(
+    row = row_of(ref.address)
+    return (ref, row) if row is None else (Question(ref.address).reference(row), row)
+
+
+def _again(ref: Reference) -> tuple[Reference | None, Any]:
+    """The same, to hand it out: who reads may no longer be the same."""
+    now, row = _now(ref)
+    readers.check(Question(ref.address), [now])
+    return now, row
+
+
+def row_of(address: Address) -> Any:
+    """The row of an XCom as it is; None if there is none."""
+    of = address
+    return Rows.get_one(
         key=of.key, dag_id=of.dag_id, task_id=of.task_id, run_id=of.run_id, map_index=of.map_index
     )
-    return (ref, row) if row is None else (Question(of).reference(row), row)
 
 
 def _decoded(

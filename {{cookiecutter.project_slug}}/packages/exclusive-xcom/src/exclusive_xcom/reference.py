@@ -6,7 +6,7 @@ what was pushed. Values too small to store elsewhere travel inside it.
 
 A reader ignores entries that it does not know, unless `must` names them: then it refuses the row in words. So
 what a value depends on is named there, and what only helps, as a preview, is not. Entries that later releases
-will write have their places: `readers`, `once`, `encryption`. What changes the bytes of a payload
+will write have their place: `encryption`. What changes the bytes of a payload
 is a new form of its codec (codecs/__init__.py).
 """
 
@@ -25,7 +25,7 @@ from .errors import BadReference, legible
 
 MARK = "$xcom"  # the key that tells a reference from a value; its value is the version
 VERSION = "3"
-UNDERSTOOD: frozenset[str] = frozenset()  # entries that `must` may name here
+UNDERSTOOD = frozenset({"readers", "once"})  # entries that `must` may name here
 _FIRST = ("kind", "summary", "length", "uri")  # what a person looks for
 _RULE = 300  # characters of a rule that are told
 _TEXT = "application/json"  # legible UTF-8, so that a row can hold it as it is
@@ -63,6 +63,8 @@ class Reference:
         data: the payload itself, as text if it is JSON and in base64 otherwise; None when it is elsewhere.
         lazy: whether the producer asked for the consumer to get a `Handle`.
         expires: when its time is over; None if never.
+        readers: who alone may read it, as patterns of "dag.task"; none if nothing is said (access.py).
+        once: whether it is read once, by the one reader.
     """
 
     address: Address
@@ -78,6 +80,8 @@ class Reference:
     filename: str | None = None
     lazy: bool = False
     expires: Expiry | None = None
+    readers: tuple[str, ...] = ()
+    once: bool = False
     meta: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -98,7 +102,7 @@ class Reference:
         whole = {**_shallow(self), "address": address, "attempt": _shallow(self.attempt)}
         # Airflow's page shows them in this order, but for PostgreSQL's, which keeps its own.
         whole = {name: whole[name] for name in _FIRST} | whole
-        fields = {name: value for name, value in whole.items() if value not in (None, "", False, {})}
+        fields = {name: value for name, value in whole.items() if value not in (None, "", False, {}, ())}
         # PostgreSQL keeps JSON as numbers and objects of its own kind (jsonb), which may change what a
         # codec noted; as text it stays as it is.
         if self.meta:
@@ -106,6 +110,10 @@ class Reference:
         if self.expires:
             told = msgspec.to_builtins(self.expires)
             fields["expires"] = {name: value for name, value in told.items() if value}
+        if self.readers:
+            fields["readers"] = list(self.readers)
+        if must := sorted(UNDERSTOOD & fields.keys()):
+            fields["must"] = must
         return {**fields, MARK: VERSION}
 
     @property

@@ -32,14 +32,13 @@ class Stored:
         address: Address,
         attempt: Attempt,
         payload: Payload,
-        *,
-        lazy: bool = False,
-        expires: Expiry | None = None,
+        **said: Any,
     ) -> Reference:
-        """What the row is to say of the payload that was put."""
+        """What the row is to say of the payload that was put, with what is `said` of it: fields of the
+        reference, as lazy or expires."""
         names = ("codec", "kind", "media_type", "summary", "filename", "meta")
         told: dict[str, Any] = {name: getattr(payload, name) for name in names}
-        told |= {"uri": self.uri, "data": self.data, "lazy": lazy, "expires": expires}
+        told |= {"uri": self.uri, "data": self.data, **said}
         return Reference(address, attempt, length=self.length, sha256=self.sha256, **told)
 
 

@@ -1,0 +1,137 @@
+"""Policies and rights that projects and chapters have, on servers that enforce them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import socket
+import subprocess
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from s3_identities import Identities
+from s3_servers import BUCKET, configured, lengths, probed
+from walls import check_wall, theirs
+
+from exclusive_xcom.errors import PayloadMissing
+from exclusive_xcom.local.servers import SeaweedFS
+from exclusive_xcom.testing.payloads import keep
+
+ROOT = Path(__file__).parents[3]
+
+
+def configuration(name: str) -> str:
+    """A file of a project's config/, as it is in a project whose bucket is the tests'."""
+    (folder,) = ROOT.glob("*cookiecutter.project_slug*/config")
+    (path,) = folder.glob(f"*{name}*")
+    text = path.read_text(encoding="utf-8")
+    return re.sub(r"{{ cookiecutter\.(__bucket|project_slug [^}]*) }}", "engine-tests", text)
+
+
+def chapter(language: str, after: str) -> str:
+    """The first block of a language behind a line of the chapter on readers."""
+    text = (ROOT / "engine/docs/readers.md").read_text(encoding="utf-8").split(after)[1]
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)[0]
+
+
+def test_the_minimal_policy_is_enough(guarded: str, identities: Identities) -> None:
+    """The one in config/, for everything that the backend does below its prefix."""
+    text = configuration("aws-iam-policy.json")
+    url = re.findall(r"arn:aws:s3:::([^*\"]+)/\*", text)
+    assert len(url) == 1
+    bucket, prefix = url[0].split("/")
+    identities.client("s3").create_bucket(Bucket=bucket)
+    key, secret = identities.user("minimal", document=json.loads(text))
+    options = {"login": key, "password": secret}
+    with identities.guard():
+        with configured(guarded, f"s3://{bucket}/{prefix}", **options) as store:
+            assert probed(store) == {}
+            ref = keep(store, [b"value"])
+            assert list(lengths()) == [ref.uri]
+            store.delete(ref)
+            with pytest.raises(PayloadMissing):
+                store.fetch(ref)
+        with configured(guarded, f"s3://{bucket}/other", **options) as store:
+            assert list(probed(store)) == ["write"]
+
+
+def test_groups_of_workers_are_kept_apart_by_their_policies(guarded: str, identities: Identities) -> None:
+    """The chapter's policy: `payroll` is the group's own, `orders` it reads, the rest is not there for it."""
+    text = chapter("json", "## A wall between groups of workers").replace("BUCKET", BUCKET)
+    key, secret = identities.user("payroll", document=json.loads(text))
+    url = f"s3://{BUCKET}/xcom"
+    with configured(guarded, url) as store:
+        refs = theirs(store)
+    with identities.guard(), configured(guarded, url, login=key, password=secret) as store:
+        check_wall(store, *refs)
+
+
+# -- what the bucket itself asks for ----------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
+    """A SeaweedFS, which keeps to the policies of buckets."""
+    folder = tmp_path_factory.mktemp("seaweed")
+    with contextlib.ExitStack() as held:
+        free = [held.enter_context(socket.socket()) for _ in range(SeaweedFS.PORTS)]
+        for each in free:
+            each.bind(("127.0.0.1", 0))
+        ports = tuple(each.getsockname()[1] for each in free)
+    server = SeaweedFS(folder=folder, scratch=folder, ports=ports, secret="s" * 40)
+    environment = {"PATH": os.environ["PATH"], "HOME": str(folder), **server.environment()}
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(server.command(), cwd=folder, env=environment, **quiet) as process:  # type: ignore[call-overload]
+        try:
+            while not server.ready("engine-tests"):
+                assert process.poll() is None
+                time.sleep(0.2)
+            yield server
+        finally:
+            process.kill()
+            process.wait()
+            server.clean()
+
+
+def test_the_bucket_refuses_what_is_not_encrypted(seaweed: SeaweedFS) -> None:
+    """Each statement of config/aws-bucket-policy.json, and that the other lets through what it should."""
+    login = json.loads(seaweed.connection())
+    client: Any = boto3.client(
+        "s3",
+        aws_access_key_id=login["login"],
+        aws_secret_access_key=login["password"],
+        **login["extra"],
+    )
+    document = json.loads(configuration("aws-bucket-policy.json"))
+    tls, encryption = document["Statement"]
+
+    def taken(statement: dict[str, Any], expected: bool, **how: str) -> bool:
+        """Whether a bucket with this statement takes an object; it has a moment to know of its policy."""
+        bucket = f"bucket-{uuid.uuid4()}"
+        client.create_bucket(Bucket=bucket)
+        text = json.dumps({**document, "Statement": [statement]}).replace("engine-tests", bucket)
+        client.put_bucket_policy(Bucket=bucket, Policy=text)
+        for _ in range(100):
+            try:
+                client.put_object(Bucket=bucket, Key="xcom/x", Body=b"x", **how)
+                answer = True
+            except ClientError as error:
+                if error.response["Error"]["Code"] != "AccessDenied":
+                    raise
+                answer = False
+            if answer == expected:
+                break
+            time.sleep(0.1)
+        return answer
+
+    assert not taken(tls, expected=False)
+    assert taken(encryption, expected=True)
+    assert not taken(encryption, expected=False, ServerSideEncryption="AES256")

@@ -1,0 +1,246 @@
+"""Who may read an XCom: what runs after it in its own run, or whom a rule or its producer names.
+
+    rules = [
+        "report.daily reads orders.*.return_value",
+    ]
+
+The first pattern is of the reader's DAG and task, the second of the XCom's DAG, task and key. A DAG's own
+callbacks are the DAG alone ("report", and "report.*" means them, too), triggers are "@triggerer".
+
+This is a guard against mistakes and quiet coupling. It is no wall: whoever can run code in a worker can ask
+Airflow and the store without it.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import weakref
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from . import access, airflow_compat, attempt, config, rulefile
+from .address import Address
+from .binding import Question
+from .errors import NotAReader
+from .reference import Reference
+
+log = logging.getLogger(__name__)
+
+_TRIGGERER = "@triggerer"
+_READS = " reads "
+_dags: dict[str, weakref.ref[Any]] = {}  # those that this process has loaded
+_before: dict[tuple[str, str], frozenset[str]] = {}  # of a DAG's task, the ids of all upstream
+_told: set[tuple[str, str]] = set()
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Who asks for an XCom: a task of a run; with an empty `task_id` a callback of its DAG, or the triggerer,
+    whose `dag_id` is "@triggerer"."""
+
+    dag_id: str
+    run_id: str = ""
+    task_id: str = ""
+    map_index: int = -1
+
+    def __str__(self) -> str:
+        return f"{self.dag_id}.{self.task_id}" if self.task_id else self.dag_id
+
+    def is_named(self, pattern: str) -> bool:
+        """Whether a pattern of "dag.task", "dag" or "@triggerer" means it."""
+        if not self.task_id and fnmatchcase(self.dag_id, pattern):
+            return True
+        return self.dag_id != _TRIGGERER and _matches(pattern, (self.dag_id, self.task_id))
+
+
+def note(task: Any) -> None:
+    """Note the DAG of a task that Airflow has loaded (hooks.py): it knows what is upstream of what."""
+    if (dag := task.get_dag()) is not None and (
+        (known := _dags.get(dag.dag_id)) is None or known() is not dag
+    ):
+        _dags[dag.dag_id] = weakref.ref(dag)
+        _before.clear()
+
+
+def current() -> Reader | None:
+    """Who reads now; None if that is not known."""
+    from structlog.contextvars import get_contextvars
+
+    if "trigger_id" in get_contextvars():
+        return Reader(_TRIGGERER)
+    if asking := airflow_compat.asking():
+        return Reader(*asking)
+    task = attempt.own_task()
+    return Reader(task.dag_id, task.run_id, task.task_id, task.map_index) if task else None
+
+
+# -- rules ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One who may read what. `reader` and `xcom` are patterns."""
+
+    reader: str
+    xcom: str
+
+    def allows(self, reader: Reader, address: Address) -> bool:
+        """Whether it says that this one may read that."""
+        ids = (address.dag_id, address.task_id, address.key)
+        return reader.is_named(self.reader) and _matches(self.xcom, ids)
+
+
+def parsed(found: Mapping[str, Any], file: str) -> tuple[Rule, ...]:
+    """The rules of a file's content. Raises `ValueError`, which names the rule by number and text."""
+    rulefile.check_names(found, ("rules",), "The file")
+    listed = found.get("rules", [])
+    if not isinstance(listed, list):
+        raise ValueError('Rules are a list of texts, as in rules = ["report.daily reads orders.*.*"]')
+    return tuple(_rule(text, number) for number, text in enumerate(listed, 1))
+
+
+def _rule(text: object, number: int) -> Rule:
+    name = f"Rule {number} ({json.dumps(text, ensure_ascii=False, default=str)})"
+    reader, reads, xcom = text.strip().partition(_READS) if isinstance(text, str) else ("", "", "")
+    reader, xcom = reader.strip(), xcom.strip()
+    if not reads or not reader or not xcom:
+        raise ValueError(f'{name} must be a text as "report.daily reads orders.*.return_value"')
+    if " " in reader or (reader == "*" or (reader.startswith("@") and reader != _TRIGGERER)):
+        raise ValueError(f'{name}: the reader must be "dag.task", "dag" or "{_TRIGGERER}", not {reader!r}')
+    if xcom.count(".") < 2:
+        raise ValueError(f'{name}: what is read must be "dag.task.key", as "orders.*.return_value"')
+    return Rule(reader, xcom)
+
+
+def declared() -> tuple[Rule, ...]:
+    """The rules that are set now. Raises `BadOption`."""
+    path = config.READERS.read()
+    return rulefile.read(config.READERS, Path(path), "readers", parsed) if path else ()
+
+
+def _matches(pattern: str, ids: Sequence[str]) -> bool:
+    """Whether patterns with dots between them match names. Names have dots, too: any division counts."""
+    return any(all(map(fnmatchcase, ids, parts)) for parts in _divided(pattern, len(ids)))
+
+
+@functools.lru_cache(1024)
+def _divided(pattern: str, number: int) -> list[list[str]]:
+    words = pattern.split(".")
+    return [
+        [".".join(words[begin:end]) for begin, end in zip((0, *cuts), (*cuts, len(words)), strict=True)]
+        for cuts in combinations(range(1, len(words)), number - 1)
+    ]
+
+
+# -- may it? ----------------------------------------------------------------------------------------
+
+
+def check(question: Question, refs: Sequence[Reference | None]) -> None:
+    """Look whether who reads may read what was asked for, before the store is.
+
+    Raises:
+        NotAReader: `AIRFLOW__XCOM__PULLS=declared`, and nothing says that it may; or its producer has named
+            others.
+        AlreadyConsumed: it is read once, and was.
+        BadOption: the rules are wrong.
+    """
+    pulls = config.PULLS.read()
+    named = list(_named(refs))
+    if pulls == "open" and not named:
+        return
+    reader = current()
+    is_free = pulls == "open" or len(named) == len(refs) > 0 or _may(reader, question)
+    for ref in named:
+        _check_named(reader, ref)
+    if not is_free:
+        _refuse(reader, question, pulls)
+
+
+def _named(refs: Iterable[Reference | None]) -> Iterator[Reference]:
+    """Those whose producer has said who reads them."""
+    return (ref for ref in refs if ref is not None and ref.readers)
+
+
+def _check_named(reader: Reader | None, ref: Reference) -> None:
+    of = ref.address
+    is_own = reader is not None and not ref.once and _is_own(reader, of)
+    if reader is None or not (is_own or any(map(reader.is_named, ref.readers))):
+        names = " and ".join(ref.readers)
+        raise NotAReader(
+            f"{_known(reader)} may not read it: its producer has it read by {names} alone",
+            f"Name {_known(reader)} in exclusive(value, readers=[…]) of {of.dag_id}.{of.task_id}, or hand "
+            "over what may be known to it under another key.",
+            address=of,
+        )
+    if ref.once:
+        access.check_once(ref, reader)
+
+
+def _may(reader: Reader | None, question: Question) -> bool:
+    """Whether one may read without being named by who produced it."""
+    if reader is None:
+        return False
+    of = question.address
+    is_same_run = not question.any_run and (reader.dag_id, reader.run_id) == (of.dag_id, of.run_id)
+    # A callback of the DAG comes behind all of its tasks.
+    if is_same_run and (reader.task_id in ("", of.task_id) or of.task_id in _upstream(reader)):
+        return True
+    return any(rule.allows(reader, of) for rule in declared())
+
+
+def _is_own(reader: Reader, of: Address) -> bool:
+    return (reader.dag_id, reader.run_id, reader.task_id) == (of.dag_id, of.run_id, of.task_id)
+
+
+def _upstream(reader: Reader) -> frozenset[str]:
+    """The ids of all tasks that a task comes after."""
+    task = reader.dag_id, reader.task_id
+    if task in _before:
+        return _before[task]
+    dag = _dag(reader.dag_id)
+    if dag is None or not dag.has_task(reader.task_id):
+        return frozenset()
+    found = frozenset(dag.get_task(reader.task_id).get_flat_relative_ids(upstream=True))
+    _before[task] = found
+    return found
+
+
+def _dag(dag_id: str) -> Any:
+    """A DAG as this process has it. Without the hooks, a running task's context knows it."""
+    if (dag := _noted(dag_id)) is not None:
+        return dag
+    from airflow.sdk import get_current_context
+
+    try:
+        dag = get_current_context()["dag"]
+    except (RuntimeError, KeyError):
+        return None
+    return dag if dag.dag_id == dag_id else None
+
+
+def _noted(dag_id: str) -> Any:
+    return found() if (found := _dags.get(dag_id)) else None
+
+
+def _refuse(reader: Reader | None, question: Question, pulls: str) -> None:
+    of = question.address
+    line = f'"{reader or "dag.task"}{_READS}{of.dag_id}.{of.task_id}.{of.key}",'
+    why = "other runs are asked for, too" if question.any_run else "it does not run after it in the same run"
+    what = f"{_known(reader)} is not declared as a reader of it" + (f", and {why}" if reader else "")
+    where = f"the rules in {config.READERS.read() or 'a file that ' + config.READERS.variable + ' names'}"
+    if pulls == "declared":
+        raise NotAReader(what, f"If it should read it, add to {where}: {line}", address=of)
+    if (told := (str(reader), f"{of.dag_id}.{of.task_id}.{of.key}")) not in _told:
+        _told.add(told)
+        refused = f"With {config.PULLS.variable}=declared this is refused, unless {where} have"
+        log.warning("%s", f"{what} (XCom {of}). {refused}: {line}")
+
+
+def _known(reader: Reader | None) -> str:
+    return "Somebody who is no known task" if reader is None else str(reader)

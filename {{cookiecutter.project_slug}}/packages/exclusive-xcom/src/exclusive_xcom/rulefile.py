@@ -1,0 +1,54 @@
+"""A file of rules in the project's config/, to which an option leads: read anew when it was changed."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from .config import Option
+from .errors import BadOption
+
+T = TypeVar("T")
+
+
+def read(option: Option[str], path: Path, subject: str, parse: Callable[[Mapping[str, Any], str], T]) -> T:
+    """The rules of a file.
+
+    Args:
+        subject: what the rules are about, for the error's text.
+        parse: makes rules of the file's content and name. Raises `ValueError`, which says where it is wrong.
+
+    Raises `BadOption`.
+    """
+    try:
+        seen = path.stat()
+        found: T = _read(path, parse, seen.st_mtime_ns, seen.st_size)
+        return found
+    except OSError as error:
+        raise BadOption(
+            f"The rules for {subject} can't be read: {path}: {error.strerror}",
+            f"{option.variable} names that file. In a project of the template it is config/{path.name}, "
+            "which the image has, too.",
+        ) from None
+    except ValueError as error:
+        what = f"The rules for {subject} in {path} are wrong: {error}"
+        raise BadOption(what, "Correct the file.") from None
+
+
+@functools.lru_cache(8)
+def _read(path: Path, parse: Callable[[Mapping[str, Any], str], Any], changed: int, size: int) -> Any:
+    import tomllib  # a push without a file does not need it
+
+    return parse(tomllib.loads(path.read_text(encoding="utf-8")), path.name)
+
+
+def check_names(found: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:
+    """Raises `ValueError` for a name that is not known, which may be a slip of the pen."""
+    for name in found:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            meant = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+            raise ValueError(f"{where} has {name!r}: {meant}")
