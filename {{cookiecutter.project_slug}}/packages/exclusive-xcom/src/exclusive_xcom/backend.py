@@ -262,7 +262,7 @@ class XComBackend(BaseXCom):
     @classmethod
     def codec_options(cls) -> Options:
         """What the codecs are told of the configuration."""
-        return replace(pull.configured(), frame_format=config.FRAME_FORMAT.read(cls.default_frame_format))
+        return pull.configured(config.FRAME_FORMAT.read(cls.default_frame_format))
 
 
 # -- small things -----------------------------------------------------------------------------------
@@ -346,5 +346,8 @@ def _unwrap(value: Any) -> tuple[Any, bool, Time | None]:
     return value, is_lazy, kept
 
 
+_compact = json.JSONEncoder(separators=(",", ":")).encode
+
+
 def _row_size(row: Any) -> int:
-    return len(json.dumps(row, ensure_ascii=True, separators=(",", ":")))
+    return len(_compact(row))

@@ -144,7 +144,7 @@ def rules(default: str = "never") -> Rules:
     """The rules that are set now; `default` is the time of the backend where none are. Raises `BadOption`."""
     text = config.RETENTION.read(default)
     if config.KEPT.fullmatch(text):
-        return Rules(Rule(Time.of(text), f"{config.RETENTION.variable} {json.dumps(text)}"))
+        return _for_all(text)
     path = Path(text)
     try:
         seen = path.stat()
@@ -159,6 +159,11 @@ def rules(default: str = "never") -> Rules:
         raise BadOption(
             f"The rules for retention in {path} are wrong: {error}", "Correct the file."
         ) from None
+
+
+@functools.lru_cache(8)
+def _for_all(text: str) -> Rules:
+    return Rules(Rule(Time.of(text), f"{config.RETENTION.variable} {json.dumps(text)}"))
 
 
 @functools.lru_cache(8)
