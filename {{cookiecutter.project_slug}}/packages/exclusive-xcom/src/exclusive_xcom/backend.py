@@ -22,7 +22,7 @@ from typing import Any, ClassVar, TypeVar
 from airflow.sdk.bases.xcom import BaseXCom
 
 from . import attempt as attempts
-from . import binding, config, garbage, keeping, pull
+from . import binding, config, forks, garbage, keeping, pull
 from .address import NOBODY, Address, Attempt
 from .binding import Question
 from .codecs import Options, encoded, kind_word
@@ -36,6 +36,8 @@ from .store import Store
 from .transfer import Watch, telling, told
 
 log = logging.getLogger(__name__)
+forks.shared("airflow.sdk.definitions.connection", "airflow.sdk.observability.stats")
+forks.shared(f"{__package__}.codecs.structured")
 T = TypeVar("T")
 
 # Airflow's scheduler reads this key straight from the row (branching, short circuits): it stays plain.
