@@ -30,7 +30,7 @@ from stage import BUILD, HERE, PROJECT, Bench
 
 QUICK_PAYLOADS = ["pandas small", "numpy", "small dict", "json records@10000"]
 QUICK_NAMES = ("ours, s3", "ours, redis", "ours, db", "Airflow object storage", "Airflow default")
-LEAST, PATIENCE = 2, 20  # rounds that each payload has, and seconds after which it has no more of them
+LEAST, PATIENCE = 2, 14  # rounds that each payload has, and seconds after which it has no more of them
 SCALING = {
     "pandas mixed": ("ours, s3", "ours, s3 on file://", "Airflow object storage"),
     "bytes": ("ours, s3", "ours, redis"),
@@ -41,8 +41,9 @@ ROWS = (10_000, 100_000, 1_000_000, 5_000_000)  # of about 100 bytes
 BYTES = (1_000_000, 10_000_000, 100_000_000, 500_000_000)
 SIZES = {"pandas mixed": ROWS, "bytes": BYTES[:3], "file": BYTES, "mapped": (1, 10, 100, 1000)}
 PEER_SIZES = {"pandas mixed": 1_000_000, "mapped": 100}  # the peer stops here: more takes it minutes
-FAR = ("small dict", "mapped@30", "pandas mixed", "bytes")
+FAR = ("small dict", "mapped@10", "pandas mixed", "bytes")
 FAR_NAMES = ("ours, s3", "ours, redis", "Airflow object storage", "Airflow object storage, zstd")
+MANY = "mapped@20"  # each has its round trips, so more of them tell nothing more
 COUNTED = "5 ms"  # the network on which round trips are counted
 END_TO_END = ("json records", "polars mixed@480000", "texts")  # the frame has 38 MB
 WAYS = {
@@ -262,10 +263,10 @@ def main() -> None:
         noted("transfers", transfers(bench, payloads, rounds), whole)
         if not only:
             few = 1 if quick else 2
-            noted("trips", round_trips(bench, "mapped@10" if quick else "mapped@100"), whole)
+            noted("trips", round_trips(bench, MANY), whole)
             noted("far", far(bench, FAR[:1] if quick else FAR, few), whole)
-            noted("formats", formats(bench), whole)
             if not quick:
+                noted("formats", formats(bench), whole)
                 noted("scaling", scaling(bench, few, 2000), whole)
             runs = ("json records@10000",) if quick else END_TO_END
             names = ["ours, s3"] if quick else list(WAYS)

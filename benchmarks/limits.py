@@ -24,7 +24,7 @@ import obstore
 import payloads
 from measure import FEW, TIMES, small_like
 
-CHUNK = 2**20  # what the Redis backend cuts payloads into
+CHUNK = 2**19  # what the Redis backend cuts payloads into
 PART = 8 * 2**20  # and the S3 backend
 
 

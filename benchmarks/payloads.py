@@ -165,8 +165,8 @@ def three_frames() -> dict[str, Any]:
     return {name: pandas_mixed(100_000) for name in ("orders", "customers", "returns")}
 
 
-def texts(count: int = 100) -> list[str]:
-    """A list of 100 texts of 100 kB each."""
+def texts(count: int = 50) -> list[str]:
+    """A list of 50 texts of 100 kB each."""
     rng = random.Random(20240229)
     return [rng.randbytes(50_000).hex() for _ in range(count)]
 

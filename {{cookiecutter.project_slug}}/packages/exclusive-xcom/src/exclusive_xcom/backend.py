@@ -21,7 +21,7 @@ from typing import Any, ClassVar, TypeVar
 
 from airflow.sdk.bases.xcom import BaseXCom
 
-from . import access, binding, config, garbage, keeping, pull, readers
+from . import access, binding, config, forks, garbage, keeping, pull, readers
 from . import attempt as attempts
 from .address import NOBODY, Address, Attempt
 from .binding import Question
@@ -36,6 +36,8 @@ from .transfer import Watch, telling, told
 from .wishes import Wishes, unwrapped
 
 log = logging.getLogger(__name__)
+forks.shared("airflow.sdk.definitions.connection", "airflow.sdk.observability.stats")
+forks.shared(f"{__package__}.codecs.structured")
 T = TypeVar("T")
 
 # Airflow's scheduler reads this key straight from the row (branching, short circuits): it stays plain.
@@ -265,7 +267,7 @@ class XComBackend(BaseXCom):
     @classmethod
     def codec_options(cls) -> Options:
         """What the codecs are told of the configuration."""
-        return replace(pull.configured(), frame_format=config.FRAME_FORMAT.read(cls.default_frame_format))
+        return pull.configured(config.FRAME_FORMAT.read(cls.default_frame_format))
 
 
 # -- small things -----------------------------------------------------------------------------------
@@ -325,5 +327,4 @@ async def _in_our_thread(call: Callable[..., T], *args: Any, **options: Any) -> 
     return await asyncio.get_running_loop().run_in_executor(_our_thread(os.getpid()), there)
 
 
-def _row_size(row: Any) -> int:
-    return len(json.dumps(row, ensure_ascii=True, separators=(",", ":")))
+_compact = json.JSONEncoder(separators=(",", ":")).encode

@@ -51,6 +51,8 @@ class XComError(Exception):
 def legible(text: str) -> str:
     """Text of one line, without what a terminal would obey or hide: escape sequences, marks of direction,
     halves of characters. They get into it from rows, which somebody may have forged."""
+    if text.isprintable():  # nearly always, and twenty times as fast
+        return text
     # In two steps, since a pattern of a break between blanks would try each of many blanks anew.
     text = re.sub(r"\s+", lambda gap: gap[0] if _BREAKS.isdisjoint(gap[0]) else " ", text)
     return visible(text)

@@ -142,8 +142,13 @@ def rules(default: str = "never") -> Rules:
     """The rules that are set now; `default` is the time of the backend where none are. Raises `BadOption`."""
     text = config.RETENTION.read(default)
     if config.KEPT.fullmatch(text):
-        return Rules(Rule(Time.of(text), f"{config.RETENTION.variable} {json.dumps(text)}"))
+        return _for_all(text)
     return rulefile.read(config.RETENTION, Path(text), "retention", parsed)
+
+
+@functools.lru_cache(8)
+def _for_all(text: str) -> Rules:
+    return Rules(Rule(Time.of(text), f"{config.RETENTION.variable} {json.dumps(text)}"))
 
 
 def parsed(found: Mapping[str, Any], file: str) -> Rules:

@@ -10,6 +10,9 @@ from typing import Any
 
 import pluggy
 
+from . import forks
+
+forks.shared(f"{__package__}.hooks")
 _policy = pluggy.HookimplMarker("airflow.policy")
 
 

@@ -232,10 +232,11 @@ def _fetched(refs: list[Reference]) -> Iterator[memoryview]:
         yield from store.fetch_many(batch)
 
 
-def configured() -> Options:
-    """What codecs are told of the configuration when they decode. Raises `BadOption`."""
+def configured(frame_format: str = Options.frame_format) -> Options:
+    """What codecs are told of the configuration; the format matters when they encode. Raises `BadOption`."""
     most, codecs = config.MAX_DECODED_SIZE.read(), config.CODECS.read()
-    return Options(max_size=most, class_allowed=airflow_compat.class_allowed, codecs=codecs)
+    allowed = airflow_compat.class_allowed
+    return Options(frame_format, max_size=most, class_allowed=allowed, codecs=codecs)
 
 
 def in_row(codec_options: Options) -> Options:

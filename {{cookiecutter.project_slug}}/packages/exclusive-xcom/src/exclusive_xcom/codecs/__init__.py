@@ -49,6 +49,8 @@ OURS: dict[str, tuple[str, ...]] = {
     "structured": ("builtins", "object"),
 }
 
+_PLAIN = frozenset({dict, list, tuple, str, int, float, bool, type(None)})
+
 
 @dataclass(frozen=True)
 class Options:
@@ -242,6 +244,8 @@ def codec_for(value: Any, options: Options) -> Codec:
     for codec in own_codecs(options.codecs).values():
         if codec.accepts(value):
             return codec
+    if type(value) in _PLAIN:  # most are, and to ask all takes longer than to encode a small one
+        return _ours("structured")
     return _ours(next(name for name, classes in OURS.items() if is_of(value, *classes)))
 
 

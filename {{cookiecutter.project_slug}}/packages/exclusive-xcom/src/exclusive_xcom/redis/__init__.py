@@ -5,11 +5,12 @@ from __future__ import annotations
 import functools
 from typing import ClassVar
 
-from .. import config
+from .. import config, forks
 from ..backend import XComBackend
 from ..errors import ForeignReference
 from .store import RedisStore
 
+forks.shared("airflow.providers.redis.hooks.redis")
 _store = functools.cache(RedisStore)  # one for each connection
 
 

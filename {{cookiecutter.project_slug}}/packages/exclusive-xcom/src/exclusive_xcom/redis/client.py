@@ -6,6 +6,7 @@ command and script that is sent through here can be repeated without harm.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import re
@@ -36,9 +37,13 @@ class Call(NamedTuple):
 
     def command(self, known: bool) -> Command:
         """The command that runs it on a server that knows it, or does not."""
-        digest = hashlib.sha1(self.script.encode(), usedforsecurity=False).hexdigest()
-        how = ("EVALSHA", digest) if known else ("EVAL", self.script)
+        how = ("EVALSHA", _digest(self.script)) if known else ("EVAL", self.script)
         return (*how, len(self.keys), *self.keys, *self.arguments)
+
+
+@functools.cache
+def _digest(script: str) -> str:
+    return hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
 
 
 class Patience:

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import secrets
 import time
@@ -60,6 +61,7 @@ def prefix() -> str:
     return quoted(config.PREFIX.read())
 
 
+@functools.lru_cache(256)  # of a task's XComs most parts are the same
 def quoted(text: str) -> str:
     """Text as a part of a key: legible, without "/", and without the braces that mark a hash tag."""
     return quote(text, safe=":+@,= ")

@@ -6,8 +6,11 @@ import functools
 import importlib.util
 from typing import ClassVar
 
+from .. import forks
 from ..backend import XComBackend
 from .store import S3Store
+
+forks.shared("obstore.store")
 
 
 @functools.cache
