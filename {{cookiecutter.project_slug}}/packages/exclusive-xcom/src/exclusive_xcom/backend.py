@@ -328,3 +328,7 @@ async def _in_our_thread(call: Callable[..., T], *args: Any, **options: Any) -> 
 
 
 _compact = json.JSONEncoder(separators=(",", ":")).encode
+
+
+def _row_size(row: Any) -> int:
+    return len(_compact(row))

@@ -12,6 +12,7 @@ The first rule whose patterns all match counts, otherwise the default. What `kee
 
 from __future__ import annotations
 
+import functools
 import json
 import time
 from collections.abc import Iterable, Mapping
