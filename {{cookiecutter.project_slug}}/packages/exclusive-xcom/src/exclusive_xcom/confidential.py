@@ -1,12 +1,12 @@
 """Finds in a value, before it is stored, the secrets that Airflow masks in its logs.
 
-These are the passwords of connections, Variables with such a name, and what was given to `mask_secret`, as far
-as this process has seen them. Codecs hand over what they are about to write (`codecs.Options.look_at`), in
-which each secret is looked for as it is and as JSON, URIs and base64 hold it.
+These are passwords of connections, Variables with such a name, and what was given to `mask_secret`, as far as
+this process has seen them. Codecs hand over what they are about to write (`codecs.Options.look_at`), and each
+secret is looked for in it as it is, and as JSON, URIs and base64 hold it.
 
-All of them are looked for at once. Whoever reads words of four bytes, one after the other, comes upon one that
-lies in the secret, wherever that begins: it is one of four known ones. So each word is looked up in a table,
-by Arrow in 0.25 s per GB however many secrets there are, and only where one is known the bytes are compared.
+All are looked for at once, however many there are. Text is read as words of four bytes. Of a secret in it one
+of four words is among them, by where the secret begins. So Arrow looks up all words in a table, and only where
+one of a secret's is found, bytes are compared.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ def look_at_payload(made: Payload, options: Options, *, as_it_is: bool) -> None:
 def _beginning(made: Payload) -> bytes | memoryview:
     chunks = made.chunks(LOOKED_AT)
     first = next(chunks, b"")
-    if len(first) == LOOKED_AT or isinstance(made.body, list | tuple) and len(made.body) == 1:
+    if len(first) == LOOKED_AT or (isinstance(made.body, list | tuple) and len(made.body) == 1):
         return first
     found = bytearray(first)
     while len(found) < LOOKED_AT and (more := next(chunks, None)) is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -27,11 +28,7 @@ class Texts:
         self._rows = before + batch.num_rows
         for number, column in enumerate(batch.columns, 1):
             for part, noun in self._parts(column):
-                start = before if noun == "row" else 0
-
-                def place(holds: Holds, part: Any = part, where: str = f"column {number}, {noun}") -> Any:
-                    return next((f"{where} {start + row + 1}" for row in _rows(part, holds)), None)
-
+                place = partial(_place, part, f"column {number}, {noun}", before if noun == "row" else 0)
                 for text in _texts(part):
                     self._options.look_at(text, place)
 
@@ -41,6 +38,10 @@ class Texts:
         elif not (places := _addresses(column.dictionary)) <= self._known:
             self._known |= places
             yield column.dictionary, "category"
+
+
+def _place(array: Any, noun: str, before: int, holds: Holds) -> str | None:
+    return next((f"{noun} {before + row + 1}" for row in _rows(array, holds)), None)
 
 
 def _addresses(array: Any) -> set[int]:
@@ -91,7 +92,11 @@ def _texts(array: Any) -> Iterator[memoryview]:
             yield from _texts(array.field(number))
     elif is_.is_run_end_encoded(kind):
         yield from _texts(array.values)
-    elif is_.is_nested(kind):  # lists of all kinds, and maps
+    elif is_.is_map(kind):
+        first, end = array.offsets[0].as_py(), array.offsets[len(array)].as_py()
+        for inner in (array.keys, array.items):
+            yield from _texts(inner.slice(first, end - first))
+    elif is_.is_nested(kind):  # lists of all kinds
         yield from _texts(array.flatten())
 
 
