@@ -330,11 +330,11 @@ async def _in_our_thread(call: Callable[..., T], *args: Any, **options: Any) -> 
 
 def _look_for(address: Address) -> Look | None:
     """What looks for secrets in the value of a push. Raises `SecretInXCom` if its key is one."""
-    if config.SECRETS.read() == "allow":
+    if (said := config.SECRETS.read()) == "allow":
         return None
     from . import confidential
 
-    return confidential.look_for(address)
+    return confidential.look_for(address, refuses=said == "refuse")
 
 
 def _looked_at(row: Any, look: Look | None) -> Any:

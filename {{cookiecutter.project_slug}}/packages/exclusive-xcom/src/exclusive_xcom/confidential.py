@@ -41,13 +41,12 @@ _SMALL = 2**17  # bytes for which it takes longer to load Arrow than to do witho
 _told: set[Address] = set()  # of which it was said already
 
 
-def look_for(address: Address) -> Look | None:
-    """What looks at the value of a push; None if there is nothing to look for.
+def look_for(address: Address, *, refuses: bool = False) -> Look | None:
+    """What looks at the value of a push, and `refuses` it or warns; None if there is nothing to look for.
 
-    Raises `SecretInXCom` if the XCom's own key is to be refused, and `BadOption`.
+    Raises `SecretInXCom` if the XCom's own key is to be refused.
     """
     finder = _finder(airflow_compat.masked())
-    refuses = config.SECRETS.read() == "refuse"
     if not finder or (address in _told and not refuses):
         return None
     look = _Looking(finder, address, refuses)
