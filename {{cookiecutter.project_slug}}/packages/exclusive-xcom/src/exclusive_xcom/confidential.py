@@ -35,7 +35,7 @@ _WORD = 4  # bytes
 _SPAN = 2 * _WORD - 1  # bytes in which there is a whole word, wherever the words begin
 _FACTOR = 2654435761  # spreads words over the table (Knuth, The Art of Computer Programming 3, 6.4)
 _BLOCK = 2**16  # words that are looked up together
-_FEW = 1024  # words of a block that are compared one by one
+_FEW = 64  # words of a block that are compared one by one; of more, the secrets are searched for one by one
 _SMALL = 2**17  # bytes for which it takes longer to load Arrow than to do without
 
 _told: set[Address] = set()  # of which it was said already
