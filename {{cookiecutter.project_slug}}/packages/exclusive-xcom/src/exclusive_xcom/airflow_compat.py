@@ -50,6 +50,7 @@ _MAPPED = "airflow.sdk.definitions._internal.expandinput"
 _MAPPED_OPERATOR = "airflow.sdk.definitions.mappedoperator"
 _CALLBACKS = "airflow.dag_processing.processor"
 _OPERATOR = "airflow.sdk.definitions._internal.templater:Templater"
+_MASKER = "airflow.sdk._shared.secrets_masker"
 
 PRIVATE = (
     Private(f"{_TASK}:SUPERVISOR_COMMS", "attempt.py asks through it whether a try is the current one"),
@@ -78,6 +79,8 @@ PRIVATE = (
         "airflow.sdk.plugins_manager:get_hook_lineage_readers_plugins",
         "lineage.py learns from it whether anybody reads lineage",
     ),
+    Private(f"{_MASKER}:_secrets_masker", "confidential.py asks which secrets are masked in logs"),
+    Private(f"{_MASKER}:SecretsMasker.patterns", "these, each as `re.escape` makes it"),
     Private("airflow.sdk.serde:_match", "pull.py reads Airflow's list of classes that may be made"),
     Private("airflow.sdk.serde:_extra_allowed", "those that a DAG has added to the list"),
 )
@@ -170,6 +173,16 @@ def class_allowed(qualified_name: str) -> bool:
         return bool(serde._match(qualified_name)) or qualified_name in serde._extra_allowed
     except AttributeError as error:
         raise missing("airflow.sdk.serde:_match or :_extra_allowed") from error
+
+
+def masked() -> frozenset[str]:
+    """The secrets that this process has registered to be masked in its logs, each as a regular expression
+    that `re.escape` made. Those of other processes, as the supervisor's own, are not among them."""
+    masker = importlib.import_module(_MASKER)
+    try:
+        return frozenset(masker._secrets_masker().patterns)
+    except AttributeError as error:
+        raise missing(f"{_MASKER}:_secrets_masker or :SecretsMasker.patterns") from error
 
 
 def start_stats() -> None:

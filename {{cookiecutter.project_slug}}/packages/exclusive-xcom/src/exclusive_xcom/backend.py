@@ -25,8 +25,8 @@ from . import access, binding, config, forks, garbage, keeping, pull, readers
 from . import attempt as attempts
 from .address import NOBODY, Address, Attempt
 from .binding import Question
-from .codecs import Options, encoded, kind_word
-from .codecs._json import plain
+from .codecs import Look, Options, encoded, kind_word
+from .codecs._json import dumps, plain
 from .errors import ValueTooLarge, about, one
 from .final import no_retry
 from .handle import human_size
@@ -195,15 +195,16 @@ class XComBackend(BaseXCom):
         with no_retry(), about(address):
             value, wishes = unwrapped(value)
             access.check_push(address, attempt, wishes.access, functools.partial(pull.row_of, address))
+            look = _look_for(address)
             if address.key in SCHEDULER_KEYS:
+                row = _looked_at(BaseXCom.serialize_value(value), look)
                 attempts.confirm(attempt)
-                row = BaseXCom.serialize_value(value)
             elif wishes == Wishes() and (size := cls._plain_size(value)) is not None:
+                row = _looked_at(value, look)
                 attempts.confirm(attempt)
                 watch.log(address, kind_word(value), "", size, attempt=attempt)
-                row = value
             else:
-                ref, row = cls._keep(address, attempt, value, wishes)
+                ref, row = cls._keep(address, attempt, value, wishes, look)
                 garbage.note(ref)
                 watch.done(ref)
         if push := _under_way.get():
@@ -211,9 +212,11 @@ class XComBackend(BaseXCom):
         return row
 
     @classmethod
-    def _keep(cls, address: Address, attempt: Attempt, value: Any, wishes: Wishes) -> tuple[Reference, Any]:
+    def _keep(
+        cls, address: Address, attempt: Attempt, value: Any, wishes: Wishes, look: Look | None
+    ) -> tuple[Reference, Any]:
         """Encode and store a value, ask Airflow, commit. Returns the reference, and its row."""
-        store, codec_options = cls.store(), cls.codec_options()
+        store, codec_options = cls.store(), replace(cls.codec_options(), look=look)
         payload = encoded(value, codec_options)
         if payload.turned:
             log.warning("XCom %s comes back with plain values: %s", address, ", ".join(payload.turned))
@@ -325,6 +328,24 @@ async def _in_our_thread(call: Callable[..., T], *args: Any, **options: Any) -> 
     """Await what a call gives that asks Airflow. See `XComBackend.aset` for why it is not made here."""
     there = functools.partial(contextvars.copy_context().run, call, *args, **options)
     return await asyncio.get_running_loop().run_in_executor(_our_thread(os.getpid()), there)
+
+
+def _look_for(address: Address) -> Look | None:
+    """What looks for secrets in the value of a push. Raises `SecretInXCom` if its key is one."""
+    if (said := config.SECRETS.read()) == "allow":
+        return None
+    from . import confidential
+
+    return confidential.look_for(address, refuses=said == "refuse")
+
+
+def _looked_at(row: Any, look: Look | None) -> Any:
+    """A plain row itself. Raises `SecretInXCom` for one that is not to be stored."""
+    if look:
+        from .codecs._places import look_at_tree
+
+        look_at_tree(row, dumps(row), Options(look=look), tagged=False)
+    return row
 
 
 _compact = json.JSONEncoder(separators=(",", ":")).encode

@@ -112,6 +112,7 @@ def _path(text: str) -> str:
 
 
 READERS = Option("readers", "", _path, "the whole path of a file of rules")
+SECRETS = _choice("secrets", "warn", "refuse", "allow")
 WAIT_REPLICAS = _number("wait_replicas", 0)
 WAIT_AOF = _number("wait_aof", 0)
 

@@ -110,6 +110,10 @@ class AlreadyPushed(XComError):
     """The key is pushed once by each try, and this one has pushed it."""
 
 
+class SecretInXCom(XComError):
+    """The value holds a secret that Airflow masks in its logs: it was not stored."""
+
+
 class StaleXCom(XComError):
     """The row was written by a try that does not own the task's XComs (Redis)."""
 

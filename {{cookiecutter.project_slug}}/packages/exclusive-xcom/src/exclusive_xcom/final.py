@@ -10,12 +10,12 @@ from typing import Any
 from . import errors
 
 # What is wrong in them now is wrong in the next try, too.
-_FINAL = (errors.BadOption, errors.NotAReader, errors.AlreadyConsumed)
+_FINAL = (errors.BadOption, errors.NotAReader, errors.AlreadyConsumed, errors.SecretInXCom)
 
 
 @contextmanager
 def no_retry() -> Iterator[None]:
-    """Let a wrong option, and a value that the task may not read, end a task for good."""
+    """Let a wrong option, and a value that the task may not read or hand over, end a task for good."""
     try:
         yield
     except _FINAL as error:

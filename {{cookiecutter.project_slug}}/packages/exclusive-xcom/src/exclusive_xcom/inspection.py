@@ -194,6 +194,7 @@ def probe() -> list[Check]:
         Check("options", not wrong, " ".join(wrong) or "each has a value that it can have"),
         _retention(getattr(XCom, "default_retention", config.RETENTION.default)),
         _readers(),
+        _secrets(),
     ]
     name = f"{XCom.__module__}.{XCom.__qualname__}"
     if not issubclass(XCom, XComBackend):
@@ -259,6 +260,13 @@ def _readers() -> Check:
     except XComError as error:
         return Check("readers", False, str(error))
     return Check("readers", True, f"{pulls}, and {count(len(rules), 'rule')}")
+
+
+def _secrets() -> Check:
+    try:
+        return Check("secrets", True, config.SECRETS.read())
+    except XComError as error:
+        return Check("secrets", False, str(error))
 
 
 def _database() -> Check:

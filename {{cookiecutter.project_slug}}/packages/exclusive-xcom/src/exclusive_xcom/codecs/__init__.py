@@ -31,6 +31,8 @@ from ..errors import (
     told_as,
 )
 
+LOOKED_AT = 2**24  # bytes of a file, or of other bytes, at whose beginning `Options.look` looks
+AS_THEY_ARE = ("binary", "file")  # codecs whose payload is the value's own bytes
 CHUNK = 8 * 2**20  # bytes handed on at a time: large enough to be fast, small enough for constant memory
 FRAME_FORMATS = ("arrow", "parquet", "packed")  # as `Options.frame_format` explains them
 
@@ -52,6 +54,19 @@ OURS: dict[str, tuple[str, ...]] = {
 _PLAIN = frozenset({dict, list, tuple, str, int, float, bool, type(None)})
 
 
+Holds = Callable[["str | bytes | memoryview"], bool]
+
+
+class Look(Protocol):
+    """Looks at a value as it is written, for what must not be in it (confidential.py)."""
+
+    def holds(self, data: str | bytes | memoryview, *, coded: bool = True) -> bool:
+        """Whether such a thing is in these; `coded`: also as base64."""
+
+    def found(self, place: str) -> None:
+        """It is in the value, in that place, which is told by position. May refuse the value."""
+
+
 @dataclass(frozen=True)
 class Options:
     """What a codec may need to know of the configuration.
@@ -65,6 +80,7 @@ class Options:
         codecs: names of the modules of the project's own codecs, which are asked before ours.
         beside: what takes a part of that limit already, for people.
         note: is told each size that is compared with `max_size`.
+        look: looks at what is written; None: nothing does.
     """
 
     frame_format: str = "arrow"
@@ -74,6 +90,24 @@ class Options:
     codecs: tuple[str, ...] = ()
     beside: str = ""
     note: Callable[[int], None] = lambda size: None
+    look: Look | None = None
+
+    def look_at(
+        self, data: bytes | memoryview, place: Callable[[Holds], str | None], *, coded: bool = True
+    ) -> None:
+        """Have a part of a value looked at before it is compressed. Raises what `Look.found` does.
+
+        Args:
+            data: what is about to be written, without the middle of anything at its borders.
+            place: finds the place of what is in it, for people: "item 3, column 2". By position, since a name
+                may be what must not be told. None if it is not in the value, but across parts of it.
+            coded: whether there may be bytes in it, as base64.
+        """
+        if not self.look:
+            return
+        holds = functools.partial(self.look.holds, coded=coded)
+        if holds(data) and (found := place(holds)):
+            self.look.found(found)
 
     def shares(self, used: int = 0) -> Iterator[Options]:
         """For values inside of a value: the options of each in turn, with what those before it left of
@@ -270,7 +304,12 @@ def encoded(value: Any, options: Options) -> Payload:
     project's own codec fails or makes what is no payload of its own, which no consumer could read."""
     with carrying(value):
         codec = codec_for(value, options)
-        return _in_form(codec, codec.encode(value, options))
+        made = _in_form(codec, codec.encode(value, options))
+        if options.look:
+            from ._places import look_at_payload
+
+            look_at_payload(made, options, as_it_is=isinstance(codec, _Own) or codec.name in AS_THEY_ARE)
+        return made
 
 
 class _Own:

@@ -17,6 +17,7 @@ from ..errors import PayloadUnreadable, UnsupportedValue, XComError, one
 from . import OURS, Content, Options, OurCodec, Payload
 from ._arrow_types import check_schema, memory, not_held
 from ._ipc import Ipc, write_ipc
+from ._texts import Texts
 from .common import check_encoded, check_known, readable
 
 _FIRST = 20  # rows that are decoded when they are pushed
@@ -117,13 +118,20 @@ class TableCodec(OurCodec, ABC):
         form = options.frame_format if len(table.schema) else "arrow"  # parquet has no rows without columns
         check_schema(table.schema, form)
         kind = one(table.kind)
+        texts = Texts(options) if options.look else None
+        options.look_at(
+            table.schema.serialize(), lambda holds: "the names of columns and what is noted of them"
+        )
 
         def checked() -> Iterator[Any]:
-            size = table.shared
+            size, rows = table.shared, 0
             for batch in table.batches():
                 batch.validate(full=True)  # as the reader will
                 size += table.cost(batch)
                 check_encoded(kind, size, options)
+                if texts:
+                    texts.look_at(batch, rows)
+                rows += batch.num_rows
                 yield batch
 
         if form == "parquet":

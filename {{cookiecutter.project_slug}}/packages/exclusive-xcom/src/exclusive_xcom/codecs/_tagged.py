@@ -37,6 +37,7 @@ class Tagger:
 
     def __init__(self, options: Options, *, parts: bool = True) -> None:
         self.parts: list[tuple[str, Any]] = []
+        self.made: Any = None  # by `run`
         self._parts_allowed = parts
         self._options = options
         self._own_codecs = list(own_codecs(options.codecs).values()) if parts else []
@@ -52,7 +53,8 @@ class Tagger:
         """The value as JSON. Raises `UnsupportedValue` naming what can't be carried, and where it is."""
         try:
             with paused_gc(), carrying(value):
-                return self._any(value)
+                self.made = self._any(value)
+                return self.made
         except UnsupportedValue as error:
             if not self._path:
                 raise

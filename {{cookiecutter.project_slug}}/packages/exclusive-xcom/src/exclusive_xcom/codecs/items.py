@@ -27,6 +27,7 @@ from .common import THREADS, check_decoded, check_known, readable
 LEAST = 2**20  # bytes of text; one that is shorter is read in a moment
 _FRAME = 2**19  # bytes of text in a frame, about
 _ITEM = 2**14  # bytes of the text of an item that is read alone
+_LOOKED_AT = 16  # frames that are looked at one after the other: what that needs stays in the caches
 _WALKED = 2**27  # bytes of text from which on the rest of a list is looked at as a whole
 _ENTRY = struct.Struct("<QQQI32s")
 _INEXACT = "JSON does not hold the list exactly"
@@ -100,10 +101,13 @@ class Written:
             yield pa.decompress(frame, decompressed_size=size, codec="zstd", asbytes=True)
 
 
-def write(found: list[Any], *, is_exact: bool) -> bytes | Written:
+def write(found: list[Any], options: Options, *, is_exact: bool, tagged: bool) -> bytes | Written:
     """The list in this form; its text if that is too short to be worth it. Raises as `dumps`, and ValueError
-    for a list that JSON does not hold exactly, unless it is known that it does."""
+    for a list that JSON does not hold exactly, unless it is known that it does. `tagged` ones are what was
+    made of others."""
     groups, first, size = _groups(found, is_exact), [], 0
+    if options.look:
+        groups = _looked_at(groups, found, options, tagged)
     for group in groups:
         first.append(group)
         size += len(group[0])
@@ -139,6 +143,27 @@ def _groups(found: list[Any], is_exact: bool) -> Iterator[tuple[bytes, int]]:
         written += size
         small = size < count * _ITEM
         start, count = end, min(4 * count, max(1, count * _FRAME // size)) if small else 1
+
+
+def _looked_at(
+    groups: Iterator[tuple[bytes, int]], found: list[Any], options: Options, tagged: bool
+) -> Iterator[tuple[bytes, int]]:
+    from ._places import look_at_tree
+
+    first, several = 0, list[tuple[bytes, int, int]]()
+
+    def look() -> None:
+        for text, at, count in several:
+            look_at_tree(found[at : at + count], text, options, tagged=tagged, first=at)
+        several.clear()
+
+    for text, count in groups:
+        several.append((text, first, count))
+        first += count
+        if len(several) >= _LOOKED_AT:
+            look()
+        yield text, count
+    look()
 
 
 def _packed(groups: Iterable[tuple[bytes, int]]) -> Written:

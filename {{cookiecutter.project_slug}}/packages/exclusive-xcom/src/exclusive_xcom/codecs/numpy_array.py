@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import PayloadUnreadable, UnsupportedValue
-from . import Content, Options, OurCodec, Payload
+from . import CHUNK, Content, Holds, Options, OurCodec, Payload
+from ._places import halved, position
 from .common import check_decoded, check_encoded, readable
 
 _HEADER_LIMIT = 10_000  # bytes: numpy reads no longer ones
@@ -46,6 +47,9 @@ class NumpyCodec(OurCodec):
         # not know every dtype.
         flat = (value if value.flags.c_contiguous else value.T).reshape(-1)
         body = [_header(value), flat.view(np.uint8).data if flat.nbytes else b""]
+        if options.look:
+            _look_at(value, options)
+            options.look_at(body[0], lambda holds: "the names of its fields")
         shape = " × ".join(map(str, value.shape)) or "one"
         summary = f"{shape} {dtype if dtype.names is None else 'records'}"
         return Payload(self.name, "numpy array", "application/x-npy", ".npy", body, summary)
@@ -70,6 +74,29 @@ class NumpyCodec(OurCodec):
 
 
 CODEC = NumpyCodec()
+
+
+def _look_at(array: Any, options: Options) -> None:
+    """Have the texts and bytes of an array looked at, also those in its fields."""
+    for name in array.dtype.names or ():
+        _look_at(array[name], options)
+    if array.dtype.kind not in "SUV" or array.dtype.names or not array.nbytes:
+        return
+    flat, step = array.reshape(-1), max(1, CHUNK // array.itemsize)
+
+    def place(holds: Holds) -> str | None:
+        found = halved(len(flat), lambda at, end: holds(_bytes_of(flat[at:end])))
+        return next((position([*np.unravel_index(number, array.shape)]) for number in found), None)
+
+    for start in range(0, len(flat), step):
+        options.look_at(_bytes_of(flat[start : start + step]), place)
+
+
+def _bytes_of(flat: Any) -> bytes:
+    if flat.dtype.kind != "U":
+        return bytes(flat.tobytes())
+    data = bytes(flat.astype(flat.dtype.newbyteorder("<")).tobytes())
+    return data.decode("utf-32-le", "replace").encode()
 
 
 def _check_dtype(dtype: Any) -> None:

@@ -84,13 +84,13 @@ def _write(value: Any, options: Options) -> tuple[str, bytes | items.Written, Ta
     tagger = Tagger(options)
     try:
         if (later := _is_framed(value, options) and not is_repeated(value)) or exact(value):
-            return "plain", _dumped(value, options, is_exact=not later), tagger
+            return "plain", _dumped(value, options, is_exact=not later, tagged=False), tagger
     except (UnicodeEncodeError, ValueError):
         pass  # half a surrogate pair, or an integer of thousands of digits
     try:
         found = tagger.run(value)
         if tagger.parts:
-            return "container", dumps(found), tagger
+            return "container", _text(found, options), tagger
         return "tagged", _dumped(found, options), tagger
     except RecursionError as error:
         advice = "Flatten it, or write it to a file."
@@ -101,8 +101,21 @@ def _is_framed(found: Any, options: Options) -> bool:
     return type(found) is list and len(found) > 1 and options.compress
 
 
-def _dumped(found: Any, options: Options, *, is_exact: bool = True) -> bytes | items.Written:
-    return items.write(found, is_exact=is_exact) if _is_framed(found, options) else dumps(found)
+def _dumped(
+    found: Any, options: Options, *, is_exact: bool = True, tagged: bool = True
+) -> bytes | items.Written:
+    if not _is_framed(found, options):
+        return _text(found, options, tagged=tagged)
+    return items.write(found, options, is_exact=is_exact, tagged=tagged)
+
+
+def _text(found: Any, options: Options, *, tagged: bool = True) -> bytes:
+    text = dumps(found)
+    if options.look:
+        from ._places import look_at_tree
+
+        look_at_tree(found, text, options, tagged=tagged)
+    return text
 
 
 def _of_text(text: bytes, kind: str, form: str, options: Options) -> Payload:
@@ -116,6 +129,10 @@ def _contained(text: bytes, tagger: Tagger, kind: str, options: Options, size: i
     `several` items, has an index of these parts: see parts.py."""
     entries, shares = dict[str, Payload](), options.shares(size)
     for number, ((name, inner), share) in enumerate(zip(tagger.parts, shares, strict=False)):
+        if share.look:
+            from ._places import Inside
+
+            share = replace(share, look=Inside(share.look, tagger.made, number))
         with within(f"part {name!r}"):
             part = encoded(inner, share)
         stem = re.sub(r"[^\w.-]+", "_", name)[:60] or "part"

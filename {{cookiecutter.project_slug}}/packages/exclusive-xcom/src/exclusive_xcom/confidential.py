@@ -1,0 +1,211 @@
+"""Finds in a value, before it is stored, the secrets that Airflow masks in its logs.
+
+These are passwords of connections, Variables with such a name, and what was given to `mask_secret`, as far as
+this process has seen them. Codecs hand over what they are about to write (`codecs.Options.look_at`), and each
+secret is looked for in it as it is, and as JSON, URIs and base64 hold it.
+
+All are looked for at once, however many there are. Text is read as words of four bytes. Of a secret in it
+one of four words is among them, by where the secret begins. So Arrow looks up all words in a table, and only
+where one of a secret's is found, bytes are compared.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import logging
+import re
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+from urllib.parse import quote
+
+from . import airflow_compat, config
+from .address import Address
+from .codecs import Look
+from .codecs._json import dumps, is_unicode
+from .errors import SecretInXCom
+
+log = logging.getLogger(__name__)
+
+LEAST = 8  # characters of a secret that is looked for; shorter ones occur in ordinary text
+_WORD = 4  # bytes
+_SPAN = 2 * _WORD - 1  # bytes in which there is a whole word, wherever the words begin
+_FACTOR = 2654435761  # spreads words over the table (Knuth, The Art of Computer Programming 3, 6.4)
+_BLOCK = 2**16  # words that are looked up together
+_FEW = 64  # words of a block that are compared one by one; of more, the secrets are searched for one by one
+_SMALL = 2**17  # bytes for which it takes longer to load Arrow than to do without
+
+_told: set[Address] = set()  # of which it was said already
+
+
+def look_for(address: Address, *, refuses: bool = False) -> Look | None:
+    """What looks at the value of a push, and `refuses` it or warns; None if there is nothing to look for.
+
+    Raises `SecretInXCom` if the XCom's own key is to be refused.
+    """
+    finder = _finder(airflow_compat.masked())
+    if not finder or (address in _told and not refuses):
+        return None
+    look = _Looking(finder, address, refuses)
+    if finder.holds(address.key):
+        look.address = replace(address, key="***")
+        look.found("its key")
+    return look
+
+
+class _Looking:
+    """Looks at one push, until something is found. `Look` describes it."""
+
+    def __init__(self, finder: Finder, address: Address, refuses: bool) -> None:
+        self._finder, self._refuses, self._is_done = finder, refuses, False
+        self._pushed = self.address = address
+
+    def holds(self, data: str | bytes | memoryview, *, coded: bool = True) -> bool:
+        return not self._is_done and self._finder.holds(data, coded=coded)
+
+    def found(self, place: str) -> None:
+        self._is_done = True
+        what = f"A secret that Airflow masks in its logs is in it: in {place}"
+        if self._refuses:
+            raise SecretInXCom(what, _ADVICE, address=self.address) from None
+        _told.add(self._pushed)
+        log.warning("%s (XCom %s). With %s=refuse it is not stored.", what, self.address, _VARIABLE)
+
+
+_VARIABLE = config.SECRETS.variable
+_ADVICE = (
+    "Hand over the name of the connection or Variable, of which its consumer asks Airflow. If it is ordinary "
+    f"text, {_VARIABLE}=warn lets it pass."
+)
+
+
+class Finder:
+    """Finds secrets in text and bytes."""
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        long = [secret for secret in secrets if len(secret) >= LEAST]
+        plain = {form for secret in long for form in _forms(secret)}
+        coded = {form for secret in long for form in _coded(secret)}
+        self._plain, self._coded = _Patterns(plain), _Patterns(plain | coded)
+
+    def __bool__(self) -> bool:
+        return bool(self._plain.all)
+
+    def holds(self, data: str | bytes | memoryview, *, coded: bool = True) -> bool:
+        """Whether one of them is in a text or bytes; `coded`: also as base64."""
+        found = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
+        view, patterns = memoryview(found).cast("B"), self._coded if coded else self._plain
+        large = len(view) >= _SMALL or (len(view) >= _SMALL // 8 and "pyarrow" in sys.modules)
+        return patterns.in_large(view) if large else patterns.in_small(view)
+
+
+class _Patterns:
+    """Bytes that are looked for together."""
+
+    def __init__(self, patterns: Iterable[bytes]) -> None:
+        self.all = sorted(patterns)
+        self._longest = max(map(len, self.all), default=0)
+        self._words: dict[int, list[tuple[int, bytes]]] = defaultdict(list)
+        for pattern in self.all:
+            start = _rarest(pattern)
+            for at in range(start, start + _WORD):
+                word = int.from_bytes(pattern[at : at + _WORD], sys.byteorder)
+                self._words[word].append((at, pattern))
+        # The smaller the table, the faster; in the larger one there are fewer words by chance.
+        self._bits = 16 if len(self._words) < 64 else 18
+
+    def in_small(self, view: memoryview) -> bool:
+        """Whether one of them is there; for less than it takes to load Arrow."""
+        words = view[: len(view) // _WORD * _WORD].cast("I")
+        if self._words.keys().isdisjoint(words):
+            return False
+        return any(self._is_at(view, _WORD * i, word) for i, word in enumerate(words))
+
+    def in_large(self, view: memoryview) -> bool:
+        """Whether one of them is there. Asks Arrow."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        data = pa.py_buffer(view)
+        skipped = -data.address % _WORD
+        count = (len(view) - skipped) // _WORD
+        words = pa.Array.from_buffers(pa.uint32(), count, [None, data.slice(skipped)])
+        factor, shift = pa.scalar(_FACTOR, pa.uint32()), pa.scalar(32 - self._bits, pa.uint32())
+        # By name, since their Python functions take longer than what they call.
+        multiply, shift_right, take = map(pc.get_function, ("multiply", "shift_right", "take"))
+        for start in range(0, count, _BLOCK):
+            block = words[start : start + _BLOCK]
+            places = shift_right.call([multiply.call([block, factor]), shift])
+            found = take.call([self._table, places], pc.TakeOptions(boundscheck=False))
+            marks = found.buffers()[1].to_pybytes()
+            if b"\1" in marks and self._in_block(view, skipped + _WORD * start, marks[: len(block)]):
+                return True
+        return False
+
+    def _in_block(self, view: memoryview, start: int, marks: bytes) -> bool:
+        """Whether one is there where words are marked that may be of one."""
+        first = view[start : start + _WORD * len(marks)].cast("I")
+        marked = [match.start() for match in re.finditer(b"\1", marks)]
+        if len(marked) <= _FEW:
+            return any(self._is_at(view, start + _WORD * at, first[at]) for at in marked)
+        # They stand there again and again.
+        wanted = {one for word in {first[at] for at in marked} for _, one in self._words.get(word, ())}
+        end = start + first.nbytes + self._longest
+        region = bytes(view[max(0, start - self._longest) : end]) if wanted else b""
+        return any(pattern in region for pattern in wanted)
+
+    def _is_at(self, view: memoryview, place: int, word: int) -> bool:
+        """Whether one stands where a word of it was read."""
+        for at, pattern in self._words.get(word, ()):
+            start = place - at
+            if start >= 0 and view[start : start + len(pattern)] == pattern:
+                return True
+        return False
+
+    @functools.cached_property
+    def _table(self) -> Any:
+        """For each place of words whether one of ours has it."""
+        import pyarrow as pa
+
+        marks = bytearray(2**self._bits)
+        for word in self._words:
+            marks[(word * _FACTOR & 0xFFFFFFFF) >> (32 - self._bits)] = 1
+        return pa.Array.from_buffers(pa.uint8(), len(marks), [None, pa.py_buffer(bytes(marks))])
+
+
+@functools.lru_cache(1)
+def _finder(masked: frozenset[str]) -> Finder:
+    """Of regular expressions that `re.escape` has made."""
+    return Finder(re.sub(r"\\(.)", r"\1", pattern, flags=re.DOTALL) for pattern in masked)
+
+
+def _forms(secret: str) -> Iterator[bytes]:
+    """What stands for a secret in text: itself, in JSON, in JSON in JSON, in a URI."""
+    raw = secret.encode("utf-8", "surrogatepass")
+    yield raw
+    if is_unicode(secret):
+        inner = dumps(secret)[1:-1]
+        yield inner
+        yield dumps(inner.decode())[1:-1]
+        yield quote(secret, safe="").encode()
+
+
+def _coded(secret: str) -> Iterator[bytes]:
+    """What stands for it in base64, by how many bytes are before it, of three that become four characters."""
+    raw = secret.encode("utf-8", "surrogatepass")
+    for shift in range(3):
+        coded = base64.b64encode(bytes(shift) + raw)
+        yield coded[(8 * shift + 5) // 6 : 8 * (shift + len(raw)) // 6]
+
+
+def _rarest(pattern: bytes) -> int:
+    """Where in it the words begin that are looked for: where it looks least like ordinary text."""
+    starts = range(len(pattern) - _SPAN + 1)
+    return max(starts, key=lambda start: sum(map(_rarity, pattern[start : start + _SPAN])))
+
+
+def _rarity(sign: int) -> int:
+    return 0 if sign in b'abcdefghijklmnopqrstuvwxyz ".,:/_-' else 1 if sign in b"0123456789" else 2
