@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -209,3 +211,29 @@ def test_an_empty_payload_needs_no_data() -> None:
     assert parse(row).inline_bytes() == b""
     with pytest.raises(BadReference):
         parse({**row, "length": 1})
+
+
+MANY_AT_ONCE = """
+import importlib, sys, threading
+from exclusive_xcom import errors, reference
+
+def read(module, ready):
+    ready.wait()
+    try:
+        module.parse({module.MARK: module.VERSION})
+    except errors.BadReference:
+        pass
+
+sys.setswitchinterval(1e-6)
+for _ in range(200):
+    fresh, ready = importlib.reload(reference), threading.Barrier(8)
+    threads = [threading.Thread(target=read, args=(fresh, ready)) for _ in range(8)]
+    for act in (threading.Thread.start, threading.Thread.join):
+        for thread in threads:
+            act(thread)
+"""
+
+
+def test_the_first_rows_of_a_process_may_be_read_at_once() -> None:
+    done = subprocess.run([sys.executable, "-c", MANY_AT_ONCE], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

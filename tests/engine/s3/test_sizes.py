@@ -13,7 +13,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +42,8 @@ def test_64_mapped_writers_and_readers(environment: dict[str, str]) -> None:
 def test_64_mapped_writers_and_readers_in_processes(environment: dict[str, str]) -> None:
     processes = multiprocessing.get_context("forkserver")
     processes.set_forkserver_preload(["exclusive_xcom.s3", "s3_airflow"])
-    with processes.Pool(4) as pool:
-        found = pool.starmap(many_in_a_process, [(environment, start) for start in range(4)])
+    with ProcessPoolExecutor(4, processes) as pool:
+        found = list(pool.map(many_in_a_process, [environment] * 4, range(4)))
     assert [len(part) for part in found] == [16] * 4
     assert all(map(all, found))
 

@@ -13,6 +13,7 @@ is a new form of its codec (codecs/__init__.py).
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -135,6 +136,12 @@ class Reference:
 def inline(media_type: str, payload: bytes) -> str:
     """The form in which a reference holds its payload: text if it is JSON, otherwise base64."""
     return payload.decode() if media_type == _TEXT else base64.b64encode(payload).decode()
+
+
+# msgspec notes what it has learned of a class when it first makes one, and crashes if two threads do so at
+# once (0.22): so it learns it here, where there is one.
+with contextlib.suppress(msgspec.ValidationError):
+    msgspec.convert({}, Reference)
 
 
 def is_reference(row: Any) -> TypeGuard[dict[str, Any]]:
