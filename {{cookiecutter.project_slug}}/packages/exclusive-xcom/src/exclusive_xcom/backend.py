@@ -3,6 +3,8 @@
 push: value → codec → payload ─ small and plain → still the current try? → row
                               └ store.put → still the current try? → store.commit → reference → row
 pull: row → reference → store → length and sha256 verified → codec → value
+
+Where a keyset is set (keysets.py), every payload is encrypted between codec and store (encryption.py).
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from typing import Any, ClassVar, TypeVar
 
 from airflow.sdk.bases.xcom import BaseXCom
 
-from . import access, binding, config, garbage, keeping, pull, readers
+from . import access, binding, config, encryption, garbage, keeping, keysets, pull, readers
 from . import attempt as attempts
 from .address import NOBODY, Address, Attempt
 from .binding import Question
@@ -119,6 +121,7 @@ class XComBackend(BaseXCom):
         with telling("pull"), no_retry(), about(question.address):
             refs = question.references(rows)
             readers.check(question, refs)
+            encryption.check(question, refs)
         if plain := [row for ref, row in zip(refs, rows, strict=True) if ref is None]:
             several = f"{len(plain):,} values" if len(plain) > 1 else ""
             watch.log(
@@ -183,6 +186,7 @@ class XComBackend(BaseXCom):
             if question:
                 with about(question.address):
                     readers.check(question, [ref])
+                    encryption.check(question, [ref])
         return pull.value(ref, stored)
 
     # -- the way there ------------------------------------------------------------------------------
@@ -196,7 +200,11 @@ class XComBackend(BaseXCom):
             if address.key in SCHEDULER_KEYS:
                 attempts.confirm(attempt)
                 row = BaseXCom.serialize_value(value)
-            elif wishes == Wishes() and (size := cls._plain_size(value)) is not None:
+            elif (
+                wishes == Wishes()
+                and (size := cls._plain_size(value)) is not None
+                and keysets.for_push(address) is None
+            ):
                 attempts.confirm(attempt)
                 watch.log(address, kind_word(value), "", size, attempt=attempt)
                 row = value
@@ -211,7 +219,7 @@ class XComBackend(BaseXCom):
     @classmethod
     def _keep(cls, address: Address, attempt: Attempt, value: Any, wishes: Wishes) -> tuple[Reference, Any]:
         """Encode and store a value, ask Airflow, commit. Returns the reference, and its row."""
-        store, codec_options = cls.store(), cls.codec_options()
+        store, codec_options, key = cls.store(), cls.codec_options(), keysets.for_push(address)
         payload = encoded(value, codec_options)
         if payload.turned:
             log.warning("XCom %s comes back with plain values: %s", address, ", ".join(payload.turned))
@@ -219,12 +227,15 @@ class XComBackend(BaseXCom):
         if payload.length > limit:
             sizes = f"{human_size(payload.length)} is over the limit of {human_size(limit)}"
             raise ValueTooLarge(f"{one(payload.kind)} of {sizes}", cls.too_large_advice)
+        if key is not None:
+            payload = encryption.encrypted(payload, key, address, attempt)
         expires = keeping.rules(cls.default_retention).expiry(address, wishes.kept)
         while True:
             age = garbage.Age()
             stored = store.put(address, attempt, payload, expires)
             try:
                 ref = stored.reference(address, attempt, payload, expires=expires, **wishes.said())
+                ref = encryption.described(ref, payload)
                 row = cls._checked_row(ref)
                 attempts.confirm(attempt)
                 if not age.is_over(config.GRACE.read() / 2):

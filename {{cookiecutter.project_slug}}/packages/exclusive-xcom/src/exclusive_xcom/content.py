@@ -50,7 +50,7 @@ class StoredContent:
                 if as_bytes:
                     pieces.append(piece)
                 else:
-                    whole = whole or _room(ref.length)  # not before the store has confirmed that length
+                    whole = whole or room(ref.length)  # not before the store has confirmed that length
                     whole[place:end] = piece
                     piece = whole[place:end]
                 hasher.submit(digest.update, piece)
@@ -86,7 +86,7 @@ class StoredContent:
         return self._store.reader(self._ref)
 
 
-def _room(length: int) -> memoryview:
+def room(length: int) -> memoryview:
     """Memory of this process alone, which nobody clears first as `bytearray` does."""
     return memoryview(mmap.mmap(-1, length, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
 
