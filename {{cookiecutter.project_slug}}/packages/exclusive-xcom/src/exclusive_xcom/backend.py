@@ -25,7 +25,7 @@ from airflow.sdk.bases.xcom import BaseXCom
 
 from . import access, binding, config, encryption, garbage, keeping, keysets, pull, readers
 from . import attempt as attempts
-from .address import NOBODY, Address, Attempt
+from .address import NOBODY, SCHEDULER_KEYS, Address, Attempt
 from .binding import Question
 from .codecs import Options, encoded, kind_word
 from .codecs._json import plain
@@ -39,9 +39,6 @@ from .wishes import Wishes, unwrapped
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-
-# Airflow's scheduler reads this key straight from the row (branching, short circuits): it stays plain.
-SCHEDULER_KEYS = frozenset({"skipmixin_key"})
 
 
 class XComBackend(BaseXCom):

@@ -221,9 +221,7 @@ def _opened(ref: Reference) -> tuple[Reference, int, Key]:
         data = _decrypted(key, told.about, _row_bound(ref))
         if data is None:
             _check_key(key, told)
-            raise PayloadForged(
-                "What its row says was not encrypted for this XCom and this payload", _FORGED
-            )
+            raise PayloadForged("What its row says was not encrypted for this XCom and this payload", _FORGED)
         try:
             found = json.loads(data)
             size = int(found.pop("size"))
@@ -360,8 +358,8 @@ class DecryptedContent(StoredContent):
         return None
 
     def _pieces(self) -> Iterator[bytes]:
-        """The whole, each piece decrypted. What is wrong may be known at the end alone: who asks keeps all of it
-        to himself until then. Raises `PayloadTruncated`, `PayloadAltered` and `PayloadForged`."""
+        """The whole, each piece decrypted. What is wrong may be known at the end alone: until then who asks
+        keeps all of it to himself. Raises `PayloadTruncated`, `PayloadAltered` and `PayloadForged`."""
         ref, length, is_ours = self._ref, 0, True
         measured = Measured(self._store.stream(ref) if self._data is None else [self._data])
         source = _Pieces(measured)

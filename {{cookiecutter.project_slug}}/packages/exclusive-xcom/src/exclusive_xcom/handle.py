@@ -112,8 +112,9 @@ class Handle:
         raise UnsupportedValue(what, "Call load() for it.", address=self._reference.address)
 
     def __str__(self) -> str:  # Airflow shows and logs it: nothing of what is encrypted
-        size = f", {self.summary}" if self.summary else ""
-        return f"<XCom {self.kind}{size}, {human_size(self.length)}: {self._reference.address}>"
+        ref = self._reference
+        size = f", {ref.summary}" if ref.summary else ""
+        return f"<XCom {ref.kind}{size}, {human_size(ref.length)}: {ref.address}>"
 
     __repr__ = __str__
 

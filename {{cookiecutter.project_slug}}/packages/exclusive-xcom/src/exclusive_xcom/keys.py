@@ -1,4 +1,4 @@
-"""Keysets as Tink has them: read and written, also wrapped by the key of a KMS; keys made, chosen and retired.
+"""Keysets as Tink has them: read and written, also wrapped by the key of a KMS; keys made and retired.
 
 Tink is imported when the first keyset is, and by nothing else. Nothing here shows key material: a keyset goes
 out as text alone, for a file.
@@ -83,7 +83,7 @@ def parsed(name: str, text: str, kms: str = "") -> Any:
         if kms:
             raise KeyMissing(
                 f"Keyset {name!r} was not unwrapped by {kms} ({type(error).__name__})",
-                "Look whether this process's identity may decrypt with that key, and whether the KMS answers.",
+                "Look whether this process may decrypt with that key, and whether the KMS answers.",
             ) from None
         raise BadOption(f"Keyset {name!r} is not one in Tink's JSON form", _MAKE) from None
     for key in found.key:
@@ -151,7 +151,7 @@ def add(found: Any) -> int:
 
 
 def state(found: Any, number: int) -> str:
-    """"enabled", "disabled" or "destroyed"; "" of a key that is not there."""
+    """ "enabled", "disabled" or "destroyed"; "" of a key that is not there."""
     return next((_state(key) for key in found.key if key.key_id == number), "")
 
 

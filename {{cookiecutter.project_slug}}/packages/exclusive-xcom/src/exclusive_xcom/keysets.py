@@ -1,4 +1,4 @@
-"""Which keyset encrypts which XComs, and where it comes from: a file, a command, the workers' secrets backend.
+"""Which keyset encrypts which XComs, and where it is: in a file, a command, the workers' secrets backend.
 
     default = "project"
 
@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import Any
 
 from . import config, keys, rulefile
-from .address import Address
+from .address import SCHEDULER_KEYS, Address
 from .errors import BadOption, KeyMissing, NotEncrypted, XComError
 from .keys import Key, Keyset
 
@@ -81,7 +81,9 @@ class Source:
             except OSError as error:
                 raise self._missing(error.strerror or "it can't be read") from None
             except UnicodeDecodeError:
-                raise BadOption(f"Keyset {self.name!r} in {self.file} is no text", "Name another file.") from None
+                raise BadOption(
+                    f"Keyset {self.name!r} in {self.file} is no text", "Name another file."
+                ) from None
         return self._by_command() if self.command else self._by_secret()
 
     def _by_command(self) -> str:
@@ -126,8 +128,8 @@ class Source:
 
 
 def _check_private(source: Source, found: os.stat_result) -> None:
-    """Others can't read the file; its group can only if somebody else has put it there for this process, as
-    what mounts secrets does. Raises `BadOption`."""
+    """Others can't read the file; its group can only if somebody else has put it there for this process,
+    as what mounts secrets does. Raises `BadOption`."""
     wrong = 0o077 if found.st_uid == os.geteuid() and os.geteuid() else 0o037
     if not stat.S_ISREG(found.st_mode):
         raise BadOption(f"Keyset {source.name!r} in {source.file} is no file", "Name a file.")
@@ -152,6 +154,8 @@ class Rules:
 
     def of(self, address: Address) -> str:
         """The name of the keyset for an XCom, or "plain"."""
+        if address.key in SCHEDULER_KEYS:
+            return PLAIN
         ids = (address.dag_id, address.task_id, address.key)
         return next((name for pattern, name in self.rules if rulefile.matches(pattern, ids)), self.default)
 

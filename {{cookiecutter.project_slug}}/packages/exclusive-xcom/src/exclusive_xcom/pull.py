@@ -1,7 +1,7 @@
 """The way back of a value: row → reference → store → length and sha256 verified → codec → value.
 
-What is encrypted is decrypted before the codec sees it (encryption.py): here `ref` is what the row says, which
-goes into logs, and `told` what the codec needs to know.
+What is encrypted is decrypted before the codec sees it (encryption.py): here `ref` is what the row says,
+which goes into logs, and `told` what the codec needs to know.
 """
 
 from __future__ import annotations

@@ -144,9 +144,11 @@ def _line_in_words(client: Any, conn_id: str) -> str:
     nodes = getattr(client, "get_primaries", None)
     pool = (nodes()[0].redis_connection if nodes else client).connection_pool
     if not issubclass(pool.connection_class, SSLConnection):
-        return f"NOT encrypted: connection {conn_id!r} has no TLS (\"ssl\": true in its extra)"
+        return f'NOT encrypted: connection {conn_id!r} has no TLS ("ssl": true in its extra)'
     unchecked = pool.connection_kwargs.get("ssl_cert_reqs") in ("none", None, 0)
-    return f"connection {conn_id!r} is encrypted" + (", and its certificate is not checked" if unchecked else "")
+    return f"connection {conn_id!r} is encrypted" + (
+        ", and its certificate is not checked" if unchecked else ""
+    )
 
 
 def _line() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A keyset in a file as it is made, rotated and retired; and a log beside it of when that was, without keys."""
+"""A keyset in a file as it is made, rotated and retired; and a log beside it of when that was."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from ..console import Refused
 from ..reference import Reference
 
 _LOG = ".log"
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass
@@ -31,7 +32,7 @@ class Wrote:
     length: int = 0
     first: datetime | None = None
     last: datetime | None = None
-    ends: datetime | None = datetime.min.replace(tzinfo=UTC)
+    ends: datetime | None = _LONG_AGO
 
     def take(self, ref: Reference, written: datetime) -> None:
         """Count one."""
@@ -157,7 +158,9 @@ class KeyFile:
         state = keys.state(found, number)
         if state != "enabled":
             ids = ", ".join(str(key.key_id) for key in found.key)
-            trouble = f"Key {number} of {self.path} is {state}." if state else f"{self.path} has no key {number}."
+            trouble = (
+                f"Key {number} of {self.path} is {state}." if state else f"{self.path} has no key {number}."
+            )
             raise Refused(f"{trouble} It has {ids}.")
 
     def _write(self, found: Any, *did: tuple[str, int]) -> None:

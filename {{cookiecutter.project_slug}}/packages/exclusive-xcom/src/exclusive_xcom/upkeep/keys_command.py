@@ -21,7 +21,9 @@ File = Annotated[Path, typer.Argument(metavar="FILE", help="The keyset, in Tink'
 Number = Annotated[int, typer.Argument(metavar="KEY", help="Its id, as `xcom keys` lists it.")]
 Kms = Annotated[
     str,
-    typer.Option("--kms", metavar="URI", help="It is wrapped by this key: aws-kms://, gcp-kms://, hcvault://."),
+    typer.Option(
+        "--kms", metavar="URI", help="It is wrapped by this key: aws-kms://, gcp-kms://, hcvault://."
+    ),
 ]
 
 app = typer.Typer(no_args_is_help=False)
@@ -194,7 +196,11 @@ def _told(source: Any, there: Any, wrote: dict[int, Wrote], why: str) -> dict[st
         found["keys"].append(
             {
                 "key": number,
-                "state": "encrypts" if number == there.primary else "decrypts" if state == "enabled" else state,
+                "state": "encrypts"
+                if number == there.primary
+                else "decrypts"
+                if state == "enabled"
+                else state,
                 "since": since.isoformat() if since else None,
                 "wrote": None if why else wrote_it.number,
                 "bytes": None if why else wrote_it.length,
@@ -207,7 +213,10 @@ def _told(source: Any, there: Any, wrote: dict[int, Wrote], why: str) -> dict[st
 
 def _cells(key: dict[str, Any]) -> list[str]:
     now = datetime.now(UTC)
-    ago = [f"{age(datetime.fromisoformat(key[name]), now)} ago" if key[name] else "" for name in ("since", "last")]
+    ago = [
+        f"{age(datetime.fromisoformat(key[name]), now)} ago" if key[name] else ""
+        for name in ("since", "last")
+    ]
     wrote = "" if key["wrote"] is None else amount(key["wrote"], key["bytes"])
     colour = {"encrypts": "green", "destroyed": "dim", "disabled": "yellow"}.get(key["state"], "")
     return [str(key["key"]), cell(key["state"], colour), ago[0], cell(wrote), ago[1], cell(key["may_go"])]
