@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from .errors import BadOption, KeyMissing
+from .errors import BadOption, KeyMissing, XComError
 
 # What a payload looks like: Tink's template AES256_GCM_HKDF_1MB.
 KIND = "AES256_GCM_HKDF_1MB"
@@ -77,7 +77,7 @@ def parsed(name: str, text: str, kms: str = "") -> Any:
         else:
             handle = tink.json_proto_keyset_format.parse_encrypted(text, _wrapping(kms), b"")
             found = _message(handle)
-    except ImportError:
+    except XComError:
         raise
     except Exception as error:  # the text of one may hold the keyset, or a token
         if kms:
@@ -100,7 +100,7 @@ def text_of(found: Any, kms: str = "") -> str:
     try:
         made = tink.json_proto_keyset_format.serialize_encrypted(_handle(found), _wrapping(kms), b"")
         return str(made) + "\n"
-    except ImportError:
+    except XComError:
         raise
     except Exception as error:
         raise KeyMissing(

@@ -130,14 +130,14 @@ class Source:
 def _check_private(source: Source, found: os.stat_result) -> None:
     """Others can't read the file; its group can only if somebody else has put it there for this process,
     as what mounts secrets does. Raises `BadOption`."""
-    wrong = 0o077 if found.st_uid == os.geteuid() and os.geteuid() else 0o037
+    wrong = 0o077 if found.st_uid == os.geteuid() else 0o037
     if not stat.S_ISREG(found.st_mode):
         raise BadOption(f"Keyset {source.name!r} in {source.file} is no file", "Name a file.")
     if found.st_mode & wrong:
         raise BadOption(
             f"Others may read or write keyset {source.name!r}: {source.file} has mode "
             f"{stat.S_IMODE(found.st_mode):03o}",
-            f"Change it by `chmod 600 {shlex.quote(source.file)}`; and take a new key, if they could have it.",
+            f"`chmod 600 {shlex.quote(source.file)}` changes that. If others could read it, take a new key.",
         )
 
 
