@@ -33,7 +33,7 @@ from .errors import ValueTooLarge, about, one
 from .final import no_retry
 from .handle import human_size
 from .reference import Reference, is_reference
-from .store import Store
+from .store import Store, row_store
 from .transfer import Watch, telling, told
 from .wishes import Wishes, unwrapped
 
@@ -226,6 +226,8 @@ class XComBackend(BaseXCom):
             raise ValueTooLarge(f"{one(payload.kind)} of {sizes}", cls.too_large_advice)
         if key is not None:
             payload = encryption.encrypted(payload, key, address, attempt)
+            if wishes == Wishes() and cls._plain_size(value) is not None:
+                store = row_store()  # where it would be in plain
         expires = keeping.rules(cls.default_retention).expiry(address, wishes.kept)
         while True:
             age = garbage.Age()
