@@ -60,11 +60,10 @@ def measured(folder: Path, length: int, *, encrypted: bool) -> dict[str, Any]:
     assert done.returncode == 0, done.stderr
     told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     assert told["size"] == length and told["encrypted"] == encrypted
-    print(
-        f"{length / 1e9:.1f} GB {'encrypted' if encrypted else 'plain'}: "
-        f"push {length / told['push'] / 1e6:.0f} MB/s, pull {length / told['pull'] / 1e6:.0f} MB/s; {told['before']:.0f} MB before, peak "
-        f"{told['pushed']:.0f} MB after the push, {told['pulled']:.0f} MB after the pull"
-    )
+    way = "encrypted" if encrypted else "plain"
+    speed = {name: length / told[name] / 1e6 for name in ("push", "pull")}
+    print(f"{length / 1e9:.1f} GB {way}: push {speed['push']:.0f} MB/s, pull {speed['pull']:.0f} MB/s")
+    print("peak", {name: round(told[name]) for name in ("before", "pushed", "pulled")}, "MB")
     return told
 
 
