@@ -1,4 +1,4 @@
-"""Whole tasks whose XComs are encrypted: what they hand over, what Airflow keeps of it, and who can't read it.
+"""Whole tasks whose XComs are encrypted: what they hand over, what Airflow keeps of it, who can't read it.
 
 As test_tasks.py, this is run by test_backends.py with each backend.
 """
@@ -89,9 +89,9 @@ def has_no_key() -> None:
         return (SECRET,)
 
     @task
-    def reads(run_id: str) -> None:
+    def reads() -> None:
         try:
-            ti().xcom_pull(dag_id="hands_over", task_ids="followed", run_id=run_id)
+            ti().xcom_pull(dag_id="hands_over", task_ids="followed", run_id=seen["of"])
         except errors.XComError as error:
             seen["error"] = error
 
@@ -99,7 +99,7 @@ def has_no_key() -> None:
     def writes_there() -> Any:
         return "never in plain"
 
-    produces() >> reads("{{ params.of }}") >> writes_there()
+    produces() >> reads() >> writes_there()
 
 
 HANDS_OVER, HAS_NO_KEY = hands_over(), has_no_key()
@@ -126,9 +126,9 @@ def run(bundle: Path) -> Callable[..., Any]:
     """Runs a DAG once: its run, and the states of its tasks by id."""
     shutil.copy(__file__, bundle / "encrypts.py")
 
-    def once(dag: DAG, **params: Any) -> Any:
+    def once(dag: DAG) -> Any:
         before = dict(os.environ)
-        done = dag.test(run_conf=params)
+        done = dag.test()
         os.environ.clear()
         os.environ.update(before)
         return done.run_id, {found.task_id: found.state for found in done.get_task_instances()}
@@ -150,7 +150,8 @@ def test_tasks_hand_over_what_is_encrypted(run: Callable[..., Any], keysets: Pat
     assert SECRET not in json.dumps(rendered(run_id), default=str)
     (keysets / "other.json").unlink()  # from here on this process is a worker of the other group
     forget_keys()
-    _, states = run(HAS_NO_KEY, of=run_id)
+    seen["of"] = run_id
+    _, states = run(HAS_NO_KEY)
     assert states == {"produces": "success", "reads": "success", "writes_there": "failed"}
     assert isinstance(seen["error"], errors.KeyMissing)
     assert "Keyset 'other' is not there" in str(seen["error"])
