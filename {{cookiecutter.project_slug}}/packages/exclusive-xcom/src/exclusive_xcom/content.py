@@ -18,10 +18,11 @@ _SMALL = 2**20  # bytes; hashing more than that takes longer than starting a thr
 
 
 class StoredContent:
-    """The verified bytes of a reference's payload (`codecs.Content`); `data` if they are fetched already."""
+    """The verified bytes of a reference's payload (`codecs.Content`); `data` if they are fetched already.
+    `told` is the reference with all that it says of the value."""
 
     def __init__(self, ref: Reference, store: Store, data: memoryview | None = None) -> None:
-        self._ref = ref
+        self._ref = self.told = ref
         self._store = store
         self._data = data
 

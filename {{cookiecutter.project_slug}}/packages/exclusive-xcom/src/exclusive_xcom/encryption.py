@@ -211,7 +211,9 @@ def content_of(ref: Reference, store: Store, data: memoryview | None = None) -> 
         return StoredContent(ref, store, data)
     inner, size, key = _opened(ref)
     bound = _payload_bound(ref.address, ref.attempt.ti_id, inner.codec, size)
-    return DecryptedContent(ref, store, data, key=key, size=size, bound=bound)
+    content = DecryptedContent(ref, store, data, key=key, size=size, bound=bound)
+    content.told = inner
+    return content
 
 
 def _opened(ref: Reference) -> tuple[Reference, int, Key]:

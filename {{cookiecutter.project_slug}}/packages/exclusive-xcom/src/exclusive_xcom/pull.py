@@ -90,9 +90,9 @@ class _Source:
         """One item of a list that is stored so that each can be read alone (mapped.py)."""
         watch, ref = Watch("pull"), self.ref
         with _if_replaced(ref), no_retry(), about(ref.address):
-            told = opened(ref)
-            codec, codec_options = _reading(told)
             content = content_of(ref, store_of(ref))
+            told = content.told
+            codec, codec_options = _reading(told)
             found, length = codec.item(content, told.meta, codec_options, number)
         watch.done(ref, length, f"item {number + 1:,} of {mapped.length_of(told):,}")
         return found
@@ -101,8 +101,9 @@ class _Source:
     def path(self) -> Path:
         watch = Watch("pull")
         with about(self.ref.address), _if_replaced(self.ref):
-            name = opened(self.ref).filename or (self.ref.uri or "").rsplit("/", 1)[-1] or "payload"
-            found = content_of(self.ref, store_of(self.ref)).file(name)
+            content = content_of(self.ref, store_of(self.ref))
+            name = content.told.filename or (self.ref.uri or "").rsplit("/", 1)[-1] or "payload"
+            found = content.file(name)
         watch.done(self.ref)
         return found
 
@@ -207,10 +208,9 @@ def _decoded(
 ) -> Any:
     """The value of a reference, whose payload may be the next of those that are fetched together."""
     with no_retry(), about(ref.address):
-        data = None if fetched is None else next(fetched)
-        told = opened(ref)
+        content = content_of(ref, store_of(ref), None if fetched is None else next(fetched))
+        told = content.told
         codec, codec_options = _reading(told)
-        content = content_of(ref, store_of(ref), data)
         if columns is None:
             return codec.decode(content, told.meta, codec_options)
         if isinstance(codec, ColumnCodec):

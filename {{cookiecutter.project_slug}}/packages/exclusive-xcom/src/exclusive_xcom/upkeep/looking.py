@@ -8,7 +8,7 @@ from typing import Any
 from .. import keeping
 from ..codecs import codec_named
 from ..content import Measured, verify
-from ..encryption import content_of, opened
+from ..encryption import content_of
 from ..errors import PayloadMissing, about
 from ..pull import configured, in_row
 from ..reference import Reference
@@ -22,9 +22,9 @@ def value_of(ref: Reference) -> Any:
     options = options if ref.uri else in_row(options)
     try:
         with about(ref.address):
-            told = opened(ref)
-            codec = codec_named(told.codec, options)
-            return codec.decode(content_of(ref, store_of(ref)), told.meta, options)
+            content = content_of(ref, store_of(ref))
+            codec = codec_named(content.told.codec, options)
+            return codec.decode(content, content.told.meta, options)
     except PayloadMissing as error:
         raise keeping.expired(ref) or error from None
 
