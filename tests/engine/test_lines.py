@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from pathlib import Path
 
-from redis_servers import Valkey, behind_tls, store_on
+from redis_servers import Valkey, behind_tls, cluster_of_two, store_on
 from s3_servers import boto, configured
 
 from exclusive_xcom.store import Store
@@ -44,6 +44,8 @@ def test_a_redis_without_tls_is_told(tmp_path: Path) -> None:
     with Valkey() as server:
         with store_on(server.port) as plain:
             assert told(plain, "tls").startswith("NOT encrypted: connection 'redis_")
+        with cluster_of_two() as port, store_on(port, extra={"cluster": True}) as several:
+            assert told(several, "tls").startswith("NOT encrypted: connection 'redis_")
         with behind_tls(server.port, tmp_path) as (port, certificate):
             trusts = {"ssl": True, "ssl_ca_certs": str(certificate)}
             with store_on(port, host="localhost", extra=trusts) as store:
