@@ -319,7 +319,7 @@ def test_what_is_listed_and_shown_with_the_key_and_without(
     assert "Geheimnis" in json.dumps(show_command._looked(entries[0], values=True, whole=False))
     assert show_command._facts(entries[1], NOW)["file"] == "Geheimnis.pdf"
     told = [entry.told() for entry in entries]
-    assert all(each["encrypted_by"] == parse(rows[0]).encryption.key for each in told)  # type: ignore[union-attr]
+    assert all(each["encrypted_by"] == parse(rows[0]).encryption.key for each in told)
     monkeypatch.delenv("AIRFLOW__XCOM__KEYSET_FILE")
     entries = [Entry(ADDRESS, NOW, stored) for stored in rows]
     assert {entry.kind for entry in entries} == {"encrypted value"}
