@@ -14,6 +14,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ from exclusive_xcom import (
     scratch,
 )
 from exclusive_xcom.address import NOBODY, SCHEDULER_KEYS
-from exclusive_xcom.binding import Question
+from exclusive_xcom.binding import Question, deleting
 from exclusive_xcom.codecs import Payload
 from exclusive_xcom.errors import (
     BadReference,
@@ -46,6 +47,7 @@ from exclusive_xcom.errors import (
     PayloadAltered,
     PayloadError,
     PayloadForged,
+    PayloadMissing,
     PayloadTruncated,
     StaleXCom,
     UnsupportedValue,
@@ -286,6 +288,16 @@ def test_a_look_from_outside_needs_the_key(backend: Backend, monkeypatch: pytest
     without_keys(monkeypatch)
     with pytest.raises(KeyMissing):
         looking.value_of(parse(row))
+
+
+def test_it_goes_with_its_row_without_a_key(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = backend.push(large(backend))
+    without_keys(monkeypatch)
+    with deleting(Question(ADDRESS)):
+        backend.of.purge(SimpleNamespace(value=row))
+    if backend.name != "db":  # where Airflow deletes the row, and the payload with it
+        with pytest.raises(PayloadMissing):
+            backend.raw(row)
 
 
 def test_an_older_release_refuses_the_row(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
