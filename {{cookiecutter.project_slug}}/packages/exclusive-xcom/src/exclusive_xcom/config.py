@@ -153,7 +153,8 @@ def mistakes() -> list[str]:
     known = [option.variable for option in options]
     for name in sorted(os.environ):
         if name.startswith("AIRFLOW__XCOM__") and name not in known and os.environ[name].strip():
-            near = difflib.get_close_matches(name, known, 1, 0.8)
+            meant = [each for each in known if each != KEYSET.variable]  # which nobody should set
+            near = difflib.get_close_matches(name, meant, 1, 0.8)
             found.append(f"There is no option {name}." + (f" Did you mean {near[0]}?" if near else ""))
     return found
 
