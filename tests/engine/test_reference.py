@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from exclusive_xcom.address import Address, Attempt
 from exclusive_xcom.errors import BadReference
-from exclusive_xcom.reference import Reference, inline, is_reference, parse
+from exclusive_xcom.reference import Encryption, Reference, inline, is_reference, parse
 
 SHA256 = "0123456789abcdef" * 4
 ADDRESS = Address("orders", "manual__2026-01-02T03:04:05+00:00", "extract", 3, "frame")
@@ -78,6 +79,13 @@ def test_a_payload_inside_comes_back(payload: bytes) -> None:
     assert parse(as_database(row)).inline_bytes() == payload
 
 
+def test_by_which_key_it_is_encrypted_comes_back() -> None:
+    reference = replace(STORED, encryption=Encryption(7, "check", "about"))
+    row = as_database(reference.row())
+    assert row["must"] == ["encryption"] and row["encryption"]["key"] == 7
+    assert parse(row) == reference
+
+
 def test_airflow_s_page_shows_first_what_a_person_looks_for() -> None:
     assert list(STORED.row())[:4] == ["kind", "summary", "length", "uri"]
 
@@ -128,7 +136,7 @@ FORGED = [
     ("address", {}),
     *[
         ("must", value)
-        for value in [None, *ALWAYS_WRONG[1:3], "encryption", [1], ["encryption"], ["meta", "x"]]
+        for value in [None, *ALWAYS_WRONG[1:3], "signature", [1], ["signature"], ["meta", "x"]]
     ],
     *[(("address", field), value) for field in ("dag_id", "run_id", "task_id", "key") for value in NOT_TEXT],
     *[(("address", "map_index"), value) for value in NOT_WHOLE],
@@ -176,11 +184,11 @@ def test_an_error_says_what_to_do() -> None:
 
 def test_what_has_to_be_understood_is_named() -> None:
     """A newer release's row: an older worker would hand out what later has declared readers."""
-    row = {**as_database(STORED.row()), "encryption": {"key": "k"}, "quota": 1}
+    row = {**as_database(STORED.row()), "signature": {"key": "k"}, "quota": 1}
     with pytest.raises(BadReference) as caught:
-        parse({**row, "must": ["quota", "readers", "encryption"]})
+        parse({**row, "must": ["quota", "readers", "signature"]})
     assert str(caught.value) == (
-        "The row needs 'encryption', 'quota', which this release does not know. "
+        "The row needs 'quota', 'signature', which this release does not know. "
         "A newer release of exclusive-xcom wrote it. Bring this worker to that release."
     )
 

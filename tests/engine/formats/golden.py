@@ -7,6 +7,7 @@ released case is not changed, either; another one gets a name of its own.
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import datetime as dt
 import enum
@@ -41,6 +42,7 @@ from PIL import Image
 from PIL.TiffImagePlugin import IFDRational
 from pydantic_core import TzInfo
 
+from exclusive_xcom import encryption, keys
 from exclusive_xcom.address import Address, Attempt
 from exclusive_xcom.codecs import FRAME_FORMATS, Options, Payload, codec_named, encoded
 from exclusive_xcom.reference import Reference, parse
@@ -344,8 +346,39 @@ def write() -> None:
         (folder / name).write_bytes(data)
         text = json.dumps(told, indent=1, ensure_ascii=False) + "\n"
         (folder / f"{_file_name(case)}.row.json").write_text(text, encoding="utf-8")
+    write_encrypted(folder)
     size = sum(path.stat().st_size for path in folder.iterdir())
     print(f"{len(CASES)} golden payloads in {folder.relative_to(Path.cwd())}, {size:,} bytes")
+
+
+# -- what is encrypted ------------------------------------------------------------------------------
+
+ENCRYPTED = ("structured, tagged", "frame_pandas, frame, arrow")
+
+
+def write_encrypted(folder: Path) -> None:
+    """Rows and payloads of two cases, encrypted, with the keyset of this file alone, which reads them."""
+    folder.mkdir(exist_ok=True)
+    found = keys.new_keyset()
+    loaded = keys.loaded("golden", keys.text_of(found))
+    rows = {}
+    for case in ENCRYPTED:
+        make, options = CASES[case]
+        payload = encryption.encrypted(
+            encoded(make(), options), loaded.keys[loaded.primary], ADDRESS, ATTEMPT
+        )
+        data = b"".join(payload.chunks())
+        text = base64.b64encode(data).decode()
+        put = Put(len(data), hashlib.sha256(data).hexdigest(), data=text)
+        ref = put.reference(ADDRESS, ATTEMPT, payload, readers=("orders.*",), lazy=True)
+        rows[case] = encryption.described(ref, payload).row()
+    told = {"keyset": json.loads(keys.text_of(found)), "rows": rows}
+    (folder / "encrypted.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+
+
+def encrypted_files() -> list[Path]:
+    """Those of all releases."""
+    return sorted(FOLDER.glob("*/encrypted.json"))
 
 
 # -- the form of a payload --------------------------------------------------------------------------

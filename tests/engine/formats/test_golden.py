@@ -9,7 +9,10 @@ from typing import Any
 import golden
 import pytest
 
-from exclusive_xcom.codecs import FRAME_FORMATS, OURS
+from exclusive_xcom.codecs import FRAME_FORMATS, OURS, codec_named
+from exclusive_xcom.encryption import content_of, opened
+from exclusive_xcom.reference import parse
+from exclusive_xcom.store import store_of
 from exclusive_xcom.testing.identical import identical
 
 AGAIN = (
@@ -48,6 +51,33 @@ def test_what_is_stored_has_the_form_that_it_had(case: str) -> None:
     payload, data, ref = golden.made(case)
     assert golden.fingerprint(payload, data) == told["fingerprint"], AGAIN.format(row.parent.name)
     assert entries(json.loads(json.dumps(ref.row()))) == entries(told["row"]), AGAIN.format(row.parent.name)
+
+
+@pytest.mark.parametrize("file", golden.encrypted_files(), ids=lambda file: file.parent.name)
+def test_what_was_encrypted_is_decrypted(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = json.loads(file.read_text(encoding="utf-8"))
+    (keyset := tmp_path / "keyset.json").write_text(json.dumps(found["keyset"]), encoding="utf-8")
+    keyset.chmod(0o600)
+    monkeypatch.setenv("AIRFLOW__XCOM__KEYSET_FILE", str(keyset))
+    for case, row in found["rows"].items():
+        ref = parse(row)
+        told = opened(ref)
+        make, options = golden.CASES[case]
+        value = codec_named(told.codec, options).decode(content_of(ref, store_of(ref)), told.meta, options)
+        assert identical(value, make())
+
+
+def test_what_is_encrypted_has_the_form_that_it_had(tmp_path: Path) -> None:
+    """Its entries; of the bytes, Tink's own tests say it."""
+    golden.write_encrypted(tmp_path)
+    now = json.loads((tmp_path / "encrypted.json").read_text(encoding="utf-8"))
+    then = json.loads(golden.encrypted_files()[-1].read_text(encoding="utf-8"))
+    changing = ("data", "length", "sha256", "encryption")
+    for case, row in then["rows"].items():
+        assert row.keys() == now["rows"][case].keys()
+        assert row["encryption"].keys() == now["rows"][case]["encryption"].keys()
+        for name in row.keys() - {*changing}:
+            assert row[name] == now["rows"][case][name]
 
 
 def test_nothing_is_left_out() -> None:

@@ -585,7 +585,7 @@ def test_put_tells_length_and_digest_without_a_task(store: RedisStore) -> None:
 def test_probe_tells_what_it_found(conn_id: str) -> None:
     checks = {check.name: check for check in RedisStore(conn_id).probe()}
     assert list(checks) == [
-        *("server", "role", "eviction", "memory", "persistence", "cluster"),
+        *("server", "role", "eviction", "memory", "persistence", "tls", "cluster"),
         *("write", "commit", "read", "delete"),
     ]
 

@@ -11,6 +11,9 @@ from .errors import legible
 
 Id = str | None
 
+# Airflow's scheduler reads this key straight from the row (branching, short circuits): it stays plain.
+SCHEDULER_KEYS = frozenset({"skipmixin_key"})
+
 
 @dataclass(frozen=True, slots=True)
 class Address:

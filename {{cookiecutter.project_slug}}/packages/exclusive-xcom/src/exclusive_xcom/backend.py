@@ -3,6 +3,8 @@
 push: value → codec → payload ─ small and plain → still the current try? → row
                               └ store.put → still the current try? → store.commit → reference → row
 pull: row → reference → store → length and sha256 verified → codec → value
+
+Where a keyset is set (keysets.py), every payload is encrypted between codec and store (encryption.py).
 """
 
 from __future__ import annotations
@@ -21,9 +23,9 @@ from typing import Any, ClassVar, TypeVar
 
 from airflow.sdk.bases.xcom import BaseXCom
 
-from . import access, binding, config, forks, garbage, keeping, pull, readers
+from . import access, binding, config, encryption, forks, garbage, keeping, keysets, pull, readers
 from . import attempt as attempts
-from .address import NOBODY, Address, Attempt
+from .address import NOBODY, SCHEDULER_KEYS, Address, Attempt
 from .binding import Question
 from .codecs import Look, Options, encoded, kind_word
 from .codecs._json import dumps, plain
@@ -31,7 +33,7 @@ from .errors import ValueTooLarge, about, one
 from .final import no_retry
 from .handle import human_size
 from .reference import Reference, is_reference
-from .store import Store
+from .store import Store, row_store
 from .transfer import Watch, telling, told
 from .wishes import Wishes, unwrapped
 
@@ -39,9 +41,6 @@ log = logging.getLogger(__name__)
 forks.shared("airflow.sdk.definitions.connection", "airflow.sdk.observability.stats")
 forks.shared(f"{__package__}.codecs.structured")
 T = TypeVar("T")
-
-# Airflow's scheduler reads this key straight from the row (branching, short circuits): it stays plain.
-SCHEDULER_KEYS = frozenset({"skipmixin_key"})
 
 
 class XComBackend(BaseXCom):
@@ -121,6 +120,7 @@ class XComBackend(BaseXCom):
         with telling("pull"), no_retry(), about(question.address):
             refs = question.references(rows)
             readers.check(question, refs)
+            encryption.check(question, refs)
         if plain := [row for ref, row in zip(refs, rows, strict=True) if ref is None]:
             several = f"{len(plain):,} values" if len(plain) > 1 else ""
             watch.log(
@@ -185,6 +185,7 @@ class XComBackend(BaseXCom):
             if question:
                 with about(question.address):
                     readers.check(question, [ref])
+                    encryption.check(question, [ref])
         return pull.value(ref, stored)
 
     # -- the way there ------------------------------------------------------------------------------
@@ -199,7 +200,11 @@ class XComBackend(BaseXCom):
             if address.key in SCHEDULER_KEYS:
                 row = _looked_at(BaseXCom.serialize_value(value), look)
                 attempts.confirm(attempt)
-            elif wishes == Wishes() and (size := cls._plain_size(value)) is not None:
+            elif (
+                wishes == Wishes()
+                and (size := cls._plain_size(value)) is not None
+                and keysets.for_push(address) is None
+            ):
                 row = _looked_at(value, look)
                 attempts.confirm(attempt)
                 watch.log(address, kind_word(value), "", size, attempt=attempt)
@@ -217,6 +222,7 @@ class XComBackend(BaseXCom):
     ) -> tuple[Reference, Any]:
         """Encode and store a value, ask Airflow, commit. Returns the reference, and its row."""
         store, codec_options = cls.store(), replace(cls.codec_options(), look=look)
+        key = keysets.for_push(address)
         payload = encoded(value, codec_options)
         if payload.turned:
             log.warning("XCom %s comes back with plain values: %s", address, ", ".join(payload.turned))
@@ -224,12 +230,17 @@ class XComBackend(BaseXCom):
         if payload.length > limit:
             sizes = f"{human_size(payload.length)} is over the limit of {human_size(limit)}"
             raise ValueTooLarge(f"{one(payload.kind)} of {sizes}", cls.too_large_advice)
+        if key is not None:
+            payload = encryption.encrypted(payload, key, address, attempt)
+            if wishes == Wishes() and cls._plain_size(value) is not None:
+                store = row_store()  # where it would be in plain
         expires = keeping.rules(cls.default_retention).expiry(address, wishes.kept)
         while True:
             age = garbage.Age()
             stored = store.put(address, attempt, payload, expires)
             try:
                 ref = stored.reference(address, attempt, payload, expires=expires, **wishes.said())
+                ref = encryption.described(ref, payload)
                 row = cls._checked_row(ref)
                 attempts.confirm(attempt)
                 if not age.is_over(config.GRACE.read() / 2):

@@ -29,12 +29,14 @@ class Option(Generic[T]):
         default: when it is not set; a backend may have another one.
         parse: makes a value of its text; raises ValueError for what it can't be.
         rule: what it must be, in words.
+        shown: whether an error may show what it is.
     """
 
     name: str
     default: T
     parse: Callable[[str], T]
     rule: str = "text"
+    shown: bool = True
 
     @functools.cached_property
     def variable(self) -> str:
@@ -54,8 +56,9 @@ class Option(Generic[T]):
         try:
             return self.parse(text)
         except ValueError:
+            found = repr(text) if self.shown else "set, and not shown here"
             raise BadOption(
-                f"Option {self.variable} is {text!r}, but must be {self.rule}",
+                f"Option {self.variable} is {found}, but must be {self.rule}",
                 "Correct it in config/airflow.env or in the environment.",
             ) from None
 
@@ -113,6 +116,32 @@ def _path(text: str) -> str:
 
 READERS = Option("readers", "", _path, "the whole path of a file of rules")
 SECRETS = _choice("secrets", "warn", "refuse", "allow")
+
+
+def _never(text: str) -> str:
+    raise ValueError(text)
+
+
+def _no_keyset(text: str) -> str:
+    if "{" in text:
+        raise ValueError(text)
+    return text
+
+
+# Where keys are. The keyset itself is never the value of an option: Airflow shows these to whoever may ask
+# for its configuration.
+_WHERE = "{}, and never the keyset itself"
+KEYSET = Option("keyset", "", _never, "empty: name a file in AIRFLOW__XCOM__KEYSET_FILE", shown=False)
+KEYSET_FILE = Option("keyset_file", "", _path, _WHERE.format("the whole path of a file"), shown=False)
+KEYSET_CMD = Option("keyset_cmd", "", _no_keyset, _WHERE.format("a command that prints one"), shown=False)
+KEYSET_SECRET = Option(
+    "keyset_secret", "", _no_keyset, _WHERE.format("a name in the workers' secrets backend"), shown=False
+)
+KEYSET_KMS = Option(
+    "keyset_kms", "", _no_keyset, "the URI of the key in a KMS by which the keyset is encrypted", shown=False
+)
+KEYSETS = Option("keysets", "", _path, "the whole path of a file of rules")
+ENCRYPTION = _choice("encryption", "write", "demand")
 WAIT_REPLICAS = _number("wait_replicas", 0)
 WAIT_AOF = _number("wait_aof", 0)
 
@@ -130,7 +159,8 @@ def mistakes() -> list[str]:
     known = [option.variable for option in options]
     for name in sorted(os.environ):
         if name.startswith("AIRFLOW__XCOM__") and name not in known and os.environ[name].strip():
-            near = difflib.get_close_matches(name, known, 1, 0.8)
+            meant = [each for each in known if each != KEYSET.variable]  # which nobody should set
+            near = difflib.get_close_matches(name, meant, 1, 0.8)
             found.append(f"There is no option {name}." + (f" Did you mean {near[0]}?" if near else ""))
     return found
 

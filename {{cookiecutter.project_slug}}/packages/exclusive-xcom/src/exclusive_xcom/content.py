@@ -18,10 +18,11 @@ _SMALL = 2**20  # bytes; hashing more than that takes longer than starting a thr
 
 
 class StoredContent:
-    """The verified bytes of a reference's payload (`codecs.Content`); `data` if they are fetched already."""
+    """The verified bytes of a reference's payload (`codecs.Content`); `data` if they are fetched already.
+    `told` is the reference with all that it says of the value."""
 
     def __init__(self, ref: Reference, store: Store, data: memoryview | None = None) -> None:
-        self._ref = ref
+        self._ref = self.told = ref
         self._store = store
         self._data = data
 
@@ -50,7 +51,7 @@ class StoredContent:
                 if as_bytes:
                     pieces.append(piece)
                 else:
-                    whole = whole or _room(ref.length)  # not before the store has confirmed that length
+                    whole = whole or room(ref.length)  # not before the store has confirmed that length
                     whole[place:end] = piece
                     piece = whole[place:end]
                 hasher.submit(digest.update, piece)
@@ -86,7 +87,7 @@ class StoredContent:
         return self._store.reader(self._ref)
 
 
-def _room(length: int) -> memoryview:
+def room(length: int) -> memoryview:
     """Memory of this process alone, which nobody clears first as `bytearray` does."""
     return memoryview(mmap.mmap(-1, length, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
 

@@ -135,6 +135,18 @@ class UnknownCodec(XComError):
     """The payload was written by a codec that this project does not have."""
 
 
+class KeyMissing(XComError):
+    """This process has not the key by which the XCom is, or would have to be, encrypted."""
+
+
+class WrongKey(XComError):
+    """The key that this process has under the id of the one by which the XCom is encrypted is another one."""
+
+
+class NotEncrypted(XComError):
+    """What is to be read has to be encrypted, by the keyset that the rules name, and is not."""
+
+
 class PayloadError(XComError):
     """A stored payload could not be handed over whole."""
 
@@ -157,6 +169,11 @@ class PayloadTruncated(PayloadError):
 
 class PayloadAltered(PayloadError):
     """The payload has the right length, but not the content that was pushed."""
+
+
+class PayloadForged(PayloadError):
+    """The payload, or what its row says of it, was not encrypted like that for this XCom: it was changed, or
+    put together of others."""
 
 
 class PayloadUnreadable(PayloadError):

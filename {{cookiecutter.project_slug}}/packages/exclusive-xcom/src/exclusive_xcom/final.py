@@ -10,7 +10,13 @@ from typing import Any
 from . import errors
 
 # What is wrong in them now is wrong in the next try, too.
-_FINAL = (errors.BadOption, errors.NotAReader, errors.AlreadyConsumed, errors.SecretInXCom)
+_FINAL = (
+    errors.BadOption,
+    errors.NotAReader,
+    errors.AlreadyConsumed,
+    errors.SecretInXCom,
+    errors.NotEncrypted,
+)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
+from .encryption import opened
 from .errors import UnsupportedValue
 from .reference import Reference
 
@@ -58,12 +59,12 @@ class Handle:
     @property
     def kind(self) -> str:
         """What the value is: "pandas DataFrame", "file"."""
-        return self._reference.kind
+        return opened(self._reference).kind
 
     @property
     def summary(self) -> str:
         """Its size in its own terms: "1,000 rows × 4 columns"."""
-        return self._reference.summary
+        return opened(self._reference).summary
 
     @property
     def length(self) -> int:
@@ -110,9 +111,10 @@ class Handle:
         what = "A Handle is not the value, whose items alone can be had one after the other"
         raise UnsupportedValue(what, "Call load() for it.", address=self._reference.address)
 
-    def __str__(self) -> str:
-        size = f", {self.summary}" if self.summary else ""
-        return f"<XCom {self.kind}{size}, {human_size(self.length)}: {self._reference.address}>"
+    def __str__(self) -> str:  # Airflow shows and logs it: nothing of what is encrypted
+        ref = self._reference
+        size = f", {ref.summary}" if ref.summary else ""
+        return f"<XCom {ref.kind}{size}, {human_size(ref.length)}: {ref.address}>"
 
     __repr__ = __str__
 

@@ -19,16 +19,19 @@ from airflow.models.xcom import XComModel
 from airflow.sdk.execution_time.xcom import XCom
 from airflow.utils.session import create_session
 from sqlalchemy import Select, func, select, text
+from sqlalchemy.exc import SQLAlchemyError
 
-from . import config, keeping, readers
+from . import config, encryption, keeping, keysets, readers
 from .address import Address
 from .backend import XComBackend
 from .binding import Question
 from .codecs.common import count
-from .errors import XComError
+from .errors import KeyMissing, XComError
 from .handle import Handle
 from .reference import Reference
 from .store import Check
+
+_LATEST = 5000  # rows that `probe` looks at for keys
 
 
 class NotThere(LookupError):
@@ -195,6 +198,8 @@ def probe() -> list[Check]:
         _retention(getattr(XCom, "default_retention", config.RETENTION.default)),
         _readers(),
         _secrets(),
+        *_keysets(),
+        *_keys_in_rows(),
     ]
     name = f"{XCom.__module__}.{XCom.__qualname__}"
     if not issubclass(XCom, XComBackend):
@@ -267,6 +272,54 @@ def _secrets() -> Check:
         return Check("secrets", True, config.SECRETS.read())
     except XComError as error:
         return Check("secrets", False, str(error))
+
+
+def _keysets() -> Iterator[Check]:
+    """Whether XComs are encrypted, and the keysets that the rules name. That one is not here may be meant."""
+    try:
+        rules, how = keysets.rules(), config.ENCRYPTION.read()
+        found = list(keysets.each())
+    except XComError as error:
+        yield Check("encryption", False, str(error))
+        return
+    if rules is None:
+        yield Check("encryption", True, "by the store alone, if it does: no keyset is set")
+        return
+    of = "in plain" if rules.default == keysets.PLAIN else f"by keyset {rules.default!r}"
+    reads = "what is in plain is refused" if how == "demand" else "what is in plain is read, too"
+    yield Check("encryption", True, f"{of} by default, and {count(len(rules.rules), 'rule')}; {reads}")
+    for source, there in found:
+        name = f"keyset {source.name}"
+        if isinstance(there, KeyMissing) and source.name != rules.default:
+            yield Check(name, True, f"not here, so this process neither reads nor pushes by it: {there.what}")
+        elif isinstance(there, XComError):
+            yield Check(name, False, str(there))
+        else:
+            works = encryption.try_out(there.keys[there.primary])
+            told = f"key {there.primary} encrypts, {len(there.keys)} decrypt; from {source.where}"
+            yield Check(name, works, told if works else f"key {there.primary} does not decrypt")
+
+
+def _keys_in_rows() -> Iterator[Check]:
+    """Whether what the latest rows were encrypted by is here: one row of each key is opened."""
+    seen: set[int] = set()
+    latest = select(XComModel).order_by(XComModel.timestamp.desc()).limit(_LATEST)
+    try:
+        with create_session() as session:
+            for row in session.scalars(latest.execution_options(yield_per=1000)):
+                address = Address.of(row.dag_id, row.run_id, row.task_id, row.map_index, row.key)
+                ref = _reference(address, row.value)
+                if ref is None or ref.encryption is None or ref.encryption.key in seen:
+                    continue
+                seen.add(ref.encryption.key)
+                name = f"key {ref.encryption.key}"
+                try:
+                    encryption.opened(ref)
+                    yield Check(name, True, f"reads what it wrote, as {address}")
+                except XComError as error:
+                    yield Check(name, False, str(error))
+    except SQLAlchemyError:
+        return  # the check of the database has told it
 
 
 def _database() -> Check:

@@ -1,4 +1,8 @@
-"""The way back of a value: row → reference → store → length and sha256 verified → codec → value."""
+"""The way back of a value: row → reference → store → length and sha256 verified → codec → value.
+
+What is encrypted is decrypted before the codec sees it (encryption.py): here `ref` is what the row says,
+which goes into logs, and `told` what the codec needs to know.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +17,12 @@ from typing import Any, BinaryIO, TypeGuard
 
 from airflow.sdk.bases.xcom import BaseXCom
 
-from . import access, airflow_compat, config, keeping, mapped, readers
+from . import access, airflow_compat, config, encryption, keeping, mapped, readers
 from .address import Address
 from .binding import Question
 from .codecs import ColumnCodec, Options, codec_named
 from .codecs.common import ROW_UNFOLDS
-from .content import StoredContent
+from .encryption import content_of, opened
 from .errors import PayloadMissing, PayloadReplaced, UnsupportedValue, about, one
 from .final import no_retry
 from .handle import Handle
@@ -86,18 +90,20 @@ class _Source:
         """One item of a list that is stored so that each can be read alone (mapped.py)."""
         watch, ref = Watch("pull"), self.ref
         with _if_replaced(ref), no_retry(), about(ref.address):
-            codec, codec_options = _reading(ref)
-            content = StoredContent(ref, store_of(ref))
-            found, length = codec.item(content, ref.meta, codec_options, number)
-        watch.done(ref, length, f"item {number + 1:,} of {mapped.length_of(ref):,}")
+            content = content_of(ref, store_of(ref))
+            told = content.told
+            codec, codec_options = _reading(told)
+            found, length = codec.item(content, told.meta, codec_options, number)
+        watch.done(ref, length, f"item {number + 1:,} of {mapped.length_of(told):,}")
         return found
 
     @telling("pull")
     def path(self) -> Path:
         watch = Watch("pull")
-        name = self.ref.filename or (self.ref.uri or "").rsplit("/", 1)[-1] or "payload"
         with about(self.ref.address), _if_replaced(self.ref):
-            found = StoredContent(self.ref, store_of(self.ref)).file(name)
+            content = content_of(self.ref, store_of(self.ref))
+            name = content.told.filename or (self.ref.uri or "").rsplit("/", 1)[-1] or "payload"
+            found = content.file(name)
         watch.done(self.ref)
         return found
 
@@ -112,7 +118,12 @@ class _Source:
 @telling("pull")
 def value(ref: Reference | None, row: Any) -> Any:
     """The value of a row, and of the reference in it if there is one: what its consumer gets."""
-    if ref is not None and not ref.lazy and (length := mapped.length_of(ref)) and mapped.is_looked_up():
+    if (
+        ref is not None
+        and not ref.lazy
+        and mapped.is_looked_up()
+        and (length := mapped.length_of(opened(ref)))
+    ):
         return mapped.Items(length, partial(_item, ref), partial(telling("pull")(_whole), ref, row))
     return _whole(ref, row)
 
@@ -180,6 +191,7 @@ def _again(ref: Reference) -> tuple[Reference | None, Any]:
     """The same, to hand it out: who reads may no longer be the same."""
     now, row = _now(ref)
     readers.check(Question(ref.address), [now])
+    encryption.check(Question(ref.address), [now])
     return now, row
 
 
@@ -196,14 +208,15 @@ def _decoded(
 ) -> Any:
     """The value of a reference, whose payload may be the next of those that are fetched together."""
     with no_retry(), about(ref.address):
-        codec, codec_options = _reading(ref)
-        content = StoredContent(ref, store_of(ref), None if fetched is None else next(fetched))
+        content = content_of(ref, store_of(ref), None if fetched is None else next(fetched))
+        told = content.told
+        codec, codec_options = _reading(told)
         if columns is None:
-            return codec.decode(content, ref.meta, codec_options)
+            return codec.decode(content, told.meta, codec_options)
         if isinstance(codec, ColumnCodec):
-            return codec.select(content, ref.meta, codec_options, list(columns))
+            return codec.select(content, told.meta, codec_options, list(columns))
         raise UnsupportedValue(
-            f"{one(ref.kind)} has no columns to choose from", "Call load() without columns."
+            f"{one(told.kind)} has no columns to choose from", "Call load() without columns."
         )
 
 

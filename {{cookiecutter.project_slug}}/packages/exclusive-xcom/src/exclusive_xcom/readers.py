@@ -13,14 +13,12 @@ Airflow and the store without it.
 
 from __future__ import annotations
 
-import functools
 import json
 import logging
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +54,7 @@ class Reader:
         """Whether a pattern of "dag.task", "dag" or "@triggerer" means it."""
         if not self.task_id and fnmatchcase(self.dag_id, pattern):
             return True
-        return self.dag_id != _TRIGGERER and _matches(pattern, (self.dag_id, self.task_id))
+        return self.dag_id != _TRIGGERER and rulefile.matches(pattern, (self.dag_id, self.task_id))
 
 
 def note(task: Any) -> None:
@@ -93,7 +91,7 @@ class Rule:
     def allows(self, reader: Reader, address: Address) -> bool:
         """Whether it says that this one may read that."""
         ids = (address.dag_id, address.task_id, address.key)
-        return reader.is_named(self.reader) and _matches(self.xcom, ids)
+        return reader.is_named(self.reader) and rulefile.matches(self.xcom, ids)
 
 
 def parsed(found: Mapping[str, Any], file: str) -> tuple[Rule, ...]:
@@ -122,20 +120,6 @@ def declared() -> tuple[Rule, ...]:
     """The rules that are set now. Raises `BadOption`."""
     path = config.READERS.read()
     return rulefile.read(config.READERS, Path(path), "readers", parsed) if path else ()
-
-
-def _matches(pattern: str, ids: Sequence[str]) -> bool:
-    """Whether patterns with dots between them match names. Names have dots, too: any division counts."""
-    return any(all(map(fnmatchcase, ids, parts)) for parts in _divided(pattern, len(ids)))
-
-
-@functools.lru_cache(1024)
-def _divided(pattern: str, number: int) -> list[list[str]]:
-    words = pattern.split(".")
-    return [
-        [".".join(words[begin:end]) for begin, end in zip((0, *cuts), (*cuts, len(words)), strict=True)]
-        for cuts in combinations(range(1, len(words)), number - 1)
-    ]
 
 
 # -- may it? ----------------------------------------------------------------------------------------

@@ -5,9 +5,8 @@ with what was asked for (binding.py), and the digest of the payload, so that wha
 what was pushed. Values too small to store elsewhere travel inside it.
 
 A reader ignores entries that it does not know, unless `must` names them: then it refuses the row in words. So
-what a value depends on is named there, and what only helps, as a preview, is not. Entries that later releases
-will write have their place: `encryption`. What changes the bytes of a payload
-is a new form of its codec (codecs/__init__.py).
+what a value depends on is named there, and what only helps, as a preview, is not. What changes the bytes of a
+payload is a new form of its codec (codecs/__init__.py).
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from .errors import BadReference, legible
 
 MARK = "$xcom"  # the key that tells a reference from a value; its value is the version
 VERSION = "3"
-UNDERSTOOD = frozenset({"readers", "once"})  # entries that `must` may name here
+UNDERSTOOD = frozenset({"encryption", "readers", "once"})  # entries that `must` may name here
 _FIRST = ("kind", "summary", "length", "uri")  # what a person looks for
 _RULE = 300  # characters of a rule that are told
 _TEXT = "application/json"  # legible UTF-8, so that a row can hold it as it is
@@ -51,6 +50,21 @@ class Expiry:
 
 
 @dataclass(frozen=True)
+class Encryption:
+    """By which key a payload is encrypted (encryption.py).
+
+    Attributes:
+        key: its id in the keyset.
+        check: nothing, encrypted by it: tells whether a key of that id is the same.
+        about: what the reference would say of the value, encrypted. Both in base64.
+    """
+
+    key: Annotated[int, msgspec.Meta(ge=1, lt=2**32)]
+    check: Annotated[str, msgspec.Meta(max_length=1024)]
+    about: str
+
+
+@dataclass(frozen=True)
 class Reference:
     """One stored value.
 
@@ -66,6 +80,8 @@ class Reference:
         expires: when its time is over; None if never.
         readers: who alone may read it, as patterns of "dag.task"; none if nothing is said (access.py).
         once: whether it is read once, by the one reader.
+        encryption: by which key it is encrypted; None if it is not. Then length and sha256 are those of the
+            encrypted bytes, and codec, kind, summary, media_type, filename and meta say nothing of the value.
     """
 
     address: Address
@@ -83,6 +99,7 @@ class Reference:
     expires: Expiry | None = None
     readers: tuple[str, ...] = ()
     once: bool = False
+    encryption: Encryption | None = None
     meta: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -113,6 +130,8 @@ class Reference:
             fields["expires"] = {name: value for name, value in told.items() if value}
         if self.readers:
             fields["readers"] = list(self.readers)
+        if self.encryption:
+            fields["encryption"] = _shallow(self.encryption)
         if must := sorted(UNDERSTOOD & fields.keys()):
             fields["must"] = must
         return {**fields, MARK: VERSION}
@@ -126,7 +145,7 @@ class Reference:
         """The payload of a reference that holds it. Raises `BadReference`."""
         if self.data is None:
             raise BadReference("The reference does not hold its payload")
-        form = "text" if self.media_type == _TEXT else "base64"
+        form = "text" if self.media_type == _TEXT and not self.encryption else "base64"
         try:
             return self.data.encode() if form == "text" else base64.b64decode(self.data, validate=True)
         except ValueError as error:

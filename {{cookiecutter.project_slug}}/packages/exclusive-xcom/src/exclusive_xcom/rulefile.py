@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from itertools import combinations
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -52,3 +54,17 @@ def check_names(found: Mapping[str, Any], known: tuple[str, ...], where: str) ->
             near = difflib.get_close_matches(name, known, 1)
             meant = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
             raise ValueError(f"{where} has {name!r}: {meant}")
+
+
+def matches(pattern: str, ids: Sequence[str]) -> bool:
+    """Whether patterns with dots between them match names. Names have dots, too: any division counts."""
+    return any(all(map(fnmatchcase, ids, parts)) for parts in _divided(pattern, len(ids)))
+
+
+@functools.lru_cache(1024)
+def _divided(pattern: str, number: int) -> list[list[str]]:
+    words = pattern.split(".")
+    return [
+        [".".join(words[begin:end]) for begin, end in zip((0, *cuts), (*cuts, len(words)), strict=True)]
+        for cuts in combinations(range(1, len(words)), number - 1)
+    ]

@@ -115,6 +115,12 @@ def current_store() -> Store | None:
     return None if find is None else find()
 
 
+def row_store() -> Store:
+    """The store for payloads inside their references."""
+    store: Store = importlib.import_module(f".{_MODULES['row']}", __package__).open_store()
+    return store
+
+
 def store_of(ref: Reference) -> Store:
     """The store that keeps a reference's payload, be it the configured backend's or a former one's. Raises
     `BadReference` if no backend knows such a URI, `ForeignReference` if its backend is not installed here."""

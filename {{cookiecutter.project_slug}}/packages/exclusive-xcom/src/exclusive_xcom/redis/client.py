@@ -82,6 +82,11 @@ class Server:
         """Whether the connection says that it leads to a cluster."""
         return bool(self.ask(lambda client: hasattr(client, "get_primaries")))
 
+    @property
+    def line(self) -> str:
+        """Whether others on the line to the server could read along, for people. Raises `StoreError`."""
+        return str(self.ask(lambda client: _line_in_words(client, self.conn_id)))
+
     def run(
         self, *commands: Command | Call, last_may_fail: bool = False, patience: float | None = None
     ) -> list[Any]:
@@ -135,6 +140,20 @@ def _connect(conn_id: str) -> tuple[Any, str | None]:
         return client, found.password
     client.connection_pool.connection_kwargs.update(_line())
     return _by_sentinel(client, extra) if extra.get("sentinel_master") else client, found.password
+
+
+def _line_in_words(client: Any, conn_id: str) -> str:
+    """What a client's connection says of TLS; a cluster's nodes have the settings of one."""
+    from redis.connection import SSLConnection
+
+    nodes = getattr(client, "get_primaries", None)
+    pool = (nodes()[0].redis_connection if nodes else client).connection_pool
+    if not issubclass(pool.connection_class, SSLConnection):
+        return f'NOT encrypted: connection {conn_id!r} has no TLS ("ssl": true in its extra)'
+    unchecked = pool.connection_kwargs.get("ssl_cert_reqs") in ("none", None, 0)
+    return f"connection {conn_id!r} is encrypted" + (
+        ", and its certificate is not checked" if unchecked else ""
+    )
 
 
 def _line() -> dict[str, Any]:

@@ -26,8 +26,8 @@ def refuse_eviction(policy: str) -> None:
         )
 
 
-def judge(info: dict[str, Any]) -> Iterator[Check]:
-    """The checks that need no more than INFO."""
+def judge(info: dict[str, Any], line: str) -> Iterator[Check]:
+    """The checks that need no more than INFO, and what is known of the connection."""
     name = "Valkey" if "valkey_version" in info else "Redis"
     version = str(info.get("valkey_version") or info.get("redis_version", "0"))
     recent = [int(number) for number in re.findall(r"\d+", version)[:2]] >= [6, 2]
@@ -46,6 +46,7 @@ def judge(info: dict[str, Any]) -> Iterator[Check]:
     kept = "append-only file" if info.get("aof_enabled") else "no append-only file: a restart may lose XComs"
     works = all(info.get(f"{file}_status", "ok") == "ok" for file in ("aof_last_write", "rdb_last_bgsave"))
     yield Check("persistence", works, kept if works else "Redis can't save its data: look into its log")
+    yield Check("tls", True, line)
     yield Check("cluster", True, "part of a cluster" if info.get("cluster_enabled") else "one server")
 
 

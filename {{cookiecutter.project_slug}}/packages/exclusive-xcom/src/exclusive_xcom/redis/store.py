@@ -232,7 +232,7 @@ class RedisStore(Store):
         except StoreError as error:
             return [Check("server", False, str(error))]
         self._policy_known = True  # the first checks judge it; the others are to run nevertheless
-        return [*judge(info), *try_out(self, self.server)]
+        return [*judge(info, self.server.line), *try_out(self, self.server)]
 
     def _info(self) -> dict[str, Any]:
         """What the server says of itself (INFO), at the first asking. Raises `StoreError`."""

@@ -10,13 +10,14 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 from ..errors import PayloadAltered, StoreDenied, StoreError, StoreMisconfigured, StoreUnreachable, XComError
 from ..store import Check
 from . import lifecycle
 from .client import TRYING
 from .location import Location
-from .login import ENCRYPTION, ENCRYPTION_KEY, open_location
+from .login import ENCRYPTION, ENCRYPTION_KEY, boto_client, open_location
 
 _CONTENT = bytes(range(256)) * 8
 _MEDIA_TYPE = "application/octet-stream"
@@ -46,6 +47,7 @@ class Probe:
             ("read a range", False, self.read_range),
             ("metadata", False, self.metadata),
             ("encryption", False, self.encryption),
+            ("tls", False, self.tls),
             ("lifecycle", False, self.lifecycle),
         ]
         for name, needed, step in steps:
@@ -122,7 +124,7 @@ class Probe:
         """Whether the server encrypts as AWS's own variables ask. S3 itself does; others may ignore them."""
         wanted, key = os.environ.get(ENCRYPTION, ""), os.environ.get(ENCRYPTION_KEY, "")
         if not wanted:
-            return f"not asked for ({ENCRYPTION})"
+            return f"not asked for ({ENCRYPTION}){self.by_default()}"
         if self.location.scheme != "s3":
             what = f"{ENCRYPTION} asks for S3's encryption, which {self.location.scheme}:// does not have"
             raise StoreMisconfigured(what, "Remove it, and have the bucket or the disk encrypt.")
@@ -137,6 +139,44 @@ class Probe:
             what = f"{self.url} was asked to encrypt by {asked}, and answered with {answer}"
             raise StoreMisconfigured(what, f"Correct {ENCRYPTION}, or use a server that encrypts.")
         return f"{wanted}, confirmed"
+
+    def by_default(self) -> str:
+        """What the bucket does by itself, as far as one may ask (s3:GetEncryptionConfiguration)."""
+        if self.location.scheme != "s3":
+            return ""
+        try:
+            found = boto_client(self.location).get_bucket_encryption(Bucket=self.location.bucket)
+            rule = found["ServerSideEncryptionConfiguration"]["Rules"][0]
+            given = rule["ApplyServerSideEncryptionByDefault"]
+        except XComError:
+            return ""
+        except Exception as error:
+            code = str((getattr(error, "response", None) or {}).get("Error", {}).get("Code") or "")
+            if code == "ServerSideEncryptionConfigurationNotFoundError":
+                return "; the bucket encrypts nothing by default"
+            return f"; whether the bucket does so by default was not seen ({code or type(error).__name__})"
+        key = given.get("KMSMasterKeyID")
+        by = f"{given['SSEAlgorithm']}{f' with key {key}' if key else ''}"
+        return f"; the bucket encrypts by default, by {by}"
+
+    def tls(self) -> str:
+        """Whether others on the line could read along."""
+        if self.location.scheme in ("file", "memory"):
+            return "there is no line"
+        if self.location.scheme != "s3":
+            return f"{self.location.scheme}:// is reached by https, unless the environment leads elsewhere"
+        import obstore
+
+        try:
+            with self.client.explained("read"):
+                url = obstore.sign(self.client.store(), "GET", self.small, timedelta(minutes=5))
+        except XComError as error:  # nothing that tasks need
+            return f"not seen: {error}"
+        host = urlsplit(url)
+        if host.scheme == "https":
+            trusted = ", and its certificate is not checked" if self.client.verify is False else ""
+            return f"the connection to {host.netloc} is encrypted{trusted}"
+        return f"NOT encrypted: the connection to {host.netloc} has no TLS (endpoint_url is http://)"
 
     def lifecycle(self) -> str:
         """What the bucket's own rules do to payloads, as far as one may see them."""

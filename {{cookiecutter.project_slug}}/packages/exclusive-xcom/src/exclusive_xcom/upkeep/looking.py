@@ -7,7 +7,8 @@ from typing import Any
 
 from .. import keeping
 from ..codecs import codec_named
-from ..content import Measured, StoredContent, verify
+from ..content import Measured, verify
+from ..encryption import content_of
 from ..errors import PayloadMissing, about
 from ..pull import configured, in_row
 from ..reference import Reference
@@ -21,8 +22,9 @@ def value_of(ref: Reference) -> Any:
     options = options if ref.uri else in_row(options)
     try:
         with about(ref.address):
-            codec = codec_named(ref.codec, options)
-            return codec.decode(StoredContent(ref, store_of(ref)), ref.meta, options)
+            content = content_of(ref, store_of(ref))
+            codec = codec_named(content.told.codec, options)
+            return codec.decode(content, content.told.meta, options)
     except PayloadMissing as error:
         raise keeping.expired(ref) or error from None
 

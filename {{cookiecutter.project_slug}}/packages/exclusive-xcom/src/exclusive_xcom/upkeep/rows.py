@@ -20,6 +20,7 @@ from .. import config
 from ..address import Address
 from ..binding import Question
 from ..codecs import kind_word
+from ..encryption import opened
 from ..errors import XComError, legible
 from ..inspection import Found, NotThere
 from ..kinds import short
@@ -61,6 +62,14 @@ class Entry:
         """The reference that it holds; None of a plain value, and of what can't be read as one."""
         return self._read[0]
 
+    @cached_property
+    def seen(self) -> Reference | None:
+        """The same with what it says of the value, if that is encrypted and this process has the key."""
+        try:
+            return opened(self.ref) if self.ref else None
+        except XComError:
+            return self.ref
+
     @property
     def error(self) -> XComError | None:
         """Why what it holds can't be read as a reference; None if it can, or holds a plain value."""
@@ -81,16 +90,16 @@ class Entry:
         """What the value is, for people."""
         if self.why_not:
             return "unreadable row"
-        return self.ref.kind if self.ref else kind_word(self.stored)
+        return self.seen.kind if self.seen else kind_word(self.stored)
 
     @property
     def summary(self) -> str:
         """How much there is of it, for people; of a plain value its beginning."""
         if self.why_not:
             return self.why_not
-        return (
-            self.ref.summary if self.ref else legible(short(json.dumps(self.stored, ensure_ascii=False), 60))
-        )
+        if self.seen:
+            return self.seen.summary
+        return legible(short(json.dumps(self.stored, ensure_ascii=False), 60))
 
     @cached_property
     def length(self) -> int:
@@ -124,6 +133,7 @@ class Entry:
             "expires": self.expires.isoformat() if self.expires else None,
             "rule": expires.rule if expires else None,
             "readable": not self.why_not,
+            "encrypted_by": self.ref.encryption.key if self.ref and self.ref.encryption else None,
         }
 
 

@@ -135,7 +135,7 @@ def _target(output: str | None, folder: Path, *, force: bool) -> Path | None:
 
 def _facts(entry: Entry, time: Any) -> dict[str, str]:
     """What is known without the value, by its name."""
-    of, ref = entry.address, entry.ref
+    of, ref = entry.address, entry.seen
     kept = entry.where if ref is None or ref.uri else "Airflow's row"
     expires = ref.expires if ref else None
     when = f"{expires.at:%Y-%m-%d %H:%M} UTC" if expires and expires.at else ""
@@ -153,12 +153,13 @@ def _facts(entry: Entry, time: Any) -> dict[str, str]:
         "stored as": f"{ref.codec}, {ref.media_type}" if ref else "plain JSON" if entry.is_plain else "",
         "file": ref.filename or "" if ref else "",
         "sha256": ref.sha256 if ref else "",
+        "encrypted": f"by key {ref.encryption.key}" if ref and ref.encryption else "",
         "expires": f"{when}, by {expires.rule}" if expires else "",
     }
 
 
 def _of_reference(entry: Entry) -> dict[str, Any]:
-    if (ref := entry.ref) is None:
+    if (ref := entry.seen) is None:
         return {}
     told = {"codec": ref.codec, "media_type": ref.media_type, "sha256": ref.sha256, "file": ref.filename}
     return {**told, "try": ref.attempt.try_number}
@@ -168,7 +169,7 @@ def _looked(entry: Entry, *, values: bool, whole: bool) -> dict[str, Any]:
     """A preview, or the reason why there is none ("trouble"); and whether that is an error ("failed")."""
     from .. import preview
 
-    ref = entry.ref
+    ref = entry.seen
     if ref is None:
         if entry.why_not:
             return {"failed": True, "trouble": entry.why_not}
@@ -182,6 +183,7 @@ def _looked(entry: Entry, *, values: bool, whole: bool) -> dict[str, Any]:
     try:
         from .looking import value_of
 
-        return {"failed": False, "preview": preview.preview(value_of(ref), values=values)}
+        assert entry.ref
+        return {"failed": False, "preview": preview.preview(value_of(entry.ref), values=values)}
     except XComError as error:
         return {"failed": True, "trouble": str(error)}

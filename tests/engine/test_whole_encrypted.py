@@ -1,0 +1,180 @@
+"""Whole tasks whose XComs are encrypted: what they hand over, what Airflow keeps of it, who can't read it.
+
+As test_tasks.py, this is run by test_backends.py with each backend.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from airflow.sdk import DAG, dag, get_current_context, task
+from encrypted import forget_keys, keyset_in
+
+from exclusive_xcom import errors, keep, lazy
+
+pytestmark = pytest.mark.usefixtures("airflow")
+
+SECRET = "Geheimnis"
+seen: dict[str, Any] = {}
+
+
+def ti() -> Any:
+    """The running task instance."""
+    return get_current_context()["ti"]
+
+
+@dag(schedule=None)
+def hands_over() -> None:
+    """Every kind of hand-over."""
+
+    @task(multiple_outputs=True)
+    def produces() -> dict[str, Any]:
+        ti().xcom_push("frame", pd.DataFrame({SECRET: [1, 2]}))
+        ti().xcom_push("lazily", lazy(keep(SECRET.encode() * 1000, "2h")))
+        return {"number": 7, "text": SECRET}
+
+    @task
+    def numbers() -> Any:
+        return [(SECRET, 1), (SECRET, 2), (SECRET, 3)]
+
+    @task
+    def mapped(pair: Any) -> Any:
+        return pair[1] * 2
+
+    @task
+    def files(**context: Any) -> Any:
+        path = Path(os.environ["AIRFLOW_HOME"]) / f"{SECRET}.txt"
+        path.write_text(SECRET * 1000)
+        return path
+
+    @task(retries=1, retry_delay=0)
+    def consumes(number: Any, text: Any, doubled: Any, file: Any) -> None:
+        pull = ti().xcom_pull
+        seen["arguments"] = (number, text, sorted(doubled), file.name, len(file.read_text()))
+        seen["frame"] = pull(task_ids="produces", key="frame").to_dict("list")
+        seen["lazily"] = len(pull(task_ids="produces", key="lazily").load())
+        if ti().try_number == 1:
+            raise RuntimeError("a retry reads it again")
+
+    @task.branch
+    def branches() -> str:
+        return "followed"
+
+    @task
+    def followed() -> str:
+        return SECRET
+
+    @task
+    def not_followed() -> None:
+        seen["not followed"] = True
+
+    found = produces()
+    last = consumes(found["number"], found["text"], mapped.expand(pair=numbers()), files())
+    last >> branches() >> [followed(), not_followed()]
+
+
+@dag(schedule=None)
+def has_no_key() -> None:
+    """A worker that has the keyset of one group and not that of another."""
+
+    @task
+    def produces() -> Any:
+        return (SECRET,)
+
+    @task
+    def reads() -> None:
+        try:
+            ti().xcom_pull(dag_id="hands_over", task_ids="followed", run_id=seen["of"])
+        except errors.XComError as error:
+            seen["error"] = error
+
+    @task
+    def writes_there() -> Any:
+        return "never in plain"
+
+    produces() >> reads() >> writes_there()
+
+
+HANDS_OVER, HAS_NO_KEY = hands_over(), has_no_key()
+
+
+@pytest.fixture
+def keysets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Two keysets and rules."""
+    for name in ("one", "other"):
+        keyset_in(tmp_path / f"{name}.json")
+    text = 'default = "one"\nrules = ["has_no_key.writes_there.* by other", "hands_over.*.* by other"]\n'
+    for name in ("one", "other"):
+        text += f'[keyset.{name}]\nfile = "{tmp_path}/{name}.json"\n'
+    (tmp_path / "keysets.toml").write_text(text)
+    monkeypatch.setenv("AIRFLOW__XCOM__KEYSETS", str(tmp_path / "keysets.toml"))
+    monkeypatch.setenv("AIRFLOW__XCOM__ENCRYPTION", "demand")
+    monkeypatch.setenv("AIRFLOW__XCOM__MAX_SHOWN_SIZE", "1")
+    yield tmp_path
+    forget_keys()
+
+
+@pytest.fixture(scope="module")
+def run(bundle: Path) -> Callable[..., Any]:
+    """Runs a DAG once: its run, and the states of its tasks by id."""
+    shutil.copy(__file__, bundle / "encrypts.py")
+
+    def once(dag: DAG) -> Any:
+        before = dict(os.environ)
+        done = dag.test()
+        os.environ.clear()
+        os.environ.update(before)
+        return done.run_id, {found.task_id: found.state for found in done.get_task_instances()}
+
+    return once
+
+
+def test_tasks_hand_over_what_is_encrypted(run: Callable[..., Any], keysets: Path) -> None:
+    run_id, states = run(HANDS_OVER)
+    assert states.pop("not_followed") == "skipped" and "not followed" not in seen
+    assert set(states.values()) == {"success"}, states
+    assert seen["arguments"] == (7, SECRET, [2, 4, 6], f"{SECRET}.txt", len(SECRET) * 1000)
+    assert (seen["frame"], seen["lazily"]) == ({SECRET: [1, 2]}, len(SECRET) * 1000)
+    rows = rows_of(run_id)
+    assert {key for key, row in rows if not isinstance(row, dict) or "encryption" not in row} == {
+        "skipmixin_key"
+    }
+    assert SECRET not in json.dumps(rows)
+    assert SECRET not in json.dumps(rendered(run_id), default=str)
+    (keysets / "other.json").unlink()  # from here on this process is a worker of the other group
+    forget_keys()
+    seen["of"] = run_id
+    _, states = run(HAS_NO_KEY)
+    assert states == {"produces": "success", "reads": "success", "writes_there": "failed"}
+    assert isinstance(seen["error"], errors.KeyMissing)
+    assert "Keyset 'other' is not there" in str(seen["error"])
+
+
+def rows_of(run_id: str) -> list[Any]:
+    """What Airflow's database has of a run."""
+    from airflow.models.xcom import XComModel
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    with create_session() as session:
+        found = session.execute(select(XComModel.key, XComModel.value).where(XComModel.run_id == run_id))
+        return [tuple(row) for row in found]
+
+
+def rendered(run_id: str) -> list[Any]:
+    """What it shows of the arguments of tasks."""
+    from airflow.models.renderedtifields import RenderedTaskInstanceFields as Fields
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    with create_session() as session:
+        found = list(session.scalars(select(Fields.rendered_fields).where(Fields.run_id == run_id)))
+    assert found
+    return found
