@@ -46,6 +46,7 @@ def test_each_setting_stands_in_one_file(project: BakedProject) -> None:
         "AIRFLOW_HOME",
         "AIRFLOW__CORE__DAGS_FOLDER",
         "AIRFLOW__CORE__PLUGINS_FOLDER",
+        "AIRFLOW__XCOM__READERS",
         "AIRFLOW__XCOM__RETENTION",
         "AIRFLOW_CONN_PROJECT_SQLITE",
     }
