@@ -108,7 +108,7 @@ def test_what_stays_up_comes_back_says_that_it_is_well_and_has_an_end_to_its_mem
             assert service["cap_drop"] == ["ALL"], name
             assert service["security_opt"] == ["no-new-privileges:true"], name
             assert service["mem_limit"], name
-            assert service["image"] == project.path.name, f"{name} is not of the one image"
+            assert service["image"] == f"${{IMAGE:-{project.path.name}}}", f"{name} is not of the one image"
     built = [name for name, service in services(project).items() if "build" in service]
     assert built == ["init"]
 
@@ -155,9 +155,9 @@ def test_workers_can_be_many_and_their_broker_is_no_store_of_xcoms(bake: Bake, b
 
 def test_so_many_workers_as_are_typed(bake: Bake) -> None:
     project = bake(executor="CeleryExecutor")
-    planned = project.make("--dry-run", "compose", "UV=true", "WORKERS=3").stdout
+    planned = project.make("--dry-run", "docker-up", "UV=true", "WORKERS=3").stdout
     assert 'up --build --wait ${XCOM_WORKERS:+"--scale=worker=$XCOM_WORKERS"}' in planned
-    assert "worker" not in bake(executor="LocalExecutor").make("--dry-run", "compose", "UV=true").stdout
+    assert "worker" not in bake(executor="LocalExecutor").make("--dry-run", "docker-up", "UV=true").stdout
 
 
 @pytest.mark.parametrize("executor", EXECUTORS[1:])

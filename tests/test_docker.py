@@ -86,10 +86,10 @@ def compose(project: BakedProject) -> Iterator[Compose]:
         return project.run("docker", "compose", *command, check=check, PORT=port, EMPTY_HERE="")
 
     try:
-        started = project.make("compose", f"PORT={port}", check=False, EMPTY_HERE="")
+        started = project.make("docker-up", f"PORT={port}", check=False, EMPTY_HERE="")
         if started.returncode:
             logs = run("logs", "--tail=40", check=False).stdout
-            pytest.fail(f"make compose failed:\n{started.stdout}\n{started.stderr}\n{logs}", pytrace=False)
+            pytest.fail(f"make docker-up failed:\n{started.stdout}\n{started.stderr}\n{logs}", pytrace=False)
         yield run
     finally:
         run("down", "--volumes", "--rmi=local", "--timeout=30", check=False)
