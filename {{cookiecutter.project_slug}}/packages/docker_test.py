@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -42,7 +43,7 @@ class Containers:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.name = f"{Path.cwd().name.lower()}-test"
+        self.name = re.sub("[^a-z0-9]+", "-", f"{Path.cwd().name}-test".lower()).lstrip("-")
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = str(free.getsockname()[1])
