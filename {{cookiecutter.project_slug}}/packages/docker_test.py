@@ -25,7 +25,7 @@ from typing import Any
 import httpx
 from exclusive_xcom.local import secret_files
 from exclusive_xcom.local.project import Project
-from rich import print as show
+from rich.console import Console
 from rich.table import Table
 
 NOT_COPIED = (".airflow", ".env", ".git", ".tools", ".venv", "connections.env", "dist", "output")
@@ -181,12 +181,17 @@ def described(value: Any) -> tuple[str, str, str]:
 
 
 def table(airflow: Airflow, runs: dict[str, str]) -> tuple[Table, bool]:
-    """Who handed what to whom, and whether something went from one machine to another."""
-    shown = Table("pipeline", "task", "kind", "bytes", "kept in", "made on", "read on")
+    """Who handed what to whom, machines by number, and whether something went from one machine to another."""
+    shown = Table("pipeline", "task", "kind", "bytes", "kept in", "made on", "read on", box=None)
+    numbers: dict[str, str] = {}
     moved = False
+
+    def numbered(hosts: set[str]) -> str:
+        return " ".join(sorted(numbers.setdefault(host, str(len(numbers) + 1)) for host in hosts))
+
     for dag, run in runs.items():
         for task, value, made, read in airflow.handed_over(dag, run):
-            shown.add_row(dag, task, *described(value), " ".join(sorted(made)), " ".join(sorted(read)))
+            shown.add_row(dag, task, *described(value), numbered(made), numbered(read))
             # A task that is mapped may have been on both: then nothing is said about one of its values.
             moved = moved or (len(made) == 1 and bool(read - made))
     return shown, moved
@@ -209,7 +214,7 @@ def main() -> int:
                 airflow = Airflow(containers.port, password)
                 runs = airflow.run(airflow.pipelines(set(Project.read(folder).run_tags)))
                 shown, moved = table(airflow, runs)
-                show(shown)
+                Console(width=None if sys.stdout.isatty() else 120).print(shown)
                 if workers and not moved:
                     raise Failed("No payload went from one worker to the other.")
             except (Failed, httpx.HTTPError):
