@@ -176,7 +176,8 @@ def described(value: Any) -> tuple[str, str, str]:
             value = json.loads(value)
     if isinstance(value, dict) and MARK in value:
         place = str(value.get("uri") or "row").partition(":")[0]
-        return f"{value.get('kind', '')}, {value.get('summary', '')}", str(value.get("length", "")), place
+        told = ", ".join(str(value[name]) for name in ("kind", "summary") if value.get(name))
+        return told, str(value.get("length", "")), place
     return type(value).__name__, str(len(json.dumps(value))), "row"
 
 
