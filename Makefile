@@ -14,6 +14,9 @@ ENGINE = $(RUN) pytest -c tests/engine.ini --confcutdir=tests/engine --numproces
 # the index has of it, pre-releases too.
 NEXT := $(CURDIR)/build/airflow-next
 NEXT_AIRFLOW ?= apache-airflow>=3.4.0a1,<3.5
+AIRFLOW_IN = $(1)/bin/python -c "from importlib import metadata; print(metadata.version('apache-airflow'))"
+# What a suite leaves for the table at the end of test-all: REPORT,environment,suite
+REPORT = --junit-xml=build/tested/$$($(call AIRFLOW_IN,$(1)))/$(2).xml
 
 # The machine's own Python is used, never a downloaded one; an environment that happens to be active is not.
 export UV_PYTHON_DOWNLOADS ?= never
@@ -42,17 +45,19 @@ test: lint  ## All that must pass before a change goes in: the engine, the templ
 engine-test: .venv/.ready  ## The engine's own tests alone (ONLY=tests/engine/redis, ARGS="-x -k lease")
 	@$(ENGINE) -m "not slow" $(ARGS) $(or $(ONLY),tests/engine)
 
-test-all: lint  ## The same as test, and whatever takes longer: big payloads, frozen tasks under the real scheduler, another Airflow
-	@$(ENGINE) tests/engine
-	@$(PYTEST) -m "not (docker or bench)"
-	@$(MAKE) --no-print-directory airflow-next-test
+test-all: lint  ## The same as test, and whatever takes longer, with another Airflow, too; ends with a table of what passed
+	@rm -rf build/tested
+	-@$(ENGINE) $(call REPORT,.venv,engine) tests/engine
+	-@$(PYTEST) $(call REPORT,.venv,template) -m "not (docker or bench)"
+	-@$(MAKE) --no-print-directory airflow-next-test
+	@$(RUN) python tools/tested.py
 
 airflow-next-test: .venv/.ready  ## The next line of Airflow, be it a pre-release: engine (ARGS="-m 'not slow'"), pipelines, frozen tasks
 	@test -x $(NEXT)/bin/python || $(UV) venv --quiet --python .venv/bin/python $(NEXT)
 	@$(UV) pip install --quiet --upgrade --python $(NEXT) --prerelease allow "$(NEXT_AIRFLOW)" --editable "engine[all]" --group dev
-	@$(NEXT)/bin/python -m $(subst $(RUN) ,,$(ENGINE)) $(ARGS) tests/engine
-	@version=$$($(NEXT)/bin/python -c "from importlib import metadata; print(metadata.version('apache-airflow'))"); \
-	XCOM_TEST_AIRFLOW=$$version $(PYTEST) -k "make_run_runs or zombie" tests/test_installed.py tests/zombie
+	@status=0; $(NEXT)/bin/python -m $(subst $(RUN) ,,$(ENGINE)) $(call REPORT,$(NEXT),engine) $(ARGS) tests/engine || status=1; \
+	XCOM_TEST_AIRFLOW=$$($(call AIRFLOW_IN,$(NEXT))) $(PYTEST) $(call REPORT,$(NEXT),template) \
+	-k "make_run_runs or make_test_passes or pipelines_hand_over or zombie" tests || status=1; exit $$status
 
 update-test: .venv/.ready  ## Projects of the first commit and of every release take in the current state
 	@$(RUN) pytest tests/update/test_history.py tests/update/test_years.py
@@ -82,6 +87,10 @@ bench: .venv/.ready  ## Measure the backends, their peers and their limits (QUIC
 	-$(UV) pip install --quiet --python build/bench/dagster/bin/python -r benchmarks/requirements-dagster.txt
 	$(RUN) python benchmarks/bench.py $(if $(QUICK),--quick) \
 		$(if $(ONLY),--only "$(ONLY)") $(if $(ROUNDS),--rounds $(ROUNDS))
+
+.PHONY: bench-gc
+bench-gc: .venv/.ready  ## Measure collections: payloads a second, memory, requests to Airflow (PAYLOADS=100000: so many at most)
+	$(RUN) python benchmarks/collection.py $(if $(PAYLOADS),--payloads $(PAYLOADS))
 
 bench-readme:  ## Write the figures of the last `make bench` into README.md and its plots into docs/
 	$(RUN) python benchmarks/publish.py --readme

@@ -25,6 +25,8 @@ EXAMPLES = {
     "time_zones": ["zone.tab", "iso3166.tab"],
     "web_logs": ["web_requests.jsonl.gz"],
 }
+# What is no example.
+STAY = {"first_pipeline.py", "housekeeping.py"}
 
 TWO_RUNS_AT_ONCE = '''
 import json, os, subprocess, sys
@@ -84,14 +86,14 @@ def names(project: BakedProject, folder: str) -> set[str]:
 
 
 def test_the_examples_are_those_named_here(project: BakedProject) -> None:
-    assert names(project, "dags") == {"first_pipeline.py", *(f"{name}.py" for name in EXAMPLES)}
+    assert names(project, "dags") == {*STAY, *(f"{name}.py" for name in EXAMPLES)}
 
 
 def test_start_clean_leaves_one_small_pipeline_with_its_test_and_all_is_green(project: BakedProject) -> None:
     said = project.make("start-clean").stdout
     for name in EXAMPLES:
         assert f"dags/{name}.py" in said and f"tests/test_{name}.py" in said
-    assert names(project, "dags") == {"first_pipeline.py"}
+    assert names(project, "dags") == STAY
     assert names(project, "data") == {"README.md"}
     own = ["conftest", "test_dags", "test_first_pipeline", "test_settings", "test_xcoms"]
     assert names(project, "tests") == {f"{name}.py" for name in own}
@@ -115,7 +117,7 @@ def test_start_clean_leaves_what_is_no_example_any_more(project: BakedProject) -
     )
     project.commit("Ours now")
     project.make("start-clean")
-    assert names(project, "dags") == {"first_pipeline.py", "orders.py"}
+    assert names(project, "dags") == {*STAY, "orders.py"}
     assert names(project, "data") == {"README.md", "shop.db"}
     assert {"test_orders.py", "test_xcoms.py"} <= names(project, "tests")
     assert "orders_since" in project.read("config/variables.json")

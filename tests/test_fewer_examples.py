@@ -88,7 +88,7 @@ def test_the_hook_knows_every_example() -> None:
     dags = [path.name for path in (SOURCE / "dags").rglob("*.py")]
     dags += re.findall(r"%}(\w+\.py)\{%", " ".join(path.name for path in (SOURCE / "dags").iterdir()))
     there = {name.removesuffix(".py") for name in dags if not name.startswith("{%")}
-    assert {*names["EXAMPLES"], "first_pipeline"} == there
+    assert {*names["EXAMPLES"], "first_pipeline", "housekeeping"} == there
     data = {path.name for path in (SOURCE / "data").iterdir()} - {"README.md"}
     assert set(names["EXAMPLE_DATA"]) == data
 

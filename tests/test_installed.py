@@ -20,8 +20,8 @@ IMPORTABLE = (
 
 
 def pipelines(project: BakedProject) -> set[str]:
-    """The files in dags/."""
-    return {path.stem for path in (project.path / "dags").glob("*.py")}
+    """The files in dags/ that are not off until somebody switches them on."""
+    return {path.stem for path in (project.path / "dags").glob("*.py")} - {"housekeeping"}
 
 
 def leave_to_somebody_else(project: BakedProject) -> None:

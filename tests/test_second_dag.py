@@ -238,7 +238,7 @@ def test_a_variable_changes_it_for_one_run(person: Person, warehouse: dict[str, 
 def test_a_value_is_looked_at(person: Person) -> None:
     person.shell(".venv/bin/xcom get shipments by_country -o totals.csv")
     assert person.project.read("totals.csv").splitlines()[0].endswith("country,kilograms")
-    assert "kilograms" in person.shell(".venv/bin/xcom get shipments by_country")
+    assert "kilograms" in person.shell(".venv/bin/xcom show shipments by_country")
 
 
 def test_a_breakpoint_holds(person: Person) -> None:
@@ -289,7 +289,7 @@ def test_it_runs_under_the_scheduler(person: Person, warehouse: dict[str, Any]) 
                 and all(t["state"] == "success" for t in json.loads(person.shell(tasks).splitlines()[-1]))
             ),
         )
-        person.shell(".venv/bin/xcom get shipments write --run walk")
+        person.shell(".venv/bin/xcom show shipments write --run walk")
     finally:
         person.shell("make down")
 

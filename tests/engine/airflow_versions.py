@@ -14,7 +14,9 @@ from exclusive_xcom import attempt as attempts
 ROWS_PER_TRY = attempts.rows_are_kept_per_try()
 
 asks_first = pytest.mark.skipif(
-    ROWS_PER_TRY, reason="this Airflow keeps the rows of each try apart: nothing is asked, nothing claimed"
+    ROWS_PER_TRY,
+    reason="this Airflow keeps the rows of each try apart: nothing is asked, nothing claimed "
+    "(test_rows_per_try.py and test_orders_per_try.py have what holds instead)",
 )
 rows_per_try = pytest.mark.skipif(
     not ROWS_PER_TRY, reason="this Airflow has one row for all tries (3.3), and no loops"

@@ -88,10 +88,10 @@ def rendered(run_id: str) -> dict[Any, Any]:
     from airflow.utils.session import create_session
     from sqlalchemy import select
 
-    fields: Any = RenderedTaskInstanceFields  # from 3.4 on they belong to a task instance
+    fields: Any = RenderedTaskInstanceFields
     names = ("dag_id", "run_id", "task_id", "map_index")
     of_task = [getattr(fields, name, None) == getattr(TaskInstance, name) for name in names]
-    if ROWS_PER_TRY:
+    if ROWS_PER_TRY:  # they, too, belong to a task instance, and have none of these names
         of_task = [fields.task_instance_id == TaskInstance.id]
     found = select(TaskInstance.task_id, TaskInstance.map_index, fields.rendered_fields).where(*of_task)
     with create_session() as session:

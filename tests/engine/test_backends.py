@@ -16,6 +16,7 @@ HERE = Path(__file__).parent
 def test_tasks_hand_over_with(backend: str) -> None:
     """Values and rows."""
     run(backend, "test_tasks.py", "test_bound_tasks.py", "test_loops.py")
+    run(backend, "test_kept_tasks.py", "test_told_tasks.py")
 
 
 # What Airflow shows of arguments depends on the values, and hardly on the backend.

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from redis_servers import Valkey, store_on
 
-from exclusive_xcom import config, errors
+from exclusive_xcom import config, errors, metrics
 from exclusive_xcom.backend import XComBackend
 from exclusive_xcom.codecs import Options, codec_for
 from exclusive_xcom.db import DbXComBackend
@@ -203,3 +203,11 @@ def test_a_codec_is_asked_also_inside_of_containers(tmp_path: Path, monkeypatch:
     value = {"ours": [ip_network("10.0.0.0/8"), ip_network("2001:db8::/32")]}
     assert decode(encode(value, options), options=options) == value
     del sys.modules["networks_of_chapter"]
+
+
+# -- metrics.md ---------------------------------------------------------------------------------------
+
+
+def test_each_metric_is_told_with_its_kind() -> None:
+    rows = {name.strip("`"): kind for name, kind, _ in table(text_of("metrics.md"), "metric")}
+    assert rows == metrics.METRICS

@@ -135,8 +135,11 @@ def test_a_row_tells_its_turn(rows: list[Any]) -> None:
 
 
 def test_from_a_notebook_the_last_turn_is_found(rows: list[Any]) -> None:
-    from exclusive_xcom.inspection import get, latest_run, xcoms
+    from exclusive_xcom.inspection import get
+    from exclusive_xcom.upkeep.choosing import Selection
+    from exclusive_xcom.upkeep.database_rows import DatabaseRows
 
     assert get("goes_round", "loop_of_tasks.ends") == of_turn(TURNS - 1)
-    listed = [row for row in xcoms("goes_round", latest_run("goes_round")) if row.key == "return_value"]
-    assert sum(row.task_id == "loop_of_tasks.ends" for row in listed) == TURNS
+    chosen = Selection("goes_round", "latest", "loop_of_tasks.ends", "return_value")
+    ((_, listed),) = DatabaseRows().chosen(chosen)
+    assert len(listed) == TURNS

@@ -12,9 +12,12 @@ import random
 import shutil
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 from airflow.sdk import dag, get_current_context, task, task_group
 
+from exclusive_xcom.testing.identical import identical
 from exclusive_xcom.transfer import Transfer
 
 pytestmark = pytest.mark.usefixtures("airflow")
@@ -32,10 +35,20 @@ def parts(*, tagged: bool = False) -> list[dict[str, Any]]:
     return [part | {"at": (dt.date(2026, 1, 2), part["number"])} for part in found] if tagged else found
 
 
+def binaries() -> list[bytes]:
+    """What is no text."""
+    rng = random.Random(2)
+    return [rng.randbytes(SIZE) for _ in range(MANY)]
+
+
+def frames() -> list[Any]:
+    """What other codecs carry."""
+    return [{"frame": pd.DataFrame({"a": np.frombuffer(data)}), "of": len(data)} for data in binaries()]
+
+
 def same(value: Any, expected: Any) -> Any:
     """Refuse anything else."""
-    assert type(value) is type(expected)
-    assert value == expected
+    assert identical(value, expected)
     return value
 
 
@@ -55,6 +68,22 @@ def mapped() -> None:
     @task
     def tagged() -> Any:
         return parts(tagged=True)
+
+    @task
+    def binary() -> Any:
+        return binaries()
+
+    @task
+    def framed() -> Any:
+        return frames()
+
+    @task
+    def takes_binary(part: Any) -> None:
+        same(part, binaries()[numbered()])
+
+    @task
+    def takes_frame(part: Any) -> None:
+        same(part, frames()[numbered()])
 
     @task
     def takes(part: Any, more: str = "") -> int:
@@ -101,6 +130,8 @@ def mapped() -> None:
     takes_whole(these)
     takes.partial(more="x").expand(part=these)
     takes_tagged.expand(part=those)
+    takes_binary.expand(part=binary())
+    takes_frame.expand(part=framed())
     takes_as_keywords.expand_kwargs(these)
     takes_length.expand(length=these.map(lambda part: len(part["text"])))
     takes_both.expand(both=these.zip(those))
@@ -156,8 +187,9 @@ def test_each_task_gets_what_it_would_get_of_the_whole_list(run: Any) -> None:
 def test_mapped_tasks_fetch_their_item_alone(run: Any) -> None:
     items = [pull for pull in run[1] if pull.summary.startswith("item ")]
     # takes, takes_tagged, _as_keywords, _length, _one_of_all (of two lists), in_group, pulls; _both and _pair
-    assert len(items) == (5 + 2 + 1 + 2 + 2) * MANY
-    assert max(pull.length for pull in items) < SIZE
+    # and beside these _binary, _frame
+    assert len(items) == (5 + 2 + 1 + 2 + 2 + 2) * MANY
+    assert max(pull.length for pull in items) < 1.1 * SIZE
     assert {pull.what for pull in items} == {f"list, item {n + 1} of {MANY}" for n in range(MANY)}
 
 

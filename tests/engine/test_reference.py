@@ -112,7 +112,7 @@ FORGED = [
     *[("$xcom", value) for value in [None, 1, 1.0, 3, True, "1", "2", "4", "", ["3"], {"3": "3"}]],
     *[(field, value) for field in ("codec", "kind", "media_type", "summary") for value in NOT_TEXT],
     *[(field, value) for field in ("uri", "filename") for value in NOT_TEXT if value is not None],
-    *[("length", value) for value in [*NOT_WHOLE, -1]],
+    *[("length", value) for value in [*NOT_WHOLE, -1, 2**63, 10**400]],
     *[
         ("sha256", value)
         for value in [*NOT_TEXT, "", SHA256[1:], SHA256 + "0", SHA256.upper(), SHA256 + "\n", "g" * 64]

@@ -121,15 +121,18 @@ except errors.NoSpace as error:
     [
         "Content(b'x' * 5000).file('a.csv')",
         "codecs._container.Entry(memoryview(b'x' * 5000)).file('a.csv')",
-        "codecs._container.pack({'a': Payload('', '', '', '', Path(__import__('sys').executable))})",
+        "_ranges.Part(Content(b'x' * 5000), 0, 5000, '').file('a.csv')",
+        "codecs._container.pack([('a', Payload('', '', '', '', Path(sys.executable)))], None, in_file=True)",
     ],
-    ids=["a pulled file", "a file in a container", "a container"],
+    ids=["a pulled file", "a file in a container", "a part of a container", "a container"],
 )
 def test_a_full_disk_is_told_as_one(call: str, temporary: Path) -> None:
     head = """
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 import exclusive_xcom.codecs._container
+from exclusive_xcom.codecs import _ranges
 from exclusive_xcom import codecs
 from exclusive_xcom.codecs import Payload
 from exclusive_xcom.content import StoredContent

@@ -46,12 +46,12 @@ def test_of_a_returned_value(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_what_the_tasks_own_code_pushes_is_its_own_business(caplog: pytest.LogCaptureFixture) -> None:
-    """It may catch the error; and what it does not catch is in no group."""
+    """It may catch the error, which is a line of its own then; and what it does not catch is in no group."""
     caplog.set_level(logging.INFO)
     ti: Any = SimpleNamespace(try_number=1, id=TI, region_id=None, region_index=None, **WHOSE)
     with bound_contextvars(ti_id=TI, try_number=1), set_current_context({"ti": ti}):  # type: ignore[typeddict-item]
-        refused()
-    assert lines(caplog) == []
+        text = refused()
+    assert lines(caplog) == [("INFO", f"XCom push failed: {text}")]
 
 
 def test_of_what_went_well_nothing_is_told_but_that(caplog: pytest.LogCaptureFixture) -> None:

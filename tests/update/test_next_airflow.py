@@ -5,6 +5,7 @@ NEXT_AIRFLOW names the version; without it, it is the newest pre-release that wa
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -26,6 +27,7 @@ DAG = '''
 
 from __future__ import annotations
 
+import json
 import os
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -102,8 +104,9 @@ def version(project: BakedProject) -> str:
 
 
 def latest_run(project: BakedProject) -> str:
-    """The id of the run that `xcom show` finds."""
-    return project.run(".venv/bin/xcom", "show", "keeping").stdout.split()[1]
+    """The id of the run that `xcom ls` finds."""
+    listed = json.loads(project.run(".venv/bin/xcom", "ls", "keeping", "--json").stdout)
+    return str(listed["xcoms"][0]["run"])
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -196,21 +196,23 @@ def airflow(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Airflow]:
     """A running Airflow: "stock" (its own backend and executor), "db", "db on PostgreSQL", "s3" or "redis".
-    And "older worker": on PostgreSQL, with tasks that run under the Airflow of the template's own tests."""
+    And "older worker", or "older worker on s3": on PostgreSQL, with tasks that run under the Airflow of the
+    template's own tests."""
     kind: str = request.param
     home = tmp_path_factory.mktemp("airflow")
-    project = projects(kind if kind in ("s3", "redis") else "db")
+    is_older, backend = kind.startswith("older worker"), kind.removeprefix("older worker on ")
+    project = projects(backend if backend in ("s3", "redis") else "db")
     with ExitStack() as stack:
         settings = {}
         if kind == "stock":
             settings["AIRFLOW__CORE__XCOM_BACKEND"] = "airflow.sdk.bases.xcom.BaseXCom"
             settings["AIRFLOW__CORE__EXECUTOR"] = "LocalExecutor"
-        elif kind == "older worker":
+        if is_older:
             settings["AIRFLOW__CORE__EXECUTOR"] = "older_worker.OlderWorker"
             settings["OLDER_PYTHON"] = sys.executable
-        elif kind in ("s3", "redis"):
+        if backend in ("s3", "redis"):
             settings |= stack.enter_context(development_server(project, home))
-        on_postgres = kind in ("db on PostgreSQL", "older worker")
+        on_postgres = is_older or kind == "db on PostgreSQL"
         database = request.getfixturevalue("postgres")() if on_postgres else _sqlite(home)
         made = prepare(project, home, database, **settings)
         made.name = kind

@@ -15,6 +15,8 @@ import pyarrow as pa
 import pytest
 
 from exclusive_xcom.codecs import Options, codec_named, encoded
+from exclusive_xcom.codecs import items as form
+from exclusive_xcom.codecs._json import NOT_FINITE, dumps
 from exclusive_xcom.codecs.items import CODEC
 from exclusive_xcom.errors import PayloadAltered, PayloadUnreadable, ValueTooLarge
 from exclusive_xcom.testing.codec_contract import OPTIONS, Stored, data_of
@@ -41,12 +43,20 @@ def texts(count: int = 80, size: int = 20_000) -> list[str]:
     return [rng.randbytes(size // 2).hex() for _ in range(count)]
 
 
+_NUMBERS: list[list[Any]] = [[0.5, 1.5, "null"] * 3] * 4 + [[None, 2.5] * 4] * 4 + [[math.inf, math.nan] * 4]
 LISTS: dict[str, Callable[[], list[Any]]] = {
     "texts": texts,
     "dicts": lambda: [{"number": n, "text": text, "": [None, 1.5]} for n, text in enumerate(texts())],
     "lists, some empty": lambda: [[text] * (number % 9 != 5) for number, text in enumerate(texts())],
     "tagged": lambda: [{"at": dt.date(2026, 1, 2), "of": (text, {1, 2})} for text in texts()],
     "odd": lambda: [{"text": text, "nan": math.nan, "big": 2**70, "half": "\ud800]"} for text in texts()],
+    "odd at the end": lambda: [
+        *({"number": number} for number in range(90_000)),
+        {"at": dt.date(2026, 1, 2)},
+    ],
+    "None, then not finite": lambda: [{"n": n, "x": x} for n in range(9000) for x in _NUMBERS[n // 1000]],
+    "infinite at the end": lambda: [*([number, 0.5] for number in range(90_000)), [-math.inf]],
+    "the same": lambda: [{"text": "of all items" * 50}] * 3000,
     "wide": lambda: [f"größe €{text}😀" for text in texts()],
     "two": lambda: texts(2, 600_000),
     "records": lambda: [{"number": number, "even": number % 2 == 0} for number in range(60_000)],
@@ -133,6 +143,32 @@ def test_an_item_takes_no_more_than_is_allowed() -> None:
         CODEC.item(Parts(data_of(payload)), payload.meta, Options(max_size=1_000_000), 1)
 
 
+def test_near_the_limit_what_items_take_is_counted() -> None:
+    value = texts()  # of 1.6 million characters
+    options = replace(OPTIONS, max_size=8_000_000)
+    payload = encoded(value, options)
+    assert payload.codec == "items/1"
+    assert (
+        codec_named(payload.codec, options).decode(Stored(data_of(payload)), payload.meta, options) == value
+    )
+    with pytest.raises(ValueTooLarge):
+        encoded(value, replace(OPTIONS, max_size=3_000_000))
+
+
+def test_a_text_without_an_end_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(form, "_WALKED", 2**22)
+    inner: list[Any] = [[] for _ in range(60_000)]
+    with pytest.raises(ValueTooLarge, match="again and again"):
+        encoded([[inner] for _ in range(100_000)], OPTIONS)
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_what_tells_that_a_float_is_not_finite(number: float) -> None:
+    """Lists of which JSON holds all but their floats are told by it from those that it holds."""
+    assert dumps([1.5, number]) == b"[1.5,%b]" % NOT_FINITE
+    assert NOT_FINITE not in dumps([1.5, {"a": -0.0}, True, "nul"])
+
+
 def test_large_items_behind_many_small_ones_are_read_alone() -> None:
     value = [*range(300_000), *texts(100, 100_000)]
     payload = encoded(value, OPTIONS)
@@ -163,6 +199,6 @@ def test_nothing_is_asked_for_that_is_not_the_payloads(place: int, number: int) 
     data[start + place : start + place + 8] = number.to_bytes(8, "little")
     parts = Parts(bytes(data))
     notes = payload.meta | {"index": hashlib.sha256(data[start:]).hexdigest()}
-    with pytest.raises(PayloadUnreadable, match="does not fit"):
+    with pytest.raises((PayloadUnreadable, PayloadAltered), match=r"does not fit|altered"):
         CODEC.item(parts, notes, OPTIONS, 0)
     assert parts.read == ENTRY * payload.meta["frames"]

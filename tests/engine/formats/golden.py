@@ -224,6 +224,11 @@ STRUCTURED: dict[str, Callable[[], Any]] = {
 OTHERS: dict[str, Callable[[], Any]] = {
     "items, plain": lambda: [{"number": number, "text": f"{number} " * 6000} for number in range(70)],
     "items, tagged": lambda: [(number, dt.date(2026, 1, 2), "größe " * 6000) for number in range(70)],
+    "parts, many kinds": lambda: [
+        {"frame": pandas_frame(), "array": np.zeros((2, 30_000))},
+        (bytes(65_536), dt.date(2026, 1, 2)),
+        "größe",
+    ],
     "binary, bytes": lambda: bytes(range(256)),
     "binary, bytearray": lambda: bytearray(b"content"),
     "file, text": text_file,

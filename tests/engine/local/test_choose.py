@@ -19,6 +19,7 @@ PIPELINES = [
     Pipeline("same", "dags/a/twice.py"),
     Pipeline("other", "dags/b/twice.py"),
     Pipeline("v1.2", "dags/v1.2.py"),
+    Pipeline("off", "dags/off.py", ["smoke"], off=True),
 ]
 WHOLE = Found("dags", PIPELINES, {})
 BROKEN = Found("dags", PIPELINES, {"dags/x/bad.py": "ValueError: no\nin dags/x/bad.py, line 3: raise"})
@@ -52,6 +53,13 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 )
 def test_a_name_is_an_id_or_a_file(name: str, meant: list[str]) -> None:
     assert choose(WHOLE, [name]).dag_ids == meant
+
+
+def test_what_is_off_is_run_only_by_its_name() -> None:
+    for tags in ([], ["smoke"]):
+        chosen = choose(WHOLE, [], tags)
+        assert "off" not in [*chosen.dag_ids, *chosen.left_out]
+    assert choose(WHOLE, ["off"]).dag_ids == ["off"] == choose(WHOLE, ["dags/off.py"]).dag_ids
 
 
 def test_an_absolute_path_is_a_file_too(here: Path) -> None:
@@ -101,7 +109,7 @@ def test_without_names_the_tags_choose_and_without_tags_all_run() -> None:
     tagged = choose(WHOLE, [], ["smoke", "example"])
     assert tagged.dag_ids == ["shipments", "tenants.a", "tenants.b"]
     assert tagged.left_out == ["returns", "same", "other", "v1.2"]
-    assert choose(WHOLE, []).dag_ids == [each.dag_id for each in PIPELINES]
+    assert choose(WHOLE, []).dag_ids == [each.dag_id for each in PIPELINES if not each.off]
     assert choose(WHOLE, ["same"], ["smoke"]).left_out == [], "who names something knows the others"
 
 

@@ -6,9 +6,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from small_project import BACKENDS, XCOM, Project
+from typer.main import get_command
+
+from exclusive_xcom.cli import application
 
 # A distribution with a command of its own, and one whose command can't be imported.
 GREETER = {
@@ -48,7 +52,22 @@ class TestHelp:
     def test_names_every_command(self, project: Project) -> None:
         said = project.xcom("--help", COLUMNS="80")
         assert said.returncode == 0
-        names = ["probe", "show", "get", "run", "debug", "up", "down", "restart", "new", "variables"]
+        names = [
+            "probe",
+            "ls",
+            "show",
+            "get",
+            "verify",
+            "stats",
+            "forget",
+            "run",
+            "debug",
+            "up",
+            "down",
+            "restart",
+            "new",
+            "variables",
+        ]
         for command in [*names, "secrets", "start-clean", "airflow"]:
             assert f"│ {command} " in said.stdout
         assert max(map(len, said.stdout.splitlines())) <= 80
@@ -59,6 +78,12 @@ class TestHelp:
         assert said.returncode == 2
         (line,) = said.stdout.splitlines()
         assert line == f"The port is a whole number from 0 (any that is free) to 65535, and not {port!r}."
+
+    @pytest.mark.parametrize("name", ["up", "restart"])
+    def test_without_a_port_it_is_airflow_s_own(self, name: str) -> None:
+        """Some versions of typer hand the default to the parser as it is."""
+        command: Any = get_command(application())
+        assert command.get_command(None, name).make_context(name, []).params == {"port": 8080}
 
     @pytest.mark.parametrize("arguments", [("show",), ("nothing",)])
     def test_comes_with_exit_code_2_for_what_cannot_be_meant(
@@ -143,11 +168,11 @@ class TestLookingAtThings:
     """`xcom show`, `probe`, `secrets` and `airflow`."""
 
     def test_show_refuses_a_pipeline_that_never_ran(self, project: Project) -> None:
-        shown = project.xcom("show", "never")
+        shown = project.xcom("show", "never", "task")
         assert shown.returncode == 2 and "no run of 'never'" in shown.stdout
 
     def test_show_says_that_there_is_no_database(self, tmp_path: Path) -> None:
-        shown = Project(tmp_path / "fresh").xcom("show", "good")
+        shown = Project(tmp_path / "fresh").xcom("show", "good", "task")
         assert shown.returncode == 1
         assert "database can't be read" in shown.stdout and "Traceback" not in shown.stdout
 

@@ -166,6 +166,8 @@ class TestRun:
     ) -> None:
         (good,) = project.home.glob("logs/dag_id=good/run_id=*/task_id=count/attempt=1.log")
         assert "Returned value was: 1000 rows, hello" in good.read_text()
+        assert "XCom pushed 'return_value' of good.count" in good.read_text()
+        assert "xcom=" not in good.read_text()  # the fields for programs would say all of it again
         tries = {
             tuple(part.partition("=")[2].removesuffix(".log") for part in path.parts[-2:])
             for path in project.home.glob("logs/dag_id=bad/run_id=*/task_id=fails/map_index=*/attempt=*.log")
@@ -184,10 +186,11 @@ class TestRun:
     def test_left_xcoms_that_can_be_looked_at(
         self, project: Project, done: subprocess.CompletedProcess[str]
     ) -> None:
-        shown = project.xcom("show", "good", COLUMNS="200")
-        assert shown.returncode == 0, shown.stdout
-        assert "pandas DataFrame" in shown.stdout and "1,000 rows × 1 column" in shown.stdout
-        assert "count" in shown.stdout and "hello from variables.json" in shown.stdout
+        listed = project.xcom("ls", "good", COLUMNS="200")
+        assert listed.returncode == 0, listed.stdout
+        assert "pandas DataFrame, 1,000 rows × 1 column" in listed.stdout and "count" in listed.stdout
+        shown = project.xcom("show", "good", "count", COLUMNS="200")
+        assert shown.returncode == 0 and "hello from variables.json" in shown.stdout, shown.stdout
 
     def test_refuses_an_unknown_name(self, project: Project) -> None:
         done = project.xcom("run", "god")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from s3_servers import boto, configured
 
 from exclusive_xcom import keep
 from exclusive_xcom.s3 import S3XComBackend
+from exclusive_xcom.store import Check
 
 NOW = datetime.now(UTC)
 
@@ -56,3 +58,18 @@ def test_the_first_row_that_should_stay_is_named(bucket: str) -> None:
     assert not check.ok
     assert "'return_value' of orders.load, run stays is the first that is lost" in check.detail
     assert f"{NOW + timedelta(days=10):%Y-%m-%d}" in check.detail and "by 'old'" in check.detail
+
+
+def test_the_probe_tells_the_rules_or_what_is_wrong_with_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from exclusive_xcom import inspection
+
+    assert inspection._retention("7d") == Check("retention", True, "7d by default")
+    file = tmp_path / "retention.toml"
+    monkeypatch.setenv("AIRFLOW__XCOM__RETENTION", str(file))
+    file.write_text('default = "90d"\n[[rule]]\ndag = "a*"\nkeep = "run"\n', encoding="utf-8")
+    assert inspection._retention("7d").detail == "90d by default, and 1 rule before it"
+    file.write_text('default = "90d"\n[[rule]]\ndag = "a*"\nkeep = "soon"\n', encoding="utf-8")
+    check = inspection._retention("7d")
+    assert not check.ok and 'Rule 1 (dag = "a*", keep = "soon")' in check.detail

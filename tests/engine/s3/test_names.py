@@ -115,6 +115,39 @@ def test_what_no_payload_is_called_is_nobodys(name: str, told: dict[str, str]) -
     assert whose(name, lambda: told) is None
 
 
+NONCE = "0123456789abcdef"
+
+
+@pytest.mark.parametrize(
+    ("outer", "inner"),
+    [
+        # Whose names begin with the other one's prefix, and what of it the other one then reads.
+        (None, Address("dag", "run", "5", -1, f"x-{NONCE}")),
+        (Address("sub", "run", "task", -1, "7"), None),
+    ],
+)
+@pytest.mark.parametrize(
+    "filename", [None, f"part-{NONCE}.csv", f"-{NONCE}", "x" * 300, f"{'x' * 300}-{NONCE}"]
+)
+def test_a_prefix_inside_of_another_has_no_names_that_both_can_read(
+    outer: Address | None, inner: Address | None, filename: str | None
+) -> None:
+    name = object_name(LOCATION, outer or inner or ADDRESS, attempt(), payload([b""], filename=filename))
+    assert whose(name, dict) is not None
+    seen = f"sub/{name}" if inner else name.removeprefix("sub/")
+    assert whose(seen, dict) is None, "a collection would ask the wrong Airflow for it"
+
+
+@given(
+    addresses, st.sampled_from(["sub", "1", f"x-{NONCE}", "a/b"]), st.sampled_from([None, f"x-{NONCE}", "f"])
+)
+def test_no_name_is_read_with_a_part_more_or_less(one: Address, prefix: str, filename: str | None) -> None:
+    name = object_name(LOCATION, one, attempt(), payload([b""], filename=filename))
+    told = metadata(name, one) if len(name) < 900 else {}
+    assert whose(f"{prefix}/{name}", lambda: told) is None
+    assert whose(name.partition("/")[2], lambda: told) is None
+
+
 def test_names_that_no_metadata_can_hold_are_refused(moto: str) -> None:
     chance = random.Random(0)
     names = ("".join(chr(chance.randrange(0x4E00, 0x9FFF)) for _ in range(250)) for _ in range(3))

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from upkeep_model import GRACE, ModelAirflow, ModelStore, new_id, row_of
+from upkeep_model import GRACE, ModelAirflow, ModelStore, new_id, row_of, until
 
 from exclusive_xcom.address import Address
 from exclusive_xcom.console import Refused
+from exclusive_xcom.reference import Expiry
 from exclusive_xcom.upkeep import marker
 from exclusive_xcom.upkeep.airflow_rest import CannotAskAirflow
 from exclusive_xcom.upkeep.collect import FEW, Collection, TooManyGone
 from exclusive_xcom.upkeep.judge import Judge, Why
-from exclusive_xcom.upkeep.manifest import EVERY, Manifest
+from exclusive_xcom.upkeep.manifest import TOLD, Manifest
 
 AT = Address("orders", "run 1", "extract")
 OLD, NOW = 0.0, 10 * GRACE
+BEFORE = datetime.fromtimestamp(OLD + 1, UTC)
 
 
 class World:
@@ -59,7 +63,7 @@ class World:
     def why(self, name: str) -> Why:
         """What is so about one payload."""
         item = replace(self.store.item(name), written=self.store.objects[name])
-        return Judge(self.airflow, NOW - GRACE).why(item)
+        return Judge(self.airflow, NOW - GRACE, NOW).why(item)
 
 
 @pytest.fixture
@@ -85,6 +89,38 @@ class TestWhy:
         row = world.airflow.rows[AT]
         world.airflow.rows[AT] = [[{"x": row}]] if "list" in form else {"$xcom": "1", "where": row["uri"]}
         assert world.why(name) is Why.LIVE
+
+    @pytest.mark.parametrize(
+        ("expires", "state", "why"),
+        [
+            (until(NOW), "success", Why.OVER),
+            (until(NOW), "failed", Why.OVER),
+            (until(NOW), "running", Why.UNFINISHED),
+            (until(NOW + 1), "success", Why.LIVE),
+            (until(run=True), "success", Why.OVER),
+            (until(run=True), "failed", Why.LIVE),
+            (until(run=True), "running", Why.UNFINISHED),
+            (until(NOW, run=True), "failed", Why.OVER),
+            (until(NOW + 1, run=True), "success", Why.OVER),
+        ],
+    )
+    def test_its_row_says_how_long_it_is_kept(
+        self, world: World, expires: Expiry, state: str, why: Why
+    ) -> None:
+        name = world.old(ti_id="t")
+        world.airflow.rows[AT] = row_of(AT, "t", name, expires=expires)
+        world.airflow.runs["orders", "run 1"] = state
+        assert world.why(name) is why
+        young = world.store.put(AT, "t")
+        world.airflow.rows[AT] = row_of(AT, "t", young, expires=until(OLD, run=True))
+        assert world.why(young) is Why.YOUNG
+
+    def test_a_row_that_is_not_understood_ends_nothing(self, world: World) -> None:
+        name = world.old(ti_id="t")
+        row = row_of(AT, "t", name, expires=until(OLD))
+        for changed in ({"must": ["x"]}, {"$xcom": "9"}, {"expires": {"rule": "x", "at": "soon"}}):
+            world.airflow.rows[AT] = {**row, **changed}
+            assert world.why(name) is Why.LIVE
 
     def test_another_try_or_push_has_the_row(self, world: World) -> None:
         lost = world.old()
@@ -125,6 +161,20 @@ class TestWhy:
         assert world.why(world.old(odd)) is Why.UNKNOWN
         assert not world.airflow.asked
 
+    def test_the_time_of_another_payload_does_not_count(self, world: World) -> None:
+        """A row may hold the payload's name in another place than its own reference."""
+        name = world.old(ti_id="t")
+        other = row_of(AT, "t", world.old(ti_id="t"), expires=Expiry("a rule", BEFORE))
+        world.airflow.rows[AT] = other | {"preview": name}
+        assert world.why(name) is Why.LIVE
+
+    @pytest.mark.parametrize("broken", [{"expires": {"at": "soon"}}, {"$xcom": "4"}])
+    def test_a_time_that_cannot_be_read_is_none(self, world: World, broken: dict[str, Any]) -> None:
+        name = world.old(ti_id="t")
+        row = row_of(AT, "t", name, expires=Expiry("a rule", BEFORE))
+        world.airflow.rows[AT] = row | broken
+        assert world.why(name) is Why.LIVE
+
     def test_rows_of_other_tries_are_not_seen_where_each_has_its_own(self, world: World) -> None:
         world.airflow.rows_per_try = True
         first, again = world.old(ti_id="one"), world.old(ti_id="two")
@@ -147,6 +197,21 @@ class TestCollection:
         late = world.old()
         assert world.delete() == {Why.REPLACED: 1, Why.LIVE: 1}
         assert set(world.store.objects) == {kept, saved, late}
+
+    def test_what_is_over_goes(self, world: World) -> None:
+        name = world.old(ti_id="t")
+        world.airflow.rows[AT] = row_of(AT, "t", name, expires=until(NOW + 1))
+        assert world.look() == {Why.LIVE: 1}
+        world.store.time = NOW + 1
+        assert world.look() == {Why.OVER: 1}
+        assert world.delete() == {Why.OVER: 1} and not world.store.objects
+
+    def test_what_was_over_and_is_kept_by_now_stays(self, world: World) -> None:
+        name = world.old(ti_id="t")
+        world.airflow.rows[AT] = row_of(AT, "t", name, expires=until(run=True))
+        assert world.look() == {Why.OVER: 1}
+        world.airflow.runs["orders", "run 1"] = "running"
+        assert world.delete() == {Why.UNFINISHED: 1} and name in world.store.objects
 
     def test_a_run_and_an_xcom_are_asked_for_once(self, world: World) -> None:
         for _ in range(50):
@@ -199,6 +264,44 @@ class TestCollection:
         with pytest.raises(marker.WrongStore, match="Look anew"):
             other.delete()
 
+    @pytest.mark.parametrize("at", ["look", "delete"])
+    def test_another_airflow_in_the_middle_ends_it(
+        self, world: World, monkeypatch: pytest.MonkeyPatch, at: str
+    ) -> None:
+        """An address leads to a new one from a moment on: its 404 are worth nothing."""
+        monkeypatch.setattr("exclusive_xcom.upkeep.collect.EVERY", 2)
+        for number in range(FEW // 2):
+            world.old(replace(AT, run_id=f"run {number}"), row=True)
+            world.airflow.runs["orders", f"run {number}"] = "success"
+        if at == "delete":
+            for run in list(world.airflow.runs)[5:]:
+                world.airflow.delete_run(run)
+            world.look()
+        state = world.airflow.run_state
+
+        def switched(dag_id: str, run_id: str) -> str | None:
+            if run_id >= "run 5":
+                world.airflow.variable = None
+            return state(dag_id, run_id) if world.airflow.variable else None
+
+        world.airflow.run_state = switched  # type: ignore[method-assign]
+        with pytest.raises(marker.WrongStore):
+            getattr(world, at)()
+        assert len(world.store.deleted) <= 2
+        with Manifest(world.file) as manifest:
+            assert manifest.ended == (at == "delete")
+        assert at == "delete" or "run 5" not in world.file.read_text()
+
+    @pytest.mark.parametrize("head", [{"grace": 1.0}, {"cut": NOW}, {"cut": 1e12}, {"store": "s3://b/other"}])
+    def test_a_list_that_was_changed_is_not_used(self, world: World, head: dict[str, Any]) -> None:
+        world.old(row=False)
+        world.look()
+        first, *lines = world.file.read_text().splitlines()
+        world.file.write_text("\n".join([json.dumps(json.loads(first) | head), *lines, ""]))
+        with pytest.raises(marker.WrongStore, match="Look anew"):
+            world.delete()
+        assert not world.store.deleted
+
     def test_unusually_many_runs_are_gone(self, world: World) -> None:
         for number in range(FEW):
             world.old(replace(AT, run_id=f"gone {number}"))
@@ -233,11 +336,11 @@ class TestCollection:
         assert len(world.store.deleted) == FEW // 2 and set(world.store.deleted) == whole
 
     def test_it_is_told_now_and_then(self, world: World) -> None:
-        for number in range(EVERY + 1):
+        for number in range(TOLD + 1):
             world.old(replace(AT, map_index=number), row=True)
         told: list[int] = []
         world.look(tell=lambda tally: told.append(tally.by_reason[Why.LIVE].payloads))
-        assert told == [EVERY]
+        assert told == [TOLD]
 
 
 class TestManifest:
@@ -255,7 +358,30 @@ class TestManifest:
             Manifest(file)
         assert file.read_text() == text
 
-    def test_it_is_for_its_owner_alone(self, world: World) -> None:
+    @pytest.mark.parametrize(
+        "line",
+        [
+            '{"name": 5, "bytes": 1, "written": 1, "why": ""}',
+            '{"name": "a", "bytes": 1, "written": NaN, "why": ""}',
+            '{"name": "a", "bytes": "1", "written": 1, "why": ""}',
+            '{"place": -1, "done": {"by_reason": {}, "runs": 0, "gone": 0}}',
+            '{"place": 10000, "done": {"by_reason": {}, "runs": 0, "gone": 0}}',
+            "[" * 200_000,
+            "5",
+        ],
+        ids=lambda line: line[:50],
+    )
+    def test_a_line_that_nobody_wrote_is_told(self, world: World, line: str) -> None:
+        world.look()
+        world.file.write_text(f"{world.file.read_text()}{line}\n")
+        with pytest.raises(Refused, match="is not a list that `xcom gc` wrote"):
+            Manifest(world.file)
+
+    @pytest.mark.parametrize("before", [None, 0o644])
+    def test_it_is_for_its_owner_alone(self, world: World, before: int | None) -> None:
+        if before:
+            world.file.touch()
+            world.file.chmod(before)
         world.look()
         assert world.file.stat().st_mode & 0o777 == 0o600
 
@@ -286,6 +412,21 @@ class TestAdopt:
         store, airflow = ModelStore(), ModelAirflow()
         airflow.set_store_id("6f0c7a52-6c3e-4b0e-9d4e-6c4e2e1b7a11")
         assert marker.adopt(store, airflow) == ("6f0c7a52-6c3e-4b0e-9d4e-6c4e2e1b7a11", True)
+
+    @pytest.mark.parametrize("text", ["mine", "", "6F0C7A52-6C3E-4B0E-9D4E-6C4E2E1B7A11"])
+    def test_a_variable_that_a_person_changed_is_told_and_no_marker_made(self, text: str) -> None:
+        store, airflow = ModelStore(), ModelAirflow(variable=text)
+        with pytest.raises(marker.WrongStore, match="Somebody changed it"):
+            marker.adopt(store, airflow)
+        assert not store.notes
+
+    def test_what_somebody_wrote_into_the_variable_is_not_shown(self) -> None:
+        store, airflow = ModelStore(), ModelAirflow()
+        marker.adopt(store, airflow)
+        airflow.variable = "s3cr3t" * 1000
+        with pytest.raises(marker.WrongStore) as caught:
+            marker.check(store, airflow)
+        assert "s3cr3t" not in str(caught.value)
 
     def test_a_store_of_another_airflow_is_not_taken(self) -> None:
         store, airflow = ModelStore(), ModelAirflow()

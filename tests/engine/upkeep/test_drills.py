@@ -30,7 +30,8 @@ from exclusive_xcom import attempt, lazy
 def made():
     @task
     def extract(**context):
-        context["ti"].xcom_push("more", os.urandom(3000))
+        for _ in range(2):
+            context["ti"].xcom_push("more", os.urandom(3000))
         return lazy(os.urandom(5000))
 
     @task
@@ -48,9 +49,30 @@ def killed():
 
     push()
 
+@dag(schedule=None)
+def tried_twice():
+    @task(retries=1, retry_delay=0)
+    def push(**context):
+        if context["ti"].try_number == 1:
+            attempt.confirm = lambda current: os.kill(os.getpid(), signal.SIGKILL)
+        return os.urandom(5000)
+
+    push()
+
+@dag(schedule=None)
+def mapped():
+    @task
+    def push(number):
+        return os.urandom(5000)
+
+    push.expand(number=list(range(10)))
+
 made()
 killed()
+tried_twice()
+mapped()
 """
+(HOUSEKEEPING,) = Path(__file__).parents[3].glob("{{cookiecutter.project_slug}}/dags/*housekeeping.py*")
 HOURS = 3600.0
 
 
@@ -87,6 +109,14 @@ class Up:
         for file in self.files():
             os.utime(file, (time.time() - 2 * HOURS,) * 2)
 
+    def runs_again(self, dag_id: str, run: str, times: int) -> None:
+        """Clear all tasks of a run and wait for its end, so many times."""
+        for _ in range(times):
+            self.ask(
+                "POST", f"/dags/{dag_id}/clearTaskInstances", dry_run=False, dag_run_id=run, only_failed=False
+            )
+            self.wait(dag_id, run)
+
     def files(self, part: str = "") -> list[Path]:
         """The payloads that lie in the store, with a text in their path."""
         found = [path for path in sorted(self.store.rglob("*")) if path.is_file()]
@@ -119,7 +149,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
         f"{text}AIRFLOW__XCOM__URL={store.as_uri()}\nAIRFLOW__XCOM__CONN_ID=\nAIRFLOW__XCOM__INLINE_LIMIT=0\n"
         "AIRFLOW__XCOM__GRACE=3600\n"
     )
-    project.pipelines(pipelines=PIPELINES)
+    project.pipelines(pipelines=PIPELINES, housekeeping=HOUSEKEEPING.read_text())
     try:
         done = project.xcom("up", "--port", "0")
         assert done.returncode == 0, done.stdout
@@ -129,7 +159,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
         body = {"username": login[0], "password": login[1]}
         token = httpx.post(f"{url}/auth/token", json=body, timeout=60).json()["access_token"]
         made = Up(project, store, url, login, token)
-        assert eventually(lambda: len(made.ask("GET", "/dags")["dags"]) == 2)
+        assert eventually(lambda: len(made.ask("GET", "/dags")["dags"]) == 5)
         yield made
     finally:
         project.xcom("down")
@@ -174,13 +204,34 @@ def test_an_xcom_that_was_deleted(up: Up) -> None:
 
 def test_tasks_that_ran_again(up: Up) -> None:
     run, before = up.run("made"), len(up.files())
-    for _ in range(3):
-        up.ask("POST", "/dags/made/clearTaskInstances", dry_run=False, dag_run_id=run, only_failed=False)
-        up.wait("made", run)
+    up.runs_again("made", run, 3)
     up.gc()
     up.project.xcom("gc", "--delete")
     assert len(up.files()) == before, "what the last tries pushed, and no more"
     assert "Nothing is garbage." in up.gc()
+
+
+def test_a_hundred_tries_that_were_replaced(up: Up) -> None:
+    """Ten tasks, ten times again. What is deleted with the rows of the tries before is deleted by Airflow."""
+    run, before = up.run("mapped"), len(up.files())
+    up.runs_again("mapped", run, 10)
+    assert before <= len(up.files()) <= before + 100
+    up.gc()
+    up.project.xcom("gc", "--delete")
+    assert len(up.files()) == before, "what the last tries pushed, and no more"
+    for index in range(10):
+        shown = up.project.xcom("get", "mapped", "push", "--run", run, "--map-index", str(index))
+        assert shown.returncode == 0, shown.stdout
+
+
+def test_a_try_that_was_killed_before_another_one(up: Up) -> None:
+    before = len(up.files())
+    up.run("tried_twice")
+    assert len(up.files()) == before + 2
+    assert "its XCom has another value" in up.gc()
+    up.gc("--delete")
+    assert len(up.files()) == before + 1
+    assert up.project.xcom("get", "tried_twice", "push").returncode == 0
 
 
 def test_a_push_that_was_killed(up: Up) -> None:
@@ -209,6 +260,23 @@ def test_a_run_that_works_is_left_alone(up: Up) -> None:
     assert len(up.files()) == before - 3
 
 
+def test_a_project_s_housekeeping(up: Up) -> None:
+    """Its file as every project has it: off until it is switched on."""
+    path, gone, kept = "/dags/housekeeping", up.run("made"), up.run("made")
+    assert up.ask("GET", path)["is_paused"]
+    before = up.files("made/")
+    up.ask("DELETE", f"/dags/made/dagRuns/{gone}", good=204)
+    up.ask("PATCH", path, is_paused=False)
+    try:
+        run = up.run("housekeeping")
+    finally:
+        up.ask("PATCH", path, is_paused=True)
+    assert len(up.files("made/")) == len(before) - 3
+    report = up.project.xcom("get", "housekeeping", "collect", "--run", run).stdout
+    assert "its run is gone" in report and "deleted" in report and "kept" in report
+    assert up.project.xcom("get", "made", "extract", "--run", kept).returncode == 0
+
+
 def test_rows_that_airflow_cleaned(up: Up) -> None:
     for _ in range(2):
         up.run("made")
@@ -220,7 +288,8 @@ def test_rows_that_airflow_cleaned(up: Up) -> None:
     assert "its run is gone" in up.gc("--most-gone", "100")
     up.gc("--delete")
     left = up.ask("GET", "/dags/~/dagRuns")["dag_runs"]
-    assert len(up.files()) == 3 * sum(run["dag_id"] == "made" for run in left)
+    payloads = {"made": 3, "mapped": 10, "tried_twice": 1, "killed": 0, "housekeeping": 1}
+    assert len(up.files()) == sum(payloads[run["dag_id"]] for run in left)
 
 
 def test_a_collection_that_was_killed(up: Up) -> None:

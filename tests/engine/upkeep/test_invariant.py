@@ -25,7 +25,7 @@ from hypothesis.stateful import (
     precondition,
     rule,
 )
-from upkeep_model import GRACE, ModelAirflow, ModelStore, new_id, row_of
+from upkeep_model import GRACE, ModelAirflow, ModelStore, new_id, row_of, until
 
 from exclusive_xcom.address import Address
 from exclusive_xcom.console import Refused
@@ -37,6 +37,8 @@ from exclusive_xcom.upkeep.manifest import Manifest
 
 RUNS = [("one", "run 1"), ("one", "run 2"), ("two", "run 1")]
 XCOMS = [Address(*run, "task", -1, key) for run in RUNS for key in ("a", "b")]
+# After which part of the grace its payload's time is over, from its row on; or whether it goes with its run.
+some_ends = st.sampled_from([None, None, 0.5, 3.0, "run"])
 some_steps = st.sampled_from([1, 3, 10, 1000, 1000])
 runs, xcoms, collectors = st.sampled_from(RUNS), st.sampled_from(XCOMS), st.sampled_from([0, 1])
 
@@ -146,6 +148,9 @@ class Machine(RuleBasedStateMachine):
         self.store, self.airflow = ModelStore(), ModelAirflow(rows_per_try=self.rows_per_try)
         self.tries: dict[tuple[str, str], str] = {}  # the current try of a run's one task
         self.kept: dict[tuple[Address, str], str] = {}  # what each row refers to
+        self.with_run: set[str] = set()  # payloads that go with their runs
+        self.ends: dict[str, float] = {}  # of others: when their time is over
+        self.over: set[str] = set()  # payloads whose run has ended well since
         self.pushes: list[Push] = []
         self.at_work: dict[int, Stepped] = {}
 
@@ -179,6 +184,9 @@ class Machine(RuleBasedStateMachine):
         if run in self.airflow.runs:
             self.airflow.runs[run] = state
             self.tries.pop(run, None)
+            if state == "success":
+                held = {name for at, name in self.kept.items() if (at[0].dag_id, at[0].run_id) == run}
+                self.over |= held & self.with_run
 
     @rule(run=runs)
     def delete_run(self, run: tuple[str, str]) -> None:
@@ -220,8 +228,8 @@ class Machine(RuleBasedStateMachine):
         push.checked = self.store.time
 
     @precondition(lambda self: any(push.checked is not None for push in self.pushes))
-    @rule(data=st.data())
-    def write_row(self, data: Any) -> None:
+    @rule(data=st.data(), end=some_ends)
+    def write_row(self, data: Any, end: Any = None) -> None:
         """The row is written, if the try is still current and there is such a run. What wrote for another
         task and stood still right before its row for half the grace is not modelled: nothing stops it."""
         push = data.draw(st.sampled_from([push for push in self.pushes if push.checked is not None]))
@@ -235,7 +243,15 @@ class Machine(RuleBasedStateMachine):
             return
         at = push.address, push.ti_id if self.rows_per_try else ""
         self.kept[at] = push.name
-        self.airflow.rows[push.address] = row_of(push.address, push.ti_id, push.name)
+        expires = None
+        if end == "run":
+            expires, self.with_run = until(run=True), self.with_run | {push.name}
+            if self.airflow.runs[run] == "success":  # it was written for another task, when that had ended
+                self.over.add(push.name)
+        elif end:
+            self.ends[push.name] = self.store.time + end * GRACE
+            expires = until(self.ends[push.name])
+        self.airflow.rows[push.address] = row_of(push.address, push.ti_id, push.name, expires=expires)
 
     @precondition(lambda self: self.pushes)
     @rule(data=st.data())
@@ -289,9 +305,10 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def rows_have_their_payloads(self) -> None:
-        """Of every try, where each has rows of its own."""
-        lost = [at for at, name in self.kept.items() if name not in self.store.objects]
-        assert not lost, "the payload of a row is lost"
+        """Of every try, where each has rows of its own; until their time is over."""
+        over = self.over | {name for name, end in self.ends.items() if end <= self.store.time}
+        lost = [name for name in self.kept.values() if name not in self.store.objects]
+        assert set(lost) <= over, "the payload of a row is lost"
 
     @invariant()
     def current_tries_have_theirs(self) -> None:
@@ -331,14 +348,22 @@ def _works(machine: Machine) -> None:
 
 
 def _has_a_row(machine: Machine) -> None:
+    _expires(machine, None)
+
+
+def _expires(machine: Machine, end: Any = 3.0, state: str = "success") -> None:
     machine.begin_try(run=RUNS[0])
     machine.put(address=XCOMS[0], own=True)
     machine.check(data=First())
-    machine.write_row(data=First())
-    machine.end_run(run=RUNS[0], state="success")
+    machine.write_row(data=First(), end=end)
+    machine.end_run(run=RUNS[0], state=state)
     machine.wait(part=1.1)
     machine.collect(which=0, delete=False, steps=1000)
     machine.collect(which=0, delete=True, steps=1000)
+
+
+def _fails(machine: Machine) -> None:
+    _expires(machine, "run", "failed")
 
 
 def _comes_late(machine: Machine) -> None:
@@ -347,7 +372,7 @@ def _comes_late(machine: Machine) -> None:
     machine.put(address=XCOMS[0], own=False)
     machine.check(data=First())
     machine.collect(which=0, delete=False, steps=1000)
-    machine.collect(which=0, delete=True, steps=5)  # it has looked again, and is about to delete
+    machine.collect(which=0, delete=True, steps=6)  # it has looked again, and is about to delete
     machine.write_row(data=First())
     machine.kill_collection(which=1)
     machine.collect(which=0, delete=True, steps=1000)
@@ -358,9 +383,11 @@ def _comes_late(machine: Machine) -> None:
     [
         (_works, judge, "ENDED", {"success", "failed", "running"}),
         (_has_a_row, Judge, "_by_row", lambda self, item, address: Why.ROW_GONE),
-        (_comes_late, collect, "Judge", lambda airflow, cut: Judge(airflow, cut + GRACE)),
+        (_comes_late, collect, "Judge", lambda airflow, cut, now: Judge(airflow, cut + GRACE, now)),
+        (_expires, collect, "Judge", lambda airflow, cut, now: Judge(airflow, cut, now + 9 * GRACE)),
+        (_fails, judge, "ENDED_WELL", "failed"),
     ],
-    ids=["runs that work", "rows unasked", "no grace"],
+    ids=["runs that work", "rows unasked", "no grace", "before its time", "with a run that failed"],
 )
 def test_the_machine_finds_what_a_careless_collection_does(
     monkeypatch: pytest.MonkeyPatch, story: Callable[[Machine], None], place: Any, name: str, careless: Any

@@ -10,13 +10,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from faulty import Fault, faulty
 from s3_servers import boto, configured
+from upkeep_model import ModelAirflow
 
-from exclusive_xcom.errors import StoreMisconfigured
+from exclusive_xcom.errors import StoreDenied, StoreError, StoreMisconfigured
 from exclusive_xcom.s3 import S3Store
-from exclusive_xcom.testing.payloads import ADDRESS, attempt, keep
+from exclusive_xcom.s3.location import Location
+from exclusive_xcom.s3.names import object_name
+from exclusive_xcom.testing.payloads import ADDRESS, attempt, keep, payload
 from exclusive_xcom.upkeep import inventory, marker
-from exclusive_xcom.upkeep.inventory import Inventory, inventory_of
+from exclusive_xcom.upkeep.inventory import Inventory, Kind, inventory_of
+from exclusive_xcom.upkeep.judge import Judge, Why
 
 STORES = ("moto", "rclone", "folder")
 LONG = replace(ADDRESS, key="x" * 512, dag_id="y" * 250, run_id="z" * 250)
@@ -128,6 +133,96 @@ def test_pages_of_a_listing_are_put_together(moto: str) -> None:
         found = names(inventory_of(store))
         assert found == [f"{number:05}" for number in range(2100)]
         assert names(inventory_of(store), "01999") == found[2000:]
+
+
+def test_an_unfinished_upload_is_listed_last_and_ended(moto: str, tmp_path: Path) -> None:
+    with configured(moto) as store:
+        found, client, airflow = inventory_of(store), boto(moto), ModelAirflow()
+        kept = keep(store, [b"value"], ADDRESS, attempt())
+        prefix = found.url.removeprefix("s3://engine/")
+        odd = replace(ADDRESS, run_id="gone")
+        begun = [object_name(Location.current(), at, attempt(), payload([b""])) for at in (ADDRESS, odd)]
+        for name in (*begun, "not/ours"):
+            client.create_multipart_upload(Bucket="engine", Key=f"{prefix}/{name}")
+        client.create_multipart_upload(Bucket="engine", Key=f"{prefix}-other/{begun[0]}")
+        items = list(found.items())
+        assert [item.kind for item in items] == [Kind.PAYLOAD, *[Kind.UPLOAD] * 3]
+        by_address = {item.address: item for item in items[1:]}
+        assert set(by_address) == {ADDRESS, odd, None}
+        for number, item in enumerate(items, 1):
+            assert names(found, item.name) == [each.name for each in items[number:]]
+            assert item.kind is Kind.PAYLOAD or found.item(item.name) == replace(item, written=0.0)
+        judge = Judge(airflow, found.now() + 600)
+        airflow.runs[ADDRESS.dag_id, ADDRESS.run_id] = "running"
+        whys = [judge.why(by_address[at]) for at in (ADDRESS, odd, None)]
+        assert whys == [Why.UNFINISHED, Why.RUN_GONE, Why.UNKNOWN]
+        airflow.runs[ADDRESS.dag_id, ADDRESS.run_id] = "failed"
+        assert Judge(airflow, found.now() + 600).why(by_address[ADDRESS]) is Why.BROKEN_OFF
+        now = found.now()
+        young = replace(by_address[ADDRESS], written=now)  # to moto all began in 2010
+        assert Judge(airflow, now - 600).why(young) is Why.YOUNG
+        for at in (ADDRESS, odd):
+            found.delete(by_address[at].name)
+            found.delete(by_address[at].name)
+        left = client.list_multipart_uploads(Bucket="engine", Prefix=prefix)["Uploads"]
+        assert sorted(each["Key"] for each in left) == [f"{prefix}-other/{begun[0]}", f"{prefix}/not/ours"]
+        assert bytes(store.fetch(kept)) == b"value" and found.remarks() == []
+
+
+def test_a_bucket_that_keeps_versions_says_so(moto: str) -> None:
+    client = boto(moto)
+    client.create_bucket(Bucket="versions")
+    client.put_bucket_versioning(Bucket="versions", VersioningConfiguration={"Status": "Enabled"})
+    with configured(moto, "s3://versions/xcom") as store:
+        found = inventory_of(store)
+        keep(store, [b"value"])
+        gone = keep(store, [b"value"] * 2)
+        found.delete((gone.uri or "").removeprefix(f"{found.url}/"))
+        assert len(names(found)) == 1
+        (said,) = found.remarks()
+        assert "keeps versions: old ones of 1 payloads take 10 B there" in said
+
+
+@pytest.mark.parametrize(
+    ("where", "code", "said"),
+    [
+        (
+            "uploads",
+            "AccessDenied",
+            "Unfinished uploads are not looked at: that needs the right s3:ListBucketM",
+        ),
+        ("uploads", "NotImplemented", "Unfinished uploads are not looked at: the server can't list them."),
+        ("versioning", "AccessDenied", "Old versions are not looked at: that needs the right s3:GetBucketV"),
+    ],
+)
+def test_what_a_bucket_does_not_tell_is_said(moto: str, where: str, code: str, said: str) -> None:
+    with faulty(moto) as proxy, configured(proxy.url) as store:
+        found = inventory_of(store)
+        keep(store, [b"value"])
+        status = 403 if code == "AccessDenied" else 501
+        proxy.faults.append(Fault("status", status, code, where=f"?{where}", times=99))
+        assert len(names(found)) == 1
+        (remark,) = found.remarks()
+        assert remark.startswith(said)
+
+
+def test_a_bucket_that_fails_ends_the_look(moto: str) -> None:
+    with faulty(moto) as proxy, configured(proxy.url) as store:
+        proxy.faults.append(Fault("status", 500, where="?uploads", times=99))
+        with pytest.raises(StoreError):
+            names(inventory_of(store))
+
+
+def test_an_upload_that_may_not_be_ended_is_told(moto: str) -> None:
+    with faulty(moto) as proxy, configured(proxy.url) as store:
+        found = inventory_of(store)
+        name = object_name(Location.current(), ADDRESS, attempt(), payload([b""]))
+        key = f"{found.url.removeprefix('s3://engine/')}/{name}"
+        boto(moto).create_multipart_upload(Bucket="engine", Key=key)
+        (item,) = found.items()
+        proxy.faults.append(Fault("status", 403, "AccessDenied", method="DELETE", times=9))
+        with pytest.raises(StoreDenied, match="Allow s3:AbortMultipartUpload"):
+            found.delete(item.name)
 
 
 def test_no_link_in_a_folder_is_followed(tmp_path: Path) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from exclusive_xcom.address import Address, Attempt
-from exclusive_xcom.reference import Reference
+from exclusive_xcom.reference import Expiry, Reference
 from exclusive_xcom.s3.location import Location
 from exclusive_xcom.s3.names import object_name, whose
 from exclusive_xcom.testing.payloads import payload
@@ -24,11 +25,17 @@ def name_of(address: Address, ti_id: str) -> str:
     return object_name(LOCATION, address, Attempt(1, ti_id), payload([b""]))
 
 
-def row_of(address: Address, ti_id: str, name: str, url: str = LOCATION.url) -> dict[str, Any]:
+def row_of(
+    address: Address, ti_id: str, name: str, url: str = LOCATION.url, expires: Expiry | None = None
+) -> dict[str, Any]:
     """What the row of a payload says."""
-    return Reference(
-        address, Attempt(1, ti_id), "binary/1", "bytes", "x/y", 1, "0" * 64, uri=f"{url}/{name}"
-    ).row()
+    of: tuple[Any, ...] = (address, Attempt(1, ti_id), "binary/1", "bytes", "x/y", 1, "0" * 64)
+    return Reference(*of, uri=f"{url}/{name}", expires=expires).row()
+
+
+def until(time: float | None = None, *, run: bool = False) -> Expiry:
+    """The end of a payload: at a time of the model, or with its run."""
+    return Expiry("a rule", None if time is None else datetime.fromtimestamp(time, UTC), run)
 
 
 @dataclass

@@ -10,6 +10,7 @@ import random
 import string
 from datetime import UTC, datetime
 from decimal import Decimal
+from importlib import metadata
 from typing import Any
 
 from airflow.sdk import dag, get_current_context, task
@@ -142,9 +143,11 @@ def exact() -> None:
 
     @task
     def push() -> None:
-        ti = get_current_context()["ti"]
+        context = get_current_context()
+        ti = context["ti"]
         for number, value in enumerate(VALUES):
             ti.xcom_push(f"value {number}", value)
+        note(context, "pushed by", metadata.version("apache-airflow"))
 
     @task
     def pull() -> None:
@@ -165,7 +168,7 @@ def exact() -> None:
             found["plain" if plain(value) else "enveloped"] += 1
             if is_reference(row) == plain(value):
                 found["kept wrongly"].append(ascii(value)[:200])
-        note(context, "found", found)
+        note(context, "found", found | {"by": metadata.version("apache-airflow")})
 
     push() >> pull()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from typing import Any
 
 from airflow.executors.base_executor import BaseExecutor
@@ -11,7 +12,10 @@ from same_session import InSession
 
 
 class OlderWorker(InSession, BaseExecutor):
-    """One process for each task, started as executors do that have it started on another machine."""
+    """One process for each task, started as executors do that have it started on another machine.
+
+    In a run called "newer-push", the task "push" gets a worker with the scheduler's own Airflow.
+    """
 
     supports_task_instance_uuid = True
 
@@ -28,8 +32,10 @@ class OlderWorker(InSession, BaseExecutor):
             said = workload.model_dump_json()
             # A worker does not reach the database, and has no driver for it.
             environment = {**os.environ, "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "sqlite://"}
+            is_newer = workload.ti.run_id == f"newer-{workload.ti.task_id}"
+            python = sys.executable if is_newer else os.environ["OLDER_PYTHON"]
             self._workers[key] = subprocess.Popen(
-                [os.environ["OLDER_PYTHON"], "-m", module, "--json-string", said], env=environment
+                [python, "-m", module, "--json-string", said], env=environment
             )
 
     def sync(self) -> None:

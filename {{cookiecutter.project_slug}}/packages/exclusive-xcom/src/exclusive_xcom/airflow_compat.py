@@ -63,6 +63,14 @@ PRIVATE = (
     Private(f"{_SEQUENCE}._ti", "in which run it did"),
     Private(f"{_MAPPED}:DictOfListsExpandInput.resolve", "mapped.py knows by it that Airflow wants one item"),
     Private(f"{_MAPPED}:ListOfDictsExpandInput.resolve", "the same for `expand_kwargs`"),
+    Private("airflow.sdk.observability.stats:incr", "metrics.py counts by it; documented nowhere"),
+    Private("airflow.sdk.observability.stats:timing", "metrics.py tells by it how long something took"),
+    Private("airflow.sdk.observability.stats:initialize", "the command line sets up what a task has set up"),
+    Private("airflow.sdk.observability.metrics.stats_utils:get_stats_factory", "the same"),
+    Private(
+        "airflow.sdk.plugins_manager:get_hook_lineage_readers_plugins",
+        "lineage.py learns from it whether anybody reads lineage",
+    ),
     Private("airflow.sdk.serde:_match", "pull.py reads Airflow's list of classes that may be made"),
     Private("airflow.sdk.serde:_extra_allowed", "those that a DAG has added to the list"),
 )
@@ -119,6 +127,27 @@ def class_allowed(qualified_name: str) -> bool:
         return bool(serde._match(qualified_name)) or qualified_name in serde._extra_allowed
     except AttributeError as error:
         raise missing("airflow.sdk.serde:_match or :_extra_allowed") from error
+
+
+def start_stats() -> None:
+    """Have metrics sent by this process, which is no task, as the section [metrics] says."""
+    from airflow.sdk.configuration import conf
+    from airflow.sdk.observability import stats
+    from airflow.sdk.observability.metrics import stats_utils
+
+    with_old_names = conf.getboolean("metrics", "legacy_names_on")
+    stats.initialize(factory=stats_utils.get_stats_factory(), export_legacy_names=with_old_names)
+
+
+def lineage_is_read() -> bool:
+    """Whether a plugin reads what Airflow's lineage collector is told. To make the collector in order to see
+    what it is takes 20 ms; the plugins are loaded before a task's first line."""
+    from airflow.sdk import plugins_manager
+
+    try:
+        return bool(plugins_manager.get_hook_lineage_readers_plugins())
+    except AttributeError as error:
+        raise missing("airflow.sdk.plugins_manager:get_hook_lineage_readers_plugins") from error
 
 
 def missing(name: str) -> RuntimeError:

@@ -33,7 +33,7 @@ from .handle import Handle, Lazy, human_size
 from .keeping import Kept, Time
 from .reference import Reference, is_reference
 from .store import Store
-from .transfer import Watch, told
+from .transfer import Watch, telling, told
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -115,7 +115,9 @@ class XComBackend(BaseXCom):
     def _answer(cls, question: Question, rows: list[Any]) -> list[Any]:
         """The values of rows that Airflow was asked for. A plain row does not say whose it is: the question
         does, so its pull is logged here."""
-        watch, refs = Watch("pull"), question.references(rows)
+        watch = Watch("pull")
+        with telling("pull"):
+            refs = question.references(rows)
         if plain := [row for ref, row in zip(refs, rows, strict=True) if ref is None]:
             several = f"{len(plain):,} values" if len(plain) > 1 else ""
             watch.log(
@@ -134,14 +136,14 @@ class XComBackend(BaseXCom):
             if ref := binding.deleted().reference(row):
                 garbage.discard(ref)
         except Exception as error:
-            log.warning("The payload of a deleted XCom was left behind: %s", error)
+            garbage.left_behind(error)
 
     @classmethod
     def delete(cls, key: str, task_id: str, dag_id: str, run_id: str, map_index: int | None = None) -> None:
         """Delete a row and, by `purge`, its payload. Airflow does not tell `purge` whose row it is."""
         whose: dict[str, Any] = {"key": key, "task_id": task_id, "dag_id": dag_id, "run_id": run_id}
         question = Question.of({**whose, "map_index": map_index})
-        with about(question.address), binding.deleting(question):
+        with telling("delete"), about(question.address), binding.deleting(question):
             try:
                 super().delete(**whose, map_index=map_index)
             except Exception as error:
@@ -175,7 +177,9 @@ class XComBackend(BaseXCom):
     @classmethod
     def load_value(cls, stored: Any) -> Any:
         """Airflow 3.4's form of `deserialize_value`."""
-        return pull.value(binding.unasked(stored), stored)
+        with telling("pull"):
+            ref = binding.unasked(stored)
+        return pull.value(ref, stored)
 
     # -- the way there ------------------------------------------------------------------------------
 
@@ -189,7 +193,7 @@ class XComBackend(BaseXCom):
                 row = BaseXCom.serialize_value(value)
             elif not (is_lazy or kept) and (size := cls._plain_size(value)) is not None:
                 attempts.confirm(attempt)
-                watch.log(address, kind_word(value), "", size)
+                watch.log(address, kind_word(value), "", size, attempt=attempt)
                 row = value
             else:
                 ref, row = cls._keep(address, attempt, value, is_lazy, kept)

@@ -8,12 +8,15 @@ from typing import Any
 from .errors import StoreMisconfigured
 
 
-def connection(conn_id: str, example: str, option: str = "AIRFLOW__XCOM__CONN_ID") -> Any:
+def connection(
+    conn_id: str, example: str, option: str = "AIRFLOW__XCOM__CONN_ID", write: str = "Write"
+) -> Any:
     """Airflow's connection of this id. Raises `StoreMisconfigured`, which shows nothing of what it holds.
 
     Args:
         example: a URI of such a connection.
         option: the variable that says which connection is used.
+        write: how the advice begins, up to that word.
     """
     from airflow.sdk import Connection
 
@@ -34,7 +37,6 @@ def connection(conn_id: str, example: str, option: str = "AIRFLOW__XCOM__CONN_ID
         )
     raise StoreMisconfigured(
         f"Airflow did not give the connection {conn_id!r} ({reason or 'it has no type'})",
-        f"Write this line into connections.env: {variable}={example} (elsewhere: into the environment, or "
-        "under Admin → Connections). "
-        f"{option} says which one is used.",
+        f"{write} this line into connections.env: {variable}={example} (elsewhere: into the environment, "
+        f"or under Admin → Connections). {option} says which one is used.",
     )

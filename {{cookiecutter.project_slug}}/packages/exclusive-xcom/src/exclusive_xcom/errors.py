@@ -26,7 +26,12 @@ class XComError(Exception):
         what: one sentence without a full stop: what happened.
         advice: one or two whole sentences: what to do about it.
         address: whose XCom it is; `about` adds it.
+
+    Attributes:
+        told: whether the log and the metrics have it already (transfer.py).
     """
+
+    told = False
 
     def __init__(self, what: str, advice: str = "", *, address: Address | None = None) -> None:
         super().__init__(what)

@@ -1,4 +1,4 @@
-"""A value for a person: a short view of it by its kind, and the file formats in which it can be written.
+"""The file formats in which a value can be written, by its kind.
 
 Libraries are those that the value itself proves to be imported. None is loaded for what is not there.
 """
@@ -10,19 +10,18 @@ import io
 import itertools
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Any, BinaryIO
 
-from pydantic_core import PydanticSerializationError, to_json
+from pydantic_core import to_json
 
-from .codecs import OURS, is_of, kind_word
+from .codecs import OURS, is_of
 from .errors import one
-from .handle import human_size
+from .preview import as_arrow, as_pandas, as_polars, kind
 
 Writer = Callable[[Any, BinaryIO], object]
 
 ANY = "*"  # among the suffixes of a value: its bytes are a file already, of whatever suffix
-ROWS, LINES, COLUMNS, WIDTH = 10, 40, 12, 200  # what a view shows at most; WIDTH in characters
 
 
 class NotWritable(ValueError):
@@ -65,110 +64,12 @@ def writers(value: Any) -> Mapping[str, Writer]:
     return {".json": _write_json}
 
 
-def kind(value: Any) -> str:
-    """What a person calls a value: "pandas DataFrame", "image", "list"."""
-    for name, word in (("frame_pandas", "pandas"), ("frame_polars", "polars"), ("arrow", "Arrow")):
-        if is_of(value, *OURS[name]):
-            return f"{word} {type(value).__name__}"
-    if is_of(value, *OURS["image"]):
-        return "image"
-    return "file" if isinstance(value, PurePath) else kind_word(value)
-
-
-def view(value: Any) -> str:
-    """A value in a few lines of text: the head of a frame with its types, the beginning of JSON, the size of
-    what is no text. May hold control characters of the value."""
-    if frame := _head(value):
-        return "\n".join(_aligned(*frame))
-    if is_of(value, *OURS["image"]):
-        return f"{value.width} × {value.height} pixels, {value.mode}"
-    if is_of(value, *OURS["numpy_array"]):
-        return f"{value.dtype}, {' × '.join(map(str, value.shape)) or 'one value'}\n{_array(value)}"
-    if isinstance(value, PurePath):
-        return f"{value.name}, {human_size(Path(value).stat().st_size)}"
-    if isinstance(value, bytes | bytearray | memoryview):
-        return human_size(len(value))
-    if isinstance(value, str):
-        return _cut(value)
-    try:
-        return _cut(to_json(value, indent=2, fallback=_in_short, bytes_mode="base64").decode())
-    except (PydanticSerializationError, ValueError):
-        return _cut(repr(value))
-
-
-# -- frames -------------------------------------------------------------------------------------------
-
-Head = tuple[list[str], list[str], list[list[str]], str]  # names, types, rows, and how much there is
-
-
-def _head(value: Any) -> Head | None:
-    """The beginning of a frame or table; None for all else."""
-    if is_of(value, *OURS["frame_pandas"]):
-        frame = _pandas(getattr(value, "iloc", value)[:ROWS])  # a range may be longer than memory
-        names, types = [str(name) for name in frame.columns], [str(each) for each in frame.dtypes]
-        rows: Iterator[Any] = frame.itertuples(index=False, name=None)
-        height = len(value)
-    elif is_of(value, *OURS["frame_polars"]):
-        frame = _polars(value)
-        names, types = list(frame.columns), [str(each) for each in frame.dtypes]
-        rows, height = iter(frame.head(ROWS).rows()), frame.height
-    elif is_of(value, *OURS["arrow"]):
-        frame = _arrow(value)
-        names, types = list(frame.column_names), [str(field.type) for field in frame.schema]
-        columns = [column.to_pylist() for column in frame.slice(0, ROWS).columns]
-        rows, height = zip(*columns, strict=True), frame.num_rows
-    else:
-        return None
-    shown = [[_short(str(cell), 40) for cell in row[:COLUMNS]] for row in rows]
-    size = f"{height:,} rows × {len(names):,} columns"
-    left = [f"{height - ROWS:,} more rows"] if height > ROWS else []
-    left += [f"{len(names) - COLUMNS:,} more columns"] if len(names) > COLUMNS else []
-    return names[:COLUMNS], types[:COLUMNS], shown, " and ".join(left) or size
-
-
-def _aligned(names: list[str], types: list[str], rows: list[list[str]], left: str) -> list[str]:
-    grid = [[_short(name, 40) for name in names], types, *rows]
-    # What is of no width on a terminal does not matter here: it is replaced before it gets there.
-    widths = [max(map(len, column)) for column in zip(*grid, strict=True)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in grid]
-    lines.insert(2, "  ".join("-" * width for width in widths))
-    ending = f"… {left}" if "more" in left else left
-    return [*(line.rstrip() for line in lines), ending]
-
-
-def _pandas(value: Any) -> Any:
-    """A pandas DataFrame of a frame, series or index: an index that says something is a column."""
-    import pandas as pd
-
-    frame = value if isinstance(value, pd.DataFrame) else value.to_frame()
-    plain = (isinstance(frame.index, pd.RangeIndex) and frame.index.name is None) or isinstance(
-        value, pd.Index
-    )
-    return frame if plain else frame.reset_index(allow_duplicates=True)
-
-
-def _polars(value: Any) -> Any:
-    import polars as pl
-
-    if isinstance(value, pl.LazyFrame):
-        return value.collect()
-    return value.to_frame() if isinstance(value, pl.Series) else value
-
-
-def _arrow(value: Any) -> Any:
-    import pyarrow as pa
-
-    if isinstance(value, pa.RecordBatch):
-        return pa.Table.from_batches([value])
-    return value if isinstance(value, pa.Table) else pa.table({"value": value})
-
-
 def _as_arrow(value: Any) -> Any:
     import pyarrow as pa
 
     if is_of(value, *OURS["frame_pandas"]):
-        return pa.Table.from_pandas(_pandas(value), preserve_index=False)
-    return _polars(value).to_arrow() if is_of(value, *OURS["frame_polars"]) else _arrow(value)
+        return pa.Table.from_pandas(as_pandas(value), preserve_index=False)
+    return as_polars(value).to_arrow() if is_of(value, *OURS["frame_polars"]) else as_arrow(value)
 
 
 def _parquet(value: Any, file: BinaryIO) -> None:
@@ -188,7 +89,7 @@ def _ipc(value: Any, file: BinaryIO) -> None:
 def _arrow_csv(value: Any, file: BinaryIO) -> None:
     from pyarrow import csv as arrow_csv
 
-    arrow_csv.write_csv(_arrow(value), file)
+    arrow_csv.write_csv(as_arrow(value), file)
 
 
 _TABLE: dict[str, Writer] = {".parquet": _parquet, ".arrow": _ipc}
@@ -196,12 +97,6 @@ _JSON_OPTIONS: dict[str, Any] = {"orient": "records", "date_format": "iso", "for
 
 
 # -- arrays, images, files ----------------------------------------------------------------------------
-
-
-def _array(value: Any) -> str:
-    import numpy as np
-
-    return np.array2string(value, threshold=200, edgeitems=3, max_line_width=100)
 
 
 def _npy(value: Any, file: BinaryIO) -> None:
@@ -259,52 +154,32 @@ def _in_full(value: Any) -> Any:
     if is_of(value, "numpy", "generic", "ndarray"):
         return value.tolist()
     if is_of(value, *OURS["frame_pandas"]):
-        return _pandas(value).to_dict("records")
+        return as_pandas(value).to_dict("records")
     if is_of(value, *OURS["frame_polars"]):
-        return _polars(value).to_dicts()
+        return as_polars(value).to_dicts()
     if is_of(value, *OURS["arrow"]):
-        return _arrow(value).to_pylist()
+        return as_arrow(value).to_pylist()
     raise TypeError(f"a {kind(value)} in it has no form in JSON")
-
-
-def _in_short(value: Any) -> str:
-    """What JSON has no form for, as a view shows it."""
-    frame = _head(value)
-    return f"<{kind(value)}, {len(value):,} rows>" if frame else _short(str(value), 60)
-
-
-def _short(text: str, width: int = WIDTH) -> str:
-    text = text.replace("\n", "⏎")
-    return text if len(text) <= width else f"{text[: width - 1]}…"
-
-
-def _cut(text: str) -> str:
-    """The beginning of a text, and how much more there is."""
-    lines = text.splitlines() or [""]
-    shown = [_short(line) for line in lines[:LINES]]
-    if len(lines) > LINES:
-        shown.append(f"… {len(lines) - LINES:,} more lines")
-    return "\n".join(shown)
 
 
 _FORMATS: dict[str, dict[str, Writer]] = {
     "frame_pandas": {
-        ".csv": lambda value, file: _pandas(value).to_csv(file, index=False),
+        ".csv": lambda value, file: as_pandas(value).to_csv(file, index=False),
         **_TABLE,
-        ".json": lambda value, file: _pandas(value).to_json(file, **_JSON_OPTIONS),
-        ".jsonl": lambda value, file: _pandas(value).to_json(file, lines=True, **_JSON_OPTIONS),
+        ".json": lambda value, file: as_pandas(value).to_json(file, **_JSON_OPTIONS),
+        ".jsonl": lambda value, file: as_pandas(value).to_json(file, lines=True, **_JSON_OPTIONS),
     },
     "frame_polars": {
-        ".csv": lambda value, file: _polars(value).write_csv(file),
+        ".csv": lambda value, file: as_polars(value).write_csv(file),
         **_TABLE,
-        ".json": lambda value, file: _polars(value).write_json(file),
-        ".jsonl": lambda value, file: _polars(value).write_ndjson(file),
+        ".json": lambda value, file: as_polars(value).write_json(file),
+        ".jsonl": lambda value, file: as_polars(value).write_ndjson(file),
     },
     "arrow": {
         ".csv": _arrow_csv,
         **_TABLE,
-        ".json": lambda value, file: _write_json(_arrow(value).to_pylist(), file),
-        ".jsonl": lambda value, file: _write_lines(_arrow(value).to_pylist(), file),
+        ".json": lambda value, file: _write_json(as_arrow(value).to_pylist(), file),
+        ".jsonl": lambda value, file: _write_lines(as_arrow(value).to_pylist(), file),
     },
     "numpy_array": {
         ".npy": _npy,

@@ -13,9 +13,10 @@ from contextvars import ContextVar
 
 from . import attempt as attempts
 from .address import Address
-from .errors import StoreUnreachable, Superseded, about
+from .errors import StoreUnreachable, Superseded, XComError, about
 from .reference import Reference
 from .store import store_of
+from .transfer import purged, refused
 
 log = logging.getLogger(__name__)
 
@@ -56,8 +57,9 @@ def discard(ref: Reference) -> None:
     try:
         with about(ref.address):
             store_of(ref).delete(ref)
+        purged(ref)
     except Exception as error:
-        log.warning("The payload of a deleted XCom was left behind: %s", error)
+        left_behind(error)
         if isinstance(error, StoreUnreachable):
             started -= BUDGET
     _left = task, seconds - (time.monotonic() - started)
@@ -67,6 +69,15 @@ def discard(ref: Reference) -> None:
             "behind has no row, so a collection finds it.",
             BUDGET,
         )
+
+
+def left_behind(error: Exception) -> None:
+    """A payload could not be deleted, for this reason."""
+    text = "The payload of a deleted XCom was left behind: %s"
+    if isinstance(error, XComError):
+        refused("purge", error, logging.WARNING, text)
+    else:
+        log.warning(text, error)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What `xcom probe`, `show` and `get` look at: the configured backend, the XComs of a run, the value of one.
+"""What `xcom probe` looks at, and the value of an XCom out of Airflow's database on this machine.
 
     from exclusive_xcom.inspection import get
     revenue = get("orders", "revenue")
@@ -8,10 +8,9 @@ Imports Airflow, whose configuration must be in the environment by then.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -25,27 +24,11 @@ from . import config, keeping
 from .address import Address
 from .backend import XComBackend
 from .binding import Question
-from .codecs import kind_word
 from .codecs.common import count
-from .errors import XComError, legible
+from .errors import XComError
 from .handle import Handle
-from .kinds import short
 from .reference import Reference
 from .store import Check
-
-
-@dataclass(frozen=True)
-class Row:
-    """One XCom as Airflow's database has it: kind and summary as its reference tells, or a plain value's JSON
-    type and beginning; the payload's bytes, None of a plain value; and where it is, which may be "row"."""
-
-    task_id: str
-    map_index: int
-    key: str
-    kind: str
-    summary: str
-    length: int | None
-    where: str
 
 
 class NotThere(LookupError):
@@ -57,28 +40,12 @@ def latest_run(dag_id: str) -> str:
     return _runs(dag_id)[0]
 
 
-def xcoms(dag_id: str, run_id: str) -> list[Row]:
-    """The XComs of a run, task by task, without fetching a payload. Raises `NotThere` for an unknown run."""
-    _check_run(dag_id, run_id)
-    wanted = (
-        select(XComModel.task_id, _index(), XComModel.key, XComModel.value)
-        .where(XComModel.dag_id == dag_id, XComModel.run_id == run_id)
-        .order_by(XComModel.timestamp, _index())
-    )
-    with create_session() as session:
-        found = session.execute(wanted)
-        return [
-            Row(task, index, legible(key), *_describe(Address.of(dag_id, run_id, task, index, key), value))
-            for task, index, key, value in found
-        ]
-
-
 @dataclass(frozen=True)
 class Found:
-    """An XCom that was looked for: whose it is, and what is known of it without fetching it."""
+    """An XCom that was looked for: whose it is, when it was pushed, and what its row holds."""
 
     address: Address
-    row: Row
+    written: datetime
     stored: Any
 
     @property
@@ -125,24 +92,24 @@ def find(
     wanted = of_task.where(XComModel.key == key)
     if run_id is not None:
         wanted = wanted.where(XComModel.run_id == run_id)
-    exact = wanted if map_index is None else wanted.where(_index() == map_index)
+    exact = wanted if map_index is None else wanted.where(map_index_column() == map_index)
     with create_session() as session:
         newest = session.scalar(_newest(exact))
         if newest is None:
             raise NotThere(_what_there_is(session, dag_id, task_id, key, run_id, map_index))
         latest = exact.where(XComModel.dag_run_id == newest).order_by(XComModel.timestamp)
-        columns = latest.with_only_columns(_index(), XComModel.run_id, XComModel.value)
+        columns = latest.with_only_columns(
+            map_index_column(), XComModel.run_id, XComModel.timestamp, XComModel.value
+        )
         rows = {row[0]: row for row in session.execute(columns)}  # of a loop's turns the last one's
         if map_index is None and -1 not in rows:
             which = f"{len(rows)} of {task_id!r}, which is mapped. Say which: map index {_ranges([*rows])}"
             raise NotThere(f"There are {which} (`--map-index`).")
-        index, of_run, value = rows[-1 if map_index is None else map_index]
-        address = Address.of(dag_id, of_run, task_id, index, key)
-        found = Row(task_id, index, legible(key), *_describe(address, value))
-        return Found(address, found, value)
+        index, of_run, written, value = rows[-1 if map_index is None else map_index]
+        return Found(Address.of(dag_id, of_run, task_id, index, key), written, value)
 
 
-def _index() -> Any:
+def map_index_column() -> Any:
     """The column of map indexes. On Airflow 3.4 that of the rows is the turn of a loop, too."""
     try:
         from airflow.models.task_coordinates import (  # type: ignore[import-not-found]
@@ -171,7 +138,7 @@ def _what_there_is(
     of_task = every.where(XComModel.task_id == task_id)
     of_key = of_task.where(XComModel.key == key)
     for query, column, trouble in (
-        (of_key, _index(), f"{task_id!r} has no {key!r} with map index {map_index}"),
+        (of_key, map_index_column(), f"{task_id!r} has no {key!r} with map index {map_index}"),
         (of_task, XComModel.key, f"{task_id!r} has no XCom {key!r}"),
         (every, XComModel.task_id, f"There is no XCom of a task {task_id!r}"),
     ):
@@ -292,14 +259,3 @@ def _database() -> Check:
             return Check("metadata database", True, session.get_bind().dialect.name)
     except Exception as error:
         return Check("metadata database", False, str(error).strip().splitlines()[0])
-
-
-def _describe(address: Address, value: Any) -> tuple[str, str, int | None, str]:
-    """Kind, summary, length and whereabouts of what the row of an XCom holds."""
-    try:
-        found = Question(address).reference(value)
-    except XComError as error:
-        return "unreadable reference", str(error), None, "row"
-    if found is None:
-        return kind_word(value), legible(short(json.dumps(value, ensure_ascii=False), 60)), None, "row"
-    return found.kind, found.summary, found.length, legible(found.where)

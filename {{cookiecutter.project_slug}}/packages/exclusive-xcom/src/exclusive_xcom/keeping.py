@@ -16,7 +16,6 @@ import difflib
 import functools
 import json
 import time
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -165,6 +164,8 @@ def rules(default: str = "never") -> Rules:
 @functools.lru_cache(8)
 def _read(path: Path, changed: int, size: int) -> Rules:
     """The rules of a file that was changed then. Raises `ValueError`, which says where, and `OSError`."""
+    import tomllib  # a push without a file does not need it
+
     return parsed(tomllib.loads(path.read_text(encoding="utf-8")), path.name)
 
 

@@ -19,7 +19,12 @@ _HERE = __name__.rpartition(".")[0]
 # Where Airflow looks up what a task is mapped over, and by which ways it asks for that. Wherever it has moved
 # this, whole lists are pulled, as without us.
 _LOOKING_UP = ("airflow.sdk.definitions._internal.expandinput", "resolve")
-_WAYS = ("airflow.sdk.execution_time.task_runner", "airflow.sdk.definitions.xcom_arg", _LOOKING_UP[0])
+_WAYS = (
+    "airflow.sdk.execution_time.task_runner",
+    "airflow.sdk.definitions.xcom_arg",
+    _LOOKING_UP[0],
+    "contextlib",  # our own functions run within some contexts
+)
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,7 @@ class Items(Sequence[Any]):
 
 def length_of(ref: Reference) -> int:
     """How many items can be fetched alone of what a reference refers to; 0 if none can."""
-    length = ref.meta.get("items") if ref.codec.startswith("items/") else 0
+    length = ref.meta.get("items") if ref.codec.startswith(("items/", "parts/")) else 0
     return length if type(length) is int else 0
 
 

@@ -23,7 +23,7 @@ from .final import no_retry
 from .handle import Handle
 from .reference import Reference
 from .store import store_of
-from .transfer import Watch
+from .transfer import Watch, telling
 
 # What is fetched together when a sequence is pulled: payloads of so many bytes each and in all, and so many.
 _SMALL, _BATCH, _MANY = 8 * 2**20, 16 * 2**20, 256
@@ -37,6 +37,7 @@ class Rows(BaseXCom):
         return result.value
 
 
+@telling("pull")
 def values(refs: list[Reference | None], rows: list[Any]) -> list[Any]:
     """The values of several rows, in their order, and of the references in them.
 
@@ -57,7 +58,8 @@ def values(refs: list[Reference | None], rows: list[Any]) -> list[Any]:
     except PayloadMissing:
         return list(map(_whole, refs, rows))  # one of them may have been pushed again meanwhile
     task, length = replace(small[0].address, map_index=-1), sum(ref.length for ref in small)
-    watch.log(task, listed(ref.kind for ref in small), f"{len(small):,} values", length, small[0].where)
+    kinds, several = listed(ref.kind for ref in small), f"{len(small):,} values"
+    watch.log(task, kinds, several, length, small[0].where, refs=small)
     return found
 
 
@@ -67,7 +69,12 @@ class _Source:
 
     ref: Reference
 
+    @telling("pull")
     def load(self, columns: Sequence[str] | None = None) -> Any:
+        return self.once(columns)
+
+    def once(self, columns: Sequence[str] | None = None) -> Any:
+        """The same. Who calls this may be about to try again."""
         watch = Watch("pull")
         with _if_replaced(self.ref):
             found = _decoded(self.ref, columns=columns)
@@ -81,10 +88,10 @@ class _Source:
             codec, codec_options = _reading(ref)
             content = StoredContent(ref, store_of(ref))
             found, length = codec.item(content, ref.meta, codec_options, number)
-        what = f"item {number + 1:,} of {mapped.length_of(ref):,}"
-        watch.log(ref.address, ref.kind, what, length, ref.where)
+        watch.done(ref, length, f"item {number + 1:,} of {mapped.length_of(ref):,}")
         return found
 
+    @telling("pull")
     def path(self) -> Path:
         watch = Watch("pull")
         name = self.ref.filename or (self.ref.uri or "").rsplit("/", 1)[-1] or "payload"
@@ -101,10 +108,11 @@ class _Source:
         return stream
 
 
+@telling("pull")
 def value(ref: Reference | None, row: Any) -> Any:
     """The value of a row, and of the reference in it if there is one: what its consumer gets."""
     if ref is not None and not ref.lazy and (length := mapped.length_of(ref)) and mapped.is_looked_up():
-        return mapped.Items(length, partial(_item, ref), partial(_whole, ref, row))
+        return mapped.Items(length, partial(_item, ref), partial(telling("pull")(_whole), ref, row))
     return _whole(ref, row)
 
 
@@ -115,11 +123,12 @@ def _whole(ref: Reference | None, row: Any) -> Any:
     if ref.lazy:
         return Handle(ref, _Source(ref))
     try:
-        return _Source(ref).load()
+        return _Source(ref).once()
     except PayloadReplaced:
         return _whole(*_now(ref))
 
 
+@telling("pull")
 def _item(ref: Reference, number: int) -> Any:
     try:
         return _Source(ref).item(number)

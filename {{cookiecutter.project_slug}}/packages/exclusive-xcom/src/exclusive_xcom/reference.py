@@ -70,7 +70,7 @@ class Reference:
     codec: str
     kind: str
     media_type: str
-    length: Annotated[int, msgspec.Meta(ge=0)]
+    length: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
     sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
     summary: str = ""
     uri: str | None = None

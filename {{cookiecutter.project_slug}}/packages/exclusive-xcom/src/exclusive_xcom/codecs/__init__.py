@@ -45,6 +45,7 @@ OURS: dict[str, tuple[str, ...]] = {
     "image": ("PIL.Image", "Image"),
     "items": ("builtins",),  # by which `structured` has some of its values written
     "numpy_array": ("numpy", "ndarray"),
+    "parts": ("builtins",),  # as items
     "structured": ("builtins", "object"),
 }
 

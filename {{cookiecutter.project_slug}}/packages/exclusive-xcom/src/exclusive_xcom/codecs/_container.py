@@ -6,12 +6,13 @@ where they lie.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import mmap
 import os
 import struct
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,26 +21,36 @@ from ..errors import PayloadUnreadable
 from . import Content, Options, Payload
 from .common import check_decoded
 
+Place = tuple[int, int, str]  # where an entry starts, its bytes, and the sha256 of these
+
 _ALIGNMENT = 64
 _OBJECTS = 32  # times the bytes of their list in the file are the objects that zipfile makes of entries
 _PADDING = 0xD935  # the id of such a field, as Android's zipalign uses it
 
 
-def pack(entries: Mapping[str, Payload]) -> Path | list[bytes | memoryview]:
-    """A zip of these entries: in memory, without copying their bytes; in a private file if one is a file."""
-    in_file = any(isinstance(entry.body, Path) for entry in entries.values())
+def pack(
+    entries: Iterable[tuple[str, Payload]], index: list[Place] | None, *, in_file: bool
+) -> Path | list[bytes | memoryview]:
+    """A zip of these entries: in memory, without copying their bytes; or in a private file. The next entry is
+    asked for when those before it have been written and are in `index`, if there is one."""
     path, pieces = scratch.new_file("container.zip") if in_file else None, Pieces()
     opened: Any = path.open("wb") if path else pieces
     with scratch.filling(), opened as target, zipfile.ZipFile(target, "w") as archive:
-        for name, entry in entries.items():
+        for name, entry in entries:
             info = zipfile.ZipInfo(name)  # dated 1980, so that the same value gives the same bytes
             info.file_size = entry.length  # tells zipfile whether it needs the 64-bit form
             # An unused field of the header moves the data to where arrays can be used in place.
             gap = -(target.tell() + 30 + len(name.encode()) + 4) % _ALIGNMENT
             info.extra = struct.pack("<HH", _PADDING, gap) + bytes(gap)
+            digest = hashlib.sha256()
             with archive.open(info, "w") as out:
+                start = target.tell()
                 for chunk in entry.chunks():
                     out.write(chunk)
+                    if index is not None:
+                        digest.update(chunk)
+            if index is not None:
+                index.append((start, info.file_size, digest.hexdigest()))
     return path or pieces.listed()
 
 

@@ -104,7 +104,9 @@ class Ipc:
         """RecordBatches of these columns (in the file's order) or of all."""
         options, rows, size = pa.ipc.IpcReadOptions(included_fields=fields), 0, 0
         wanted = sorted(range(len(self.schema)) if fields is None else fields)
-        stream = pa.ipc.open_stream(pa.BufferReader(self._stream), options=options)
+        # Of Arrow's own pool what a batch took and is done with stays with the threads that unpacked it.
+        pool, source = pa.system_memory_pool(), pa.BufferReader(self._stream)
+        stream = pa.ipc.open_stream(source, options=options, memory_pool=pool)
         for batch, notes in stream.iter_batches_with_custom_metadata():
             batch.validate(full=True)
             rows += batch.num_rows

@@ -20,6 +20,7 @@ _TYPES = frozenset({dict, list, str, int, float, bool, type(None)})
 _BLOCK = 512  # containers whose items are looked at together
 _CROWD = 2**16  # containers from which on we look whether they are the same few over and over
 
+NOT_FINITE = b"null"  # what `dumps` writes for NaN and infinity, as for None
 _PIECE = 2**18  # bytes of text that are looked at together
 # Bytes that objects take for each such sign in their text, measured with CPython 3.11 to 3.14: a list and its
 # items, a dict and its entries, a number or a place in a list, a string.
@@ -69,10 +70,11 @@ def plain(value: Any, limit: int | None = None) -> bool:
     return True
 
 
-def exact(value: Any) -> bool:
-    """Whether JSON text holds a value exactly. Whether its text and integers can be written, `dumps` says."""
+def exact(value: Any, *, floats: bool = True) -> bool:
+    """Whether JSON text holds a value exactly. Whether its text and integers can be written, `dumps` says.
+    Not to look at its `floats` saves a quarter: they are finite if `NOT_FINITE` is not in the text."""
     try:
-        for _ in _blocks(value, MAX_DEPTH):
+        for _ in _blocks(value, MAX_DEPTH, floats=floats):
             pass
     except _NotJson:
         return False
@@ -83,7 +85,9 @@ class _NotJson(Exception):
     """JSON does not hold the value."""
 
 
-def _blocks(value: Any, depth: int) -> Iterator[tuple[list[Any], set[type], list[dict[str, Any]]]]:
+def _blocks(
+    value: Any, depth: int, *, floats: bool = True
+) -> Iterator[tuple[list[Any], set[type], list[dict[str, Any]]]]:
     """The items of a value, some containers' at a time: these, their types, and the dicts among them. Raises
     `_NotJson` for anything but JSON's own types, string keys and finite floats.
 
@@ -101,7 +105,11 @@ def _blocks(value: Any, depth: int) -> Iterator[tuple[list[Any], set[type], list
         dicts = [item for item in items if type(item) is dict] if dict in kinds else []
         if not kinds <= _TYPES or not set(map(type, chain.from_iterable(dicts))) <= {str}:
             raise _NotJson
-        if float in kinds and not all(map(isfinite, [item for item in items if type(item) is float])):
+        if (
+            floats
+            and float in kinds
+            and not all(map(isfinite, [item for item in items if type(item) is float]))
+        ):
             raise _NotJson
         yield items, kinds, dicts
         if (lists or dicts) and level == depth:
@@ -109,15 +117,16 @@ def _blocks(value: Any, depth: int) -> Iterator[tuple[list[Any], set[type], list
         for containers in (lists, dicts):
             walked += len(containers)
             # A list that holds the same list twice, and so on down, would have a text without an end.
-            if walked >= _CROWD and len(containers) >= _BLOCK and _is_same_over_and_over(containers):
+            if walked >= _CROWD and is_repeated(containers):
                 raise _NotJson
             starts = range(0, len(containers), _BLOCK)
             ahead += [(level + 1, containers[start : start + _BLOCK]) for start in starts]
 
 
-def _is_same_over_and_over(containers: list[Any]) -> bool:
-    sample = containers[:: max(1, len(containers) // 4096)]
-    return 4 * len(set(map(id, sample))) < len(sample)
+def is_repeated(items: list[Any]) -> bool:
+    """Whether many of a list's items are the same few objects."""
+    sample = items[:: max(1, len(items) // 4096)]
+    return len(items) >= _BLOCK and 4 * len(set(map(id, sample))) < len(sample)
 
 
 def is_unicode(text: str) -> bool:

@@ -10,33 +10,27 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol, cast
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, cast
 
-from ..errors import PayloadAltered, PayloadUnreadable
+from ..errors import PayloadUnreadable
 from . import Content, Options, OurCodec, Payload, codec_named
-from ._json import decoded_sizes, dumps, loads, most_decoded, paused_gc
+from ._json import NOT_FINITE, decoded_sizes, dumps, exact, loads, most_decoded, paused_gc
+from ._ranges import Part, Parts
 from ._tagged import untag
 from .common import THREADS, check_decoded, check_known, readable
 
 LEAST = 2**20  # bytes of text; one that is shorter is read in a moment
 _FRAME = 2**19  # bytes of text in a frame, about
 _ITEM = 2**14  # bytes of the text of an item that is read alone
+_WALKED = 2**27  # bytes of text from which on the rest of a list is looked at as a whole
 _ENTRY = struct.Struct("<QQQI32s")
+_INEXACT = "JSON does not hold the list exactly"
 _SKIPPED = 0x184D2A50  # what a frame begins with that is passed over
-Group = tuple[bytes, int]  # the text of some items, without brackets; how many they are
-
-
-class Parts(Protocol):
-    """The bytes of a stored payload of which some are to be read."""
-
-    @property
-    def length(self) -> int:
-        """Bytes of the payload, as the reference states them."""
-
-    def part(self, start: int, end: int) -> memoryview:
-        """Some of its bytes, NOT verified. Raises `PayloadMissing` or `StoreError`."""
 
 
 class ItemsCodec(OurCodec):
@@ -65,11 +59,11 @@ class ItemsCodec(OurCodec):
         """One item, and the bytes of its frame. Only that and the index are fetched."""
         with readable("JSON text"):
             listed = _ENTRY.size * meta["frames"]
-            index = _proved(content, content.length - listed, listed, meta["index"])
+            index = Part(content, content.length - listed, listed, meta["index"]).buffer()
             before = 0
             for at, (start, length, size, count, digest) in enumerate(_ENTRY.iter_unpack(index), 1):
                 if before <= number < before + count:
-                    frame = _proved(content, start, length, digest.hex())
+                    frame = Part(content, start, length, digest.hex()).buffer()
                     (text,) = _texts([(frame, size)], meta, options, to_the_end=at == meta["frames"])
                     return _items(text, count, meta, options)[number - before], length
                 before += count
@@ -90,54 +84,91 @@ def size_in_memory(
     return decoded_sizes(texts, options.max_size, plain=plain)
 
 
-def groups_of(found: list[Any]) -> list[Group]:
-    """The texts of a list's items, a few together. Raises as `dumps`."""
-    groups, start, count = [], 0, 1
+@dataclass(frozen=True)
+class Written:
+    """A list in this form: the payload's body, what the notes say of it, and the bytes of its text."""
+
+    body: list[bytes | memoryview]
+    notes: dict[str, Any]
+    size: int
+
+    def texts(self) -> Iterator[bytes]:
+        """The text again, a frame at a time."""
+        import pyarrow as pa
+
+        for frame, (_, _, size, _, _) in zip(self.body, _ENTRY.iter_unpack(self.body[-1]), strict=False):
+            yield pa.decompress(frame, decompressed_size=size, codec="zstd", asbytes=True)
+
+
+def write(found: list[Any], *, is_exact: bool) -> bytes | Written:
+    """The list in this form; its text if that is too short to be worth it. Raises as `dumps`, and ValueError
+    for a list that JSON does not hold exactly, unless it is known that it does."""
+    groups, first, size = _groups(found, is_exact), [], 0
+    for group in groups:
+        first.append(group)
+        size += len(group[0])
+        if size >= LEAST:
+            return _packed(chain(first, groups))
+    return b"".join(text for text, _ in first)
+
+
+def _groups(found: list[Any], is_exact: bool) -> Iterator[tuple[bytes, int]]:
+    """The text of a list, a few items at a time, and how many they are."""
+    start, count, written, floats = 0, 1, 0, False
     while start < len(found):
         count = min(count, len(found) - start)
-        text = dumps(found[start : start + count])
+        end = start + count
+        some = found[start:end]
+        if not is_exact:
+            # A few, while those before them are packed; but all that is left of a very long list. What holds
+            # the same lists over and over, and has a text without an end, shows only in many of its items.
+            is_exact = written > _WALKED
+            if not exact(found[start:] if is_exact else some, floats=is_exact or floats):
+                raise ValueError(_INEXACT)
+        text = dumps(some)
+        if not is_exact and not floats and NOT_FINITE in text:
+            floats = True  # from now on it is less work to look at all at once
+            if not exact(some):
+                raise ValueError(_INEXACT)
         if count > 1 and len(text) > 2 * _FRAME:  # larger items than those before
             count = max(1, count * _FRAME // len(text))
             continue
-        groups.append((text[1:-1], count))
-        start += count
-        small = len(text) < count * _ITEM
-        count = min(4 * count, max(1, count * _FRAME // len(text))) if small else 1
-    return groups
+        size, inner = len(text), memoryview(text)[1:-1]
+        text = b"".join((b"," if start else b"[", inner, b"]" if end >= len(found) else b""))
+        yield text, count
+        written += size
+        small = size < count * _ITEM
+        start, count = end, min(4 * count, max(1, count * _FRAME // size)) if small else 1
 
 
-def joined(groups: Sequence[Group]) -> bytes:
-    """The text of the list."""
-    return b"[%b]" % b",".join(text for text, _ in groups)
-
-
-def size_of(groups: Sequence[Group]) -> int:
-    """Bytes of the text of the list."""
-    return sum(len(text) + 1 for text, _ in groups) + 1
-
-
-def packed(groups: Sequence[Group]) -> tuple[list[bytes | memoryview], dict[str, Any]]:
-    """The list in this form, and what the notes say of that."""
+def _packed(groups: Iterable[tuple[bytes, int]]) -> Written:
+    """Packed while the next texts are written, so that there never are more than a few of these in memory."""
     import pyarrow as pa
 
-    codec, last = pa.Codec("zstd", compression_level=1), len(groups) - 1
+    codec, frames, index = pa.Codec("zstd", compression_level=1), list[bytes | memoryview](), bytearray()
+    under_way: deque[tuple[int, int, Future[tuple[memoryview, bytes]]]] = deque()
+    items = length = written = 0
 
-    def pack(number: int) -> tuple[memoryview, bytes]:
-        text = b"%b%b%b" % (b"," if number else b"[", groups[number][0], b"]" if number == last else b"")
-        frame = memoryview(codec.compress(text))
+    def pack(text: bytes) -> tuple[memoryview, bytes]:
+        frame = memoryview(codec.compress(text, asbytes=True))  # a buffer keeps the room it was given
         return frame, hashlib.sha256(frame).digest()
 
+    def take(most: int) -> None:
+        nonlocal items, length, written
+        while len(under_way) > most:
+            size, count, packing = under_way.popleft()
+            frame, digest = packing.result()
+            index.extend(_ENTRY.pack(written, frame.nbytes, size, count, digest))
+            frames.append(frame)
+            items, length, written = items + count, length + size, written + frame.nbytes
+
     with ThreadPoolExecutor(THREADS, "xcom-zstd") as pool:
-        frames = list(pool.map(pack, range(len(groups))))
-    index, start = bytearray(), 0
-    for number, (frame, digest) in enumerate(frames):
-        text, count = groups[number]
-        index += _ENTRY.pack(start, frame.nbytes, len(text) + 1 + (number == last), count, digest)
-        start += frame.nbytes
-    head = struct.pack("<II", _SKIPPED, len(index))
-    notes: dict[str, Any] = {"items": sum(count for _, count in groups), "frames": len(groups)}
-    notes["index"] = hashlib.sha256(index).hexdigest()
-    return [*(frame for frame, _ in frames), head, bytes(index)], notes
+        for text, count in groups:
+            under_way.append((len(text), count, pool.submit(pack, text)))
+            take(THREADS)
+        take(0)
+    notes = {"items": items, "frames": len(frames), "index": hashlib.sha256(index).hexdigest()}
+    return Written([*frames, struct.pack("<II", _SKIPPED, len(index)), bytes(index)], notes, length)
 
 
 def _texts(
@@ -166,13 +197,3 @@ def _items(text: memoryview, count: int, meta: dict[str, Any], options: Options)
     if len(found) != count:
         raise PayloadUnreadable("A frame does not hold as many items as the index says")
     return found if meta["form"] == "plain" else cast("list[Any]", untag(found, options))
-
-
-def _proved(content: Parts, start: int, length: int, sha256: str) -> memoryview:
-    if not 0 <= start < start + length <= content.length:
-        raise PayloadUnreadable("The payload's index does not fit it")
-    part = content.part(start, start + length)
-    if part.nbytes != length or hashlib.sha256(part).hexdigest() != sha256:
-        what = "A part of the payload was altered: its sha256 is not the one that was pushed"
-        raise PayloadAltered(what, "Run the task that pushed it again.")
-    return part

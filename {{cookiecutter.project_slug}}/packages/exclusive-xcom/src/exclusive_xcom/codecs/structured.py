@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -13,13 +13,16 @@ from typing import Any
 
 from ..errors import PayloadUnreadable, UnsupportedValue, one
 from . import Content, Options, OurCodec, Payload, codec_named, encoded, items, kind_word
-from ._container import pack, unpack
-from ._json import decoded_size, decoded_sizes, dumps, exact, loads
+from ._container import Place, pack, unpack
+from ._json import decoded_size, decoded_sizes, dumps, exact, is_repeated, loads
 from ._tagged import Tagger, untag
 from .common import THREADS, check_decoded, check_encoded, check_known, count, readable, within
 
 _WORTH_PACKING = 2**17  # bytes; below, loading the library that packs takes longer than sending them
 _PIECE = 4 * 2**20  # bytes of text that a thread packs at a time
+_LARGE = 2**19  # bytes of the parts of a list; of fewer, all are read in a moment
+_VALUE = "value"  # what the entry of a container is called that has its text
+_JSON, _ZSTD = ("application/json", ".json"), ("application/zstd", ".json.zst")
 
 
 class StructuredCodec(OurCodec):
@@ -32,98 +35,117 @@ class StructuredCodec(OurCodec):
     name = "structured"
 
     def encode(self, value: Any, options: Options) -> Payload:
-        form, text, tagger, groups = _write(value, options)
-        parts, turned = tagger.parts, tagger.turned
+        form, written, tagger = _write(value, options)
         _, value = tagger.plain.get(id(value), (None, value))
-        kind, entries = kind_word(value), {}
-        if parts:
-            text, groups = text or items.joined(groups), []
-        length, texts = len(text), [text]
-        if groups:
-            length, texts = items.size_of(groups), [one for one, _ in groups]
-        size = _decoded_size(texts, length, form, options)
+        kind, framed = kind_word(value), written if isinstance(written, items.Written) else None
+        text = written if isinstance(written, bytes) else b""
+        length = framed.size if framed else len(text)
+        size = _decoded_size(framed.texts if framed else lambda: [text], length, form, options)
         check_encoded(one(kind), size, options)
-        shares = options.shares(size)
-        for number, ((name, inner), share) in enumerate(zip(parts, shares, strict=False)):
-            with within(f"part {name!r}"):
-                part = encoded(inner, share)
-            stem = re.sub(r"[^\w.-]+", "_", name)[:60] or "part"
-            entries[f"{number}-{stem}{part.suffix}"] = part
-            turned |= dict.fromkeys(part.turned)
-        if parts:
-            listed = [[name, part.codec, part.meta] for name, part in entries.items()]
-            text = b'{"value":%b,"parts":%b}' % (text, dumps(listed))
-            length = len(text)
-            more = decoded_size(text, options.max_size, plain=False) - size
-            check_encoded(f"The list of what is in a {kind}", more, next(shares))
         sized = isinstance(value, (str, dict, list, tuple, set, frozenset))
         summary = count(len(value), "character" if isinstance(value, str) else "item") if sized else ""
-        body, notes = items.packed(groups) if groups else (_packed(text, options), {})
-        name = "items/1" if notes else self.name
-        meta = {"form": form, "size": length, "zstd": body is not None, **notes}
-        suffix, media_type = (".json", "json") if body is None else (".json.zst", "zstd")
-        payload = Payload(name, kind, f"application/{media_type}", suffix, body or [text], summary, meta)
-        payload = replace(payload, turned=tuple(turned))
-        if not parts:
-            return payload
-        packed = pack({"value" + suffix: payload, **entries})
-        meta["files"] = isinstance(packed, Path)
-        payload = replace(payload, media_type="application/zip", suffix=".zip", body=packed)
-        if isinstance(packed, Path):
-            weakref.finalize(payload, packed.unlink, missing_ok=True)
+        if framed:
+            meta = {"form": form, "size": length, "zstd": True, **framed.notes}
+            payload = Payload("items/1", kind, *_ZSTD, framed.body, meta=meta)
+        elif tagger.parts:
+            several = len(value) if type(value) is list else 0
+            payload = _contained(text, tagger, kind, options, size, several)
+        else:
+            payload = _of_text(text, kind, form, options)
+        payload = replace(payload, summary=summary, turned=tuple(tagger.turned))
+        if isinstance(payload.body, Path):
+            weakref.finalize(payload, payload.body.unlink, missing_ok=True)
         return payload
 
     def decode(self, content: Content, meta: dict[str, Any], options: Options) -> Any:
         with readable("container" if "files" in meta else "JSON text"):
             if meta["form"] == "plain":
-                return _parse(content, meta, options)[0]
+                return parsed(content, meta, options)[0]
             if meta["form"] == "tagged":
-                return untag(_parse(content, meta, options)[0], options)
+                return untag(parsed(content, meta, options)[0], options)
             check_known(meta["form"], ("container",), "form")
-            text, *entries = unpack(content, options, in_file=meta["files"]).items()
-            found, size = _parse(text[1], meta, options)
-            shares = options.shares(size)
-            if [name for name, _ in entries] != [name for name, _, _ in found["parts"]]:
+            entries = unpack(content, options, in_file=meta["files"])
+            text = entries.pop(_VALUE + (_ZSTD if meta["zstd"] else _JSON)[1])
+            found, size = parsed(text, meta, options)
+            if list(entries) != [name for name, _, _ in found["parts"]]:
                 raise PayloadUnreadable("The container does not hold the parts that it lists")
-
-            @functools.cache  # a part that occurs twice in the value was one object, and is one again
-            def part(number: int) -> Any:
-                _, codec, part_meta = found["parts"][number]
-                if codec.partition("/")[0] in (self.name, items.CODEC.name):
-                    # Tuples that hold the same ones over and over take forever to hash.
-                    raise PayloadUnreadable("The container holds a part that belongs into its text")
-                return codec_named(codec, options).decode(entries[number][1], part_meta, next(shares))
-
-            return untag(found["value"], options, part)
+            contents = list(entries.values())
+            return untag(
+                found["value"], options, reading(found["parts"], contents.__getitem__, size, options)
+            )
 
 
 CODEC = StructuredCodec()
 
 
-def _write(value: Any, options: Options) -> tuple[str, bytes, Tagger, list[items.Group]]:
-    """(form, JSON text, what was noted, groups): the fast way if JSON holds the value exactly, otherwise by
-    `Tagger`. Of a long list there are groups of its items in the place of the text."""
+def _write(value: Any, options: Options) -> tuple[str, bytes | items.Written, Tagger]:
+    """(form, JSON text or frames of it, what was noted): the fast way if JSON holds the value exactly,
+    otherwise by `Tagger`."""
     tagger = Tagger(options)
     try:
-        if exact(value):
-            text, groups = _dumped(value, options)
-            return "plain", text, tagger, groups
+        if (later := _is_framed(value, options) and not is_repeated(value)) or exact(value):
+            return "plain", _dumped(value, options, is_exact=not later), tagger
     except (UnicodeEncodeError, ValueError):
         pass  # half a surrogate pair, or an integer of thousands of digits
     try:
-        text, groups = _dumped(tagger.run(value), options)
+        found = tagger.run(value)
+        if tagger.parts:
+            return "container", dumps(found), tagger
+        return "tagged", _dumped(found, options), tagger
     except RecursionError as error:
         advice = "Flatten it, or write it to a file."
         raise UnsupportedValue("The value is nested too deeply", advice) from error
-    return "container" if tagger.parts else "tagged", text, tagger, groups
 
 
-def _dumped(found: Any, options: Options) -> tuple[bytes, list[items.Group]]:
-    if type(found) is not list or len(found) < 2 or not options.compress:
-        return dumps(found), []
-    groups = items.groups_of(found)
-    is_worth_it = items.size_of(groups) >= items.LEAST
-    return (b"", groups) if is_worth_it else (items.joined(groups), [])
+def _is_framed(found: Any, options: Options) -> bool:
+    return type(found) is list and len(found) > 1 and options.compress
+
+
+def _dumped(found: Any, options: Options, *, is_exact: bool = True) -> bytes | items.Written:
+    return items.write(found, is_exact=is_exact) if _is_framed(found, options) else dumps(found)
+
+
+def _of_text(text: bytes, kind: str, form: str, options: Options) -> Payload:
+    body = _packed(text, options)
+    meta = {"form": form, "size": len(text), "zstd": body is not None}
+    return Payload(CODEC.name, kind, *(_JSON if body is None else _ZSTD), body or [text], meta=meta)
+
+
+def _contained(text: bytes, tagger: Tagger, kind: str, options: Options, size: int, several: int) -> Payload:
+    """A container of a value's text, which takes `size` bytes, and its parts. That of a large list, which has
+    `several` items, has an index of these parts: see parts.py."""
+    entries, shares = dict[str, Payload](), options.shares(size)
+    for number, ((name, inner), share) in enumerate(zip(tagger.parts, shares, strict=False)):
+        with within(f"part {name!r}"):
+            part = encoded(inner, share)
+        stem = re.sub(r"[^\w.-]+", "_", name)[:60] or "part"
+        entries[f"{number}-{stem}{part.suffix}"] = part
+        tagger.turned |= dict.fromkeys(part.turned)
+    large = several > 1 and sum(part.length for part in entries.values()) >= _LARGE
+    index: list[Place] | None = [] if large else None
+    meta: dict[str, Any] = {}
+
+    def told() -> tuple[str, Payload]:
+        listed: dict[str, Any] = {"parts": [[name, part.codec, part.meta] for name, part in entries.items()]}
+        listed |= {} if index is None else {"index": index}
+        whole = b'{"value":%b,%b' % (text, dumps(listed)[1:])
+        more = decoded_size(whole, options.max_size, plain=False) - size
+        check_encoded(f"The list of what is in a {kind}", more, next(shares))
+        payload = _of_text(whole, kind, "container", options)
+        meta.update(payload.meta)
+        return f"{_VALUE}{payload.suffix}", payload
+
+    def ordered() -> Iterator[tuple[str, Payload]]:
+        if index is None:
+            yield told()
+        yield from entries.items()
+        if index is not None:
+            yield told()
+
+    in_file = any(isinstance(part.body, Path) for part in entries.values())
+    packed = pack(ordered(), index, in_file=in_file)
+    meta |= {"files": in_file} | ({"items": several, "index": list(index[-1])} if index else {})
+    return Payload("parts/1" if index else CODEC.name, kind, "application/zip", ".zip", packed, meta=meta)
 
 
 def _packed(text: bytes, options: Options) -> list[bytes | memoryview] | None:
@@ -135,10 +157,10 @@ def _packed(text: bytes, options: Options) -> list[bytes | memoryview] | None:
     codec = pa.Codec("zstd", compression_level=1)
     pieces = [memoryview(text)[start : start + _PIECE] for start in range(0, len(text), _PIECE)]
     with ThreadPoolExecutor(THREADS, "xcom-zstd") as pool:  # a frame of zstd each; several are one file
-        return [memoryview(piece) for piece in pool.map(codec.compress, pieces)]
+        return list(pool.map(lambda piece: codec.compress(piece, asbytes=True), pieces))
 
 
-def _parse(content: Content, meta: dict[str, Any], options: Options) -> tuple[Any, int]:
+def parsed(content: Content, meta: dict[str, Any], options: Options) -> tuple[Any, int]:
     """The objects of the text, and the bytes that they may take."""
     size, data = meta["size"], content.buffer()
     check_decoded(size, options)
@@ -146,12 +168,31 @@ def _parse(content: Content, meta: dict[str, Any], options: Options) -> tuple[An
         import pyarrow as pa
 
         data = memoryview(pa.decompress(data, decompressed_size=size, codec="zstd"))
-    size = _decoded_size([data], data.nbytes, meta["form"], options)
+    size = _decoded_size(lambda: [data], data.nbytes, meta["form"], options)
     check_decoded(size, options)
     return loads(data), size
 
 
-def _decoded_size(texts: Sequence[bytes | memoryview], length: int, form: str, options: Options) -> int:
+def reading(
+    listed: list[Any], contents: Callable[[int], Content], size: int, options: Options
+) -> Callable[[int], Any]:
+    """What gives the part of a number, of those listed in a text that takes `size` bytes."""
+    shares = options.shares(size)
+
+    @functools.cache  # a part that occurs twice in the value was one object, and is one again
+    def part(number: int) -> Any:
+        _, codec, meta = listed[number]
+        if codec.partition("/")[0] in (CODEC.name, "items", "parts"):
+            # Tuples that hold the same ones over and over take forever to hash.
+            raise PayloadUnreadable("The container holds a part that belongs into its text")
+        return codec_named(codec, options).decode(contents(number), meta, next(shares))
+
+    return part
+
+
+def _decoded_size(
+    texts: Callable[[], Iterable[bytes | memoryview]], length: int, form: str, options: Options
+) -> int:
     if form == "container":
-        return decoded_sizes(lambda: texts, options.max_size, plain=False)
-    return items.size_in_memory(lambda: texts, length, options, plain=form == "plain")
+        return decoded_sizes(texts, options.max_size, plain=False)
+    return items.size_in_memory(texts, length, options, plain=form == "plain")

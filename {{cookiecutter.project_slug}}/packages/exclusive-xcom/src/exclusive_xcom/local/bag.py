@@ -27,7 +27,10 @@ def load() -> tuple[dict[str, Any], Found]:
     # Each `dag.test()` writes all pipelines to the database. Once it has been done they only confirm it.
     DagBundlesManager().sync_bundles_to_db()
     sync_bag_to_db(bag, bundle.name, None)
-    found = [Pipeline(id_, shown(dag.fileloc), sorted(dag.tags)) for id_, dag in sorted(bag.dags.items())]
+    found = [
+        Pipeline(id_, shown(dag.fileloc), sorted(dag.tags), off=dag.is_paused_upon_creation is True)
+        for id_, dag in sorted(bag.dags.items())
+    ]
     broken = {
         shown(Path(bundle.path, file)): traces.in_short_of_text(error)
         for file, error in sorted(bag.import_errors.items())

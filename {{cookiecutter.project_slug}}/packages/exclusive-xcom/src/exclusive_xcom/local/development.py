@@ -43,8 +43,10 @@ def run(
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="Those without a tag of run-tags, too.")] = False,
 ) -> None:
-    """Run pipelines once and show what was handed over: those that are named, otherwise those that have one
-    of the run-tags in pyproject.toml."""
+    """Run pipelines once and show what was handed over.
+
+    Those that are named, otherwise those that have one of the run-tags in pyproject.toml.
+    """
     out, home, names = console(), environment.home(), pipelines or []
     if names and every:
         raise Refused("Name pipelines, or say --all: not both.")
@@ -101,9 +103,9 @@ def _stores() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _servers() -> Iterator[None]:
-    """The same, and the way to this project's Airflow if it is up."""
-    with _stores():
+def _servers(store: bool = True) -> Iterator[None]:
+    """The same, unless it is not needed, and the way to this project's Airflow if it is up."""
+    with _stores() if store else contextlib.nullcontext():
         for name, connection in Background(environment.home()).connection().items():
             os.environ.setdefault(name, connection)
         yield

@@ -40,6 +40,8 @@ def keep(background: Background, port: int) -> None:
                     _check(background.logs, components)
                     if told_to_end.wait(0.2):
                         return
+                # Tasks that collect what no row refers to ask this api-server, unless they are told another.
+                environment = {**background.connection(), **environment}
                 components |= _start(background.logs, environment, LAST)
                 background.note(State(this, port, ready=True))
                 while not told_to_end.wait(0.2):

@@ -18,8 +18,9 @@ READY_TIMEOUT = 300  # seconds; two idle processors take twenty, busy ones many 
 PORT = 8080
 
 
-def _port(text: str) -> int:
-    """A port. Raises `Refused`, in words that fit `make up PORT=…`, too."""
+def _port(given: str | int) -> int:
+    """A port; the default is one already. Raises `Refused`, in words that fit `make up PORT=…`, too."""
+    text = str(given)
     if not re.fullmatch(r"\d{1,5}", text, re.ASCII) or int(text) > 65535:
         raise Refused(f"The port is a whole number from 0 (any that is free) to 65535, and not {text!r}.")
     return int(text)

@@ -16,11 +16,13 @@ MOST = 30  # names that are listed in one sentence
 
 @dataclass(frozen=True)
 class Pipeline:
-    """A DAG: its id, its file (a path in the project) and its tags."""
+    """A DAG: its id, its file (a path in the project), its tags, and whether it is to be off until somebody
+    switches it on (`is_paused_upon_creation`)."""
 
     dag_id: str
     file: str
     tags: list[str] = field(default_factory=list)
+    off: bool = False
 
 
 @dataclass(frozen=True)
@@ -45,11 +47,13 @@ class Chosen:
 
 
 def choose(found: Found, names: Sequence[str], tags: Sequence[str] = ()) -> Chosen:
-    """The pipelines that are meant by these names; without a name, those that have one of the tags; without a
-    tag, all. Raises `Refused`, or `Failed` if what was named may be in a file that is broken."""
+    """The pipelines that are meant by these names. Without a name: of those that are not off those that have
+    one of the tags; without a tag, all. Raises `Refused`, or `Failed` if what was named may be in a file that
+    is broken."""
     if not names:
-        chosen = [each for each in found.pipelines if not tags or set(tags) & set(each.tags)]
-        left_out = [each.dag_id for each in found.pipelines if each not in chosen]
+        known = [each for each in found.pipelines if not each.off]
+        chosen = [each for each in known if not tags or set(tags) & set(each.tags)]
+        left_out = [each.dag_id for each in known if each not in chosen]
         return Chosen([each.dag_id for each in chosen], left_out, found.broken, {})
     dag_ids: dict[str, None] = {}
     files: set[str] = set()

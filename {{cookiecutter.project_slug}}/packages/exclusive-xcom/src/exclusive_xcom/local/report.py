@@ -112,7 +112,7 @@ def _shortened(places: Sequence[str]) -> tuple[dict[str, str], list[str]]:
 def _tell_folders(out: Console, folders: Mapping[str, str]) -> None:
     if folders:
         told = ", ".join(f"{kind}: {folder}/" for kind, folder in folders.items())
-        out.print(f"\n{told}  [dim](whole addresses: .venv/bin/xcom show PIPELINE)[/]", soft_wrap=True)
+        out.print(f"\n{told}  [dim](whole addresses: .venv/bin/xcom ls PIPELINE --where)[/]", soft_wrap=True)
 
 
 def progress(out: Console, at_work: Status, event: Event) -> None:

@@ -72,7 +72,8 @@ def _plan(examples: list[Path], tracked: dict[Path, str]) -> tuple[list[Path], d
     gone = _files([*examples, *tests])
     # Also what git does not know yet: a pipeline of the owner's may need what an example brought.
     here = [path for folder in ("dags", "src", "tests") for path in Path(folder).rglob("*.py")]
-    stays = _files({*here, *(path for path in tracked if path.suffix == ".py")} - set(gone))
+    owned = (path for path in tracked if path.suffix == ".py" and path.parts[0] != "packages")
+    stays = _files({*here, *owned} - set(gone))
     code = {path: text_of(path) for path in stays}
     cut = {path: cut_classes(path, text, mark) for path, text in code.items() if path.parts[0] == "src"}
     texts = {path: _without_imports(path, text) for path, text in cut.items() if text != code[path]}

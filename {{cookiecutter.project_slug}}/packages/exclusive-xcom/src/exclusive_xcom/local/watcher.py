@@ -19,6 +19,7 @@ from airflow.listeners import hookimpl
 from airflow.sdk import TaskInstanceState
 from airflow.sdk.listener import get_listener_manager
 
+from .. import metrics
 from .runner import Event, TaskBegin, TaskEnd
 from .traces import in_short, printed
 
@@ -41,6 +42,7 @@ class Watcher(logging.Handler):
         engine = logging.getLogger(__package__.partition(".")[0])
         engine.addHandler(self)
         engine.setLevel(logging.INFO)
+        metrics.only_lines()
 
     def emit(self, record: logging.LogRecord) -> None:
         if transfer := getattr(record, "xcom", None):

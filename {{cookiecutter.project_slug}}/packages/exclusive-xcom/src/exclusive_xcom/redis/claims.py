@@ -65,9 +65,10 @@ class Upload:
         `PayloadMissing` if what was staged is gone, `StoreUnreachable` if too few servers have it."""
         keys, server = self.keys, self.lease.server
         waits = demands(server)
-        head = {"length": ref.length, "sha256": ref.sha256, "kind": ref.kind, "written": keys.written}
         names = [keys.claim, keys.lease, keys.head, *keys.chunks(ref.length)]
         kept = _milliseconds(ref.expires)
+        head = {"length": ref.length, "sha256": ref.sha256, "kind": ref.kind, "written": keys.written}
+        head |= {"kept": kept}  # with what is left of it, a collection knows the age by the server's clock
         more: list[str | int] = [self.lease.holder, json.dumps(head), kept]
         outcome, found, counts = as_owner(
             server, self.attempt, names, keys.owner, self.claim_seen, more, waits, max(kept, REMEMBERED)

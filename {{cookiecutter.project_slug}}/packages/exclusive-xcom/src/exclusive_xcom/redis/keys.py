@@ -15,7 +15,7 @@ import re
 import secrets
 import time
 from typing import NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from .. import config
 from ..address import Address, Attempt
@@ -27,7 +27,8 @@ CHUNK = 512 * 2**10
 
 _UNCLAIMED = "unclaimed"  # begins the name of a payload that no claim covers
 _NAME = re.compile(r"([^/{}]+)-[0-9a-f]{20}")
-_LARGEST = 64 * 2**30  # bytes; a row that says more was not written by us
+_PLACES = re.compile(r"/\{([^/{}]*)/([^/{}]*)/([^/{}]*)/(-?\d+)\}/(?:claim|([^/{}]*)/([^/{}]+))")
+LARGEST = 64 * 2**30  # bytes; a row that says more was not written by us
 
 
 class Keys(NamedTuple):
@@ -87,7 +88,7 @@ def keys_of(ref: Reference) -> Keys:
     name = (ref.uri or "").rpartition("/")[2]
     keys, match = _keys(ref.address, name), _NAME.fullmatch(name)
     writers = [_UNCLAIMED, *(_writer(ref.attempt.ti_id, claims) for claims in (True, False))]
-    if ref.uri != keys.uri or match is None or match[1] not in writers or ref.length > _LARGEST:
+    if ref.uri != keys.uri or match is None or match[1] not in writers or ref.length > LARGEST:
         raise BadReference(
             f"The row does not point to its own payload in Redis, below the prefix {prefix()!r}",
             "It was changed by hand, or written under another AIRFLOW__XCOM__PREFIX. Run the task that "
@@ -95,6 +96,25 @@ def keys_of(ref: Reference) -> Keys:
             address=ref.address,
         )
     return keys
+
+
+def whose(key: str) -> tuple[Address, str] | None:
+    """Whose head or claim has such a key: the address, and the head's own name; of a claim both without a
+    key and a name. None for any other key."""
+    begin = prefix()
+    found = _PLACES.fullmatch(key, len(begin)) if key.startswith(begin) else None
+    if found is None or (found[6] is not None and not _NAME.fullmatch(found[6])):
+        return None
+    dag_id, run_id, task_id, of = (unquote(part or "") for part in found.group(1, 2, 3, 5))
+    address, name = Address(dag_id, run_id, task_id, int(found[4]), of), found[6] or ""
+    keys = _keys(address, name)
+    return (address, name) if key == (keys.head if name else keys.claim) else None
+
+
+def writer_of(name: str) -> str:
+    """The task instance that a head's own name says that it is of; "" if it is of none."""
+    writer = name.rpartition("-")[0]
+    return unquote("" if writer == _UNCLAIMED else writer.removeprefix(f"{_UNCLAIMED}-"))
 
 
 def claim_text(attempt: Attempt) -> str:

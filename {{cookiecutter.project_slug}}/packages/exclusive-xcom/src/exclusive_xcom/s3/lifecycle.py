@@ -23,6 +23,8 @@ from .login import boto_client
 TAG = "keep"
 # Days that a lifecycle rule may have. What is kept for longer than the last has no tag.
 STEPS = (1, 2, 3, 4, 5, 6, 7, 10, 14, 21, 30, 45, 60, 90, 120, 180, 270, 365, 730, 1095, 1826, 3653)
+_BESIDE = ("TransitionDefaultMinimumObjectSize",)  # set with the rules; S3 sets what is left out anew
+_ELEMENT = re.compile(rb"<(?:\w+:)?([A-Za-z]\w*)")
 _SLACK = 5  # seconds that may pass between a push and its tag
 
 
@@ -61,27 +63,62 @@ def wanted(location: Location) -> dict[str, Any]:
 
 def found(location: Location) -> list[dict[str, Any]]:
     """The rules that the bucket has. Raises `StoreError`."""
-    try:
-        answer = boto_client(location).get_bucket_lifecycle_configuration(Bucket=location.bucket)
-    except Exception as error:
-        if _code(error) == "NoSuchLifecycleConfiguration":
-            return []
-        raise _explained(error, location, "read", "s3:GetLifecycleConfiguration") from None
-    return list(answer.get("Rules", []))
+    return list(_had(boto_client(location), location).get("Rules", []))
 
 
 def apply(location: Location) -> None:
-    """Give the bucket our rules; those of others stay. Raises `StoreError`."""
-    ours = wanted(location)["Rules"]
-    ids = {rule["ID"] for rule in ours}
-    others = [rule for rule in found(location) if rule.get("ID") not in ids]
-    rules = {"Rules": [*others, *ours]}
+    """Give the bucket our rules; those of others stay, with what else is set beside them.
+
+    Raises `StoreError`, also if one of theirs has something that boto3 would lose on its way: S3 takes all
+    rules or none.
+    """
+    ours, client, told = wanted(location)["Rules"], boto_client(location), []
+
+    def keep(response_dict: dict[str, Any], **_: Any) -> None:
+        told.append(response_dict["body"])
+
+    event = "before-parse.s3.GetBucketLifecycleConfiguration"
+    client.meta.events.register(event, keep)
     try:
-        boto_client(location).put_bucket_lifecycle_configuration(
-            Bucket=location.bucket, LifecycleConfiguration=rules
+        had = _had(client, location)
+    finally:
+        client.meta.events.unregister(event, keep)
+    ids = {rule["ID"] for rule in ours}
+    others = [rule for rule in had.get("Rules", []) if rule.get("ID") not in ids]
+    if others and (lost := set(_ELEMENT.findall(told[-1])) - _known(client)):
+        raise StoreError(
+            f"A lifecycle rule of bucket {location.bucket} has {b', '.join(sorted(lost)).decode()}, which "
+            "would be lost",
+            "Nothing was changed. Add the rules that `xcom lifecycle` prints by the tool that set that one.",
+        )
+    more = {name: had[name] for name in _BESIDE if name in had}
+    try:
+        client.put_bucket_lifecycle_configuration(
+            Bucket=location.bucket, LifecycleConfiguration={"Rules": [*others, *ours]}, **more
         )
     except Exception as error:
         raise _explained(error, location, "set", "s3:PutLifecycleConfiguration") from None
+
+
+def _had(client: Any, location: Location) -> dict[str, Any]:
+    try:
+        return dict(client.get_bucket_lifecycle_configuration(Bucket=location.bucket))
+    except Exception as error:
+        if _code(error) == "NoSuchLifecycleConfiguration":
+            return {}
+        raise _explained(error, location, "read", "s3:GetLifecycleConfiguration") from None
+
+
+def _known(client: Any) -> set[bytes]:
+    """The elements of rules that boto3 reads and writes."""
+    names, left = {b"LifecycleConfiguration", b"Rule"}, [client.meta.service_model.shape_for("LifecycleRule")]
+    while left:
+        shape = left.pop()
+        left += [shape.member] if shape.type_name == "list" else []
+        for name, member in getattr(shape, "members", {}).items():
+            names.add(member.serialization.get("name", name).encode())
+            left.append(member)
+    return names
 
 
 def missing(location: Location, rules: list[dict[str, Any]]) -> list[str]:

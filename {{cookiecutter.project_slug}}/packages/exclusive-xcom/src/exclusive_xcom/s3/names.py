@@ -2,9 +2,11 @@
 
 `<dag>/<run>/<task>/<map index>/<key>/<task instance>-<nonce><suffix>`. Letters, digits and `._-` stay; any
 other byte, and a leading point, becomes `@` and two hexadecimal digits. Percent signs would be decoded by
-some tools, and `=` or `*` mean something to others. What is longer than a file's name may be goes on in the
-next part, behind `@-`. So the address can be read from the name. Only if the whole is too long its parts are
-cut, and followed by `@.` and a digest; then the object's metadata has it, which a folder does not keep.
+some tools, and `=` or `*` mean something to others. So does a `-` before 16 hexadecimal digits: it stands
+before the nonce alone, so a prefix inside of another one, or a DAG called as such a prefix, makes no name
+that both projects could read. What is longer than a file's name may be goes on in the next part, behind
+`@-`. So the address can be read from the name. Only if the whole is too long its parts are cut, and followed
+by `@.` and a digest; then the object's metadata has it, which a folder does not keep.
 """
 
 from __future__ import annotations
@@ -49,6 +51,11 @@ def object_name(location: Location, address: Address, attempt: Attempt, payload:
         f"The path in AIRFLOW__XCOM__URL is too long: an object's name has at most {KEY_LIMIT} bytes",
         "Choose a shorter prefix.",
     )
+
+
+def run_prefix(dag_id: str, run_id: str) -> str:
+    """What the names of a run's payloads begin with, but for those that are cut."""
+    return "".join(f"{_goes_on(_place(place))}/" for place in (dag_id, run_id))
 
 
 def is_own(name: str, ref: Reference) -> bool:
@@ -108,13 +115,15 @@ def quoted(text: str, limit: int, ending: str = "") -> str:
         return plain
     digest = hashlib.sha256(plain.encode()).hexdigest()[:16]
     ending = ending if re.fullmatch(r"\.[A-Za-z0-9]{1,8}", ending) else ""
-    return f"{plain[: limit - 18 - len(ending)]}@-{digest}{ending}"
+    return f"{plain[: limit - 18 - len(ending)]}@.{digest}{ending}"
 
 
 @functools.lru_cache(256)  # of a task's XComs most parts are the same
 def _quoted(text: str) -> str:
     plain = re.sub(
-        rb"[^A-Za-z0-9._-]", lambda byte: b"@%02X" % byte[0][0], text.encode("utf-8", "surrogatepass")
+        rb"[^A-Za-z0-9._-]|-(?=[0-9a-f]{16})",
+        lambda byte: b"@%02X" % byte[0][0],
+        text.encode("utf-8", "surrogatepass"),
     ).decode()
     return plain if plain.strip(".") else plain.replace(".", "@2E") or "@"
 

@@ -30,6 +30,7 @@ class Probe:
     def __init__(self, location: Location) -> None:
         self.location, self.url = location, location.url
         self.small, self.large = (f"xcom-probe/{secrets.token_hex(8)}" for _ in range(2))
+        self.tagged = f"{self.small}-tagged"
         self.wrote, self.refusal = False, XComError("")
 
     def checks(self) -> Iterator[Check]:
@@ -113,8 +114,8 @@ class Probe:
         return "media type and try are kept"
 
     def delete(self) -> str:
-        self.client.delete(self.small)
-        self.client.delete(self.large)
+        for name in (self.small, self.large, self.tagged):
+            self.client.delete(name)
         return "allowed"
 
     def encryption(self) -> str:
@@ -149,8 +150,21 @@ class Probe:
             told = ", ".join(f"{name!r} {lifecycle.in_words(when)}" for name, when in early)
             what = f"Rules of bucket {self.location.bucket} end payloads before their time: {told}"
             raise StoreMisconfigured(what, "Remove them, and let `xcom lifecycle` tell which it should have.")
+        if refused := self.tag():
+            return f"only `xcom gc` ends payloads by time, since they get no tags: {refused}"
         lacking = len(lifecycle.missing(self.location, rules))
-        return f"{lacking} rules are missing: see `xcom lifecycle`" if lacking else "each rule is there"
+        return f"{lacking} rules are not set; `xcom lifecycle` has them" if lacking else "each rule is there"
+
+    def tag(self) -> XComError | None:
+        """What keeps objects from having tags. A server that takes them and drops them is not found out: to
+        see them is a right that tasks do not need."""
+        try:
+            with self.client.explained("tag what is written to"):
+                tags = {lifecycle.TAG: f"{lifecycle.STEPS[0]}d"}
+                self.client.put(self.tagged, [memoryview(_CONTENT)], _MEDIA_TYPE, _METADATA, tags)
+        except XComError as error:
+            return error
+        return None
 
     def head(self) -> Any:
         """The headers of a HEAD request, which obstore keeps to itself."""

@@ -83,6 +83,8 @@ def pytest_configure(config: pytest.Config) -> None:
             found[name] = text.replace(str(project / ".airflow"), str(home))
     # Airflow shows the last two lines of an import that failed, which are those of a library as often as not.
     found.setdefault("AIRFLOW__CORE__DAGBAG_IMPORT_ERROR_TRACEBACK_DEPTH", "100")
+    # At its end Airflow 3.4 closes its pool from outside of the event loop, which SQLAlchemy refuses aloud.
+    found.setdefault("AIRFLOW__DATABASE__SQL_ALCHEMY_POOL_ENABLED", "False")
     os.environ.update(found | environment.reach_loopback(found))
 
 

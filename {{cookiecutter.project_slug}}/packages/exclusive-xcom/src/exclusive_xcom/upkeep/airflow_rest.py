@@ -7,7 +7,7 @@ and a missing right have other ones. What is not clear is an error, and whoever 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -16,16 +16,20 @@ import httpx
 from .. import config
 from ..address import Address
 from ..connections import connection
-from ..errors import XComError
+from ..errors import StoreMisconfigured, XComError
 
 STORE_ID = "exclusive_xcom_store_id"  # the Variable
-ENDED = frozenset({"success", "failed"})  # states of a run in which no try is current
+ENDED_WELL = "success"
+ENDED = frozenset({ENDED_WELL, "failed"})  # states of a run in which no try is current
 _PAUSES = (0.5, 3.0)  # seconds before a question that got no clear answer is asked again
 _EXAMPLE = "http://user:password@airflow.example.com:8080"
+_IN_A_PROJECT = "In a project, `make up` brings it along. For another Airflow, write"
 _RIGHTS = (
     "The user of the connection needs to read DAG runs, XComs and the Variable of every DAG: without that "
     "nothing can be told apart from what is gone."
 )
+_LARGEST_INDEX = 2**31 - 1  # of a mapped task: a database's integer
+_PAGE = 100  # entries of a list, of which Airflow gives no more at once
 
 
 class CannotAskAirflow(XComError):
@@ -53,18 +57,23 @@ class Airflow:
     @classmethod
     def configured(cls, pace: Callable[[], None] = lambda: None) -> Airflow:
         """That of the connection AIRFLOW__XCOM__API_CONN_ID. Raises `BadOption` or `StoreMisconfigured`."""
-        found = connection(config.API_CONN_ID.read(), _EXAMPLE, config.API_CONN_ID.variable)
+        found = connection(config.API_CONN_ID.read(), _EXAMPLE, config.API_CONN_ID.variable, _IN_A_PROJECT)
         scheme = "https" if "https" in (found.conn_type, found.schema) else "http"
         port = f":{found.port}" if found.port else ""
         path = str(found.extra_dejson.get("path", "")).strip("/")
         url = f"{scheme}://{found.host}{port}/{path}"
+        if not found.host or set(found.host) & set("/@?#") or "@" in path:  # shown, and may hold a password
+            raise StoreMisconfigured(
+                f"The host of the connection in {config.API_CONN_ID.variable} is no plain name",
+                f"Write the connection as a URI: {_EXAMPLE}.",
+            )
         return cls(url, found.login or "", found.password or "", pace)
 
     @property
     def rows_per_try(self) -> bool:
         """Whether it keeps the rows of each try apart (3.4). Raises `CannotAskAirflow`."""
         if self._rows_per_try is None:
-            said = self._asked("/version", "its version").json()
+            said = _json(self._asked("/version", "its version"))
             try:
                 major, minor, *_ = str(said["version"]).split(".")
                 self._rows_per_try = (int(major), int(minor)) >= (3, 4)
@@ -77,35 +86,79 @@ class Airflow:
         what = f"run {run_id} of {dag_id}"
         gone = f"The DagRun with dag_id: `{dag_id}` and run_id: `{run_id}` was not found"
         path = f"/dags/{_part(dag_id)}/dagRuns/{_part(run_id)}"
-        said = self._found(path, what, gone, {"dag_id": dag_id, "dag_run_id": run_id})
-        return None if said is None else str(said.get("state"))
+        said = self._found(path, what, gone, {"dag_id": dag_id, "dag_run_id": run_id}, "state")
+        return None if said is None else str(said["state"])
 
     def row(self, address: Address) -> tuple[Any] | None:
         """What stands in an XCom's row, for the try that counts; None if there is no such row. Raises
         `CannotAskAirflow`."""
         gone = f"XCom entry with key: `{address.key}` not found"
-        path = (
-            f"/dags/{_part(address.dag_id)}/dagRuns/{_part(address.run_id)}"
-            f"/taskInstances/{_part(address.task_id)}/xcomEntries/{_part(address.key)}"
-        )
-        asked = {"dag_id": address.dag_id, "run_id": address.run_id, "task_id": address.task_id}
-        asked |= {"key": address.key}
+        asked: dict[str, Any] = {"dag_id": address.dag_id, "run_id": address.run_id}
+        asked |= {"task_id": address.task_id, "key": address.key}
+        if address.map_index >= 0:  # of a loop's turn 3.4 may tell another one than it is asked for by
+            asked["map_index"] = address.map_index
         said = self._found(
-            path, f"XCom {address}", gone, asked, {"map_index": address.map_index, "deserialize": "false"}
+            _row_path(address),
+            f"XCom {address}",
+            gone,
+            asked,
+            "value",
+            {"map_index": address.map_index, "deserialize": "false"},
         )
-        return None if said is None else (said.get("value"),)
+        return None if said is None else (said["value"],)
 
     def store_id(self) -> str | None:
         """The id of the store that belongs to this Airflow; None if none does. Raises `CannotAskAirflow`."""
         gone = f"The Variable with key: `{STORE_ID}` was not found"
-        said = self._found(f"/variables/{STORE_ID}", f"Variable {STORE_ID}", gone, {"key": STORE_ID})
-        return None if said is None else str(said.get("value"))
+        said = self._found(f"/variables/{STORE_ID}", f"Variable {STORE_ID}", gone, {"key": STORE_ID}, "value")
+        return None if said is None else str(said["value"])
 
     def set_store_id(self, text: str) -> None:
         """Make the Variable. Raises `CannotAskAirflow`, also if there is one already."""
         about = "Names this Airflow's store of XComs. `xcom gc` deletes nothing in a store of another name."
         body = {"key": STORE_ID, "value": text, "description": about}
         self._asked("/variables", f"Variable {STORE_ID}", json=body, method="POST", good=(201,))
+
+    def pages(
+        self, path: Sequence[str], name: str, shape: Mapping[str, type], **query: Any
+    ) -> Iterator[dict[str, Any]]:
+        """What is listed below a path, page by page; all of it, or `limit`. Nothing if Airflow does not know
+        the path. A part "~" is any. Each has these entries of these types. Raises `CannotAskAirflow`."""
+        where = "/" + "/".join(part if part == "~" else _part(part) for part in path)
+        most, given, before = query.pop("limit", None), 0, None
+        while True:
+            step = {**query, "limit": min(most or _PAGE, _PAGE), "offset": given}
+            answer = self._asked(where, f"a list of {name}", good=(200, 404), params=step)
+            said = _json(answer)
+            listed = said.get(name) if isinstance(said, dict) else None
+            if answer.status_code == 404 and isinstance(said, dict) and "detail" in said:
+                return
+            if answer.status_code == 404 or not isinstance(listed, list):
+                raise self._unclear(f"a list of {name}", "it answered something else", _ADDRESS)
+            if listed and (listed == before or not all(_has(each, shape) for each in listed)):
+                raise self._unclear(f"a list of {name}", "it answered something else", _ADDRESS)
+            yield from listed
+            before = listed
+            given += len(listed)
+            total = most or (None if said.get("total_entries_limit") else said.get("total_entries"))
+            if not listed or (isinstance(total, int) and given >= total):
+                return
+
+    def delete_row(self, address: Address) -> bool:
+        """Delete an XCom's row; whether there was one. Raises `CannotAskAirflow`."""
+        answer = self._asked(
+            _row_path(address),
+            f"XCom {address}",
+            method="DELETE",
+            good=(204, 404),
+            params={"map_index": address.map_index},
+        )
+        gone = f"The XCom with key: `{address.key}` with mentioned task instance doesn't exist."
+        if answer.status_code == 404 and (_json(answer) or {}).get("detail") != gone:
+            raise self._unclear(
+                f"XCom {address}", "it answered 404, but not that this is not there", _ADDRESS
+            )
+        return answer.status_code == 204
 
     # -- requests -----------------------------------------------------------------------------------
 
@@ -114,10 +167,12 @@ class Airflow:
         path: str,
         what: str,
         gone: str,
-        asked: Mapping[str, str],
+        asked: Mapping[str, Any],
+        wanted: str,
         query: Mapping[str, Any] | None = None,
     ) -> dict[str, Any] | None:
-        """A thing that was asked for, if the answer is about it; None if it is not there."""
+        """A thing that was asked for, if the answer is about it and has what is wanted of it; None if it is
+        not there."""
         answer = self._asked(path, what, good=(200, 404), params=dict(query or {}))
         said = _json(answer)
         if answer.status_code == 404:
@@ -126,6 +181,8 @@ class Airflow:
             raise self._unclear(what, "it answered 404, but not that this is not there", _ADDRESS)
         if not isinstance(said, dict) or {name: said.get(name) for name in asked} != asked:
             raise self._unclear(what, "it answered something else", _ADDRESS)
+        if wanted not in said:
+            raise self._unclear(what, f"its answer has no {wanted}", _ADDRESS)
         return said
 
     def _asked(
@@ -139,7 +196,7 @@ class Airflow:
                 if answer.status_code == 401 and not renewed:
                     self._token, renewed = "", True
                     answer = self._send(method, f"{self.url}/api/v2{path}", what, **more)
-            except httpx.HTTPError as error:
+            except (httpx.HTTPError, httpx.InvalidURL) as error:
                 reason, again = f"no answer from {self.url} ({type(error).__name__})", method == "GET"
             else:
                 if answer.status_code in good:
@@ -189,12 +246,33 @@ _ADDRESS = (
 )
 
 
-def can_be_asked(address: Address) -> bool:
-    """Whether there is a question for an address: a part of a path can be neither empty nor a point or two,
-    and most servers read an encoded slash as one."""
-    parts = (address.dag_id, address.run_id, address.task_id)
-    whole = (*parts, *address.key.split("/"))
-    return not any("/" in part for part in parts) and {"", ".", ".."}.isdisjoint(whole)
+def can_be_asked(address: Address, *, run_alone: bool = False) -> bool:
+    """Whether there is a question for an address (or for its run alone), to which an answer is about it. A
+    part of a path can be neither empty nor a point or two, and most servers read an encoded slash as one;
+    Airflow's cut a line end off, and no database has a null or half a character. A question that Airflow
+    can't answer would end the whole collection."""
+    parts = [address.dag_id, address.run_id, *([] if run_alone else [address.task_id])]
+    whole = [*parts, *([] if run_alone else address.key.split("/"))]
+    text = "".join(whole)
+    can_travel = {"\n", "\r", "\0"}.isdisjoint(text) and not any("\ud800" <= c <= "\udfff" for c in text)
+    has_index = run_alone or -1 <= address.map_index <= _LARGEST_INDEX
+    return (
+        can_travel
+        and has_index
+        and not any("/" in part for part in parts)
+        and {"", ".", ".."}.isdisjoint(whole)
+    )
+
+
+def _row_path(address: Address) -> str:
+    return (
+        f"/dags/{_part(address.dag_id)}/dagRuns/{_part(address.run_id)}"
+        f"/taskInstances/{_part(address.task_id)}/xcomEntries/{_part(address.key)}"
+    )
+
+
+def _has(found: Any, shape: Mapping[str, type]) -> bool:
+    return isinstance(found, dict) and all(type(found.get(name)) is kind for name, kind in shape.items())
 
 
 def _part(text: str) -> str:
@@ -204,5 +282,5 @@ def _part(text: str) -> str:
 def _json(answer: httpx.Response) -> Any:
     try:
         return answer.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         return None

@@ -7,16 +7,22 @@ ever, so at worst it is asked for or deleted twice.
 
 from __future__ import annotations
 
+import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
+from .. import metrics
 from ..errors import XComError
+from ..handle import human_size
 from .inventory import Inventory
 from .judge import GARBAGE, Judge, Rows
-from .manifest import EVERY, Manifest, Tally
+from .manifest import EVERY, TOLD, Manifest, Tally
 from .marker import Named, WrongStore, check
+
+log = logging.getLogger(__name__)
 
 FEW = 20  # runs; of so few it may well be that most are gone
 
@@ -70,13 +76,13 @@ class Collection:
             StoreError: the store failed.
             TooManyGone: the list is kept from being used.
         """
-        head = {"store": self.inventory.url, "id": check(self.inventory, self.airflow), "grace": self.grace}
+        head = self._head()
         known = {name: manifest.head.get(name) for name in head}
         if manifest.ended or known != head:
             manifest.begin({**head, "cut": self.inventory.now() - self.grace})
         manifest.go_on()
         tally, after = manifest.tally, manifest.after
-        judge = Judge(self.airflow, float(manifest.head["cut"]))
+        judge = self._judge(manifest)
         judge.runs, judge.gone = tally.runs, tally.gone
         try:
             for number, item in enumerate(self.inventory.items(after), 1):
@@ -86,8 +92,14 @@ class Collection:
                 tally.add(why, item.size, item.written)
                 tally.runs, tally.gone, after = judge.runs, judge.gone, item.name
                 if number % EVERY == 0:
+                    self._still(head)
                     manifest.note_look(after, tally)
+                if number % TOLD == 0:
                     self.tell(tally)
+            self._still(head)
+        except WrongStore:
+            manifest.begin(manifest.head)  # who knows since when it was the wrong one
+            raise
         except BaseException:
             manifest.note_look(after, tally)
             raise
@@ -100,14 +112,22 @@ class Collection:
         Raises as `look` does, `WrongStore` if the list is not of this store, and `Refused` if it is not
         complete or was dealt with."""
         manifest.check_complete()
-        found = check(self.inventory, self.airflow)
+        head = self._head()
         manifest.go_on()
-        judge, done, place = Judge(self.airflow, float(manifest.head["cut"])), manifest.done, manifest.place
-        if found != manifest.head["id"]:
+        judge, done, place = self._judge(manifest), manifest.done, manifest.place
+        if {name: manifest.head.get(name) for name in head} != head:
             raise WrongStore(
-                f"{manifest.path} lists payloads of {manifest.head['store']}, not of {self.inventory.url}",
+                f"{manifest.path} lists payloads of {manifest.head['store']}, with the id "
+                f"{manifest.head['id']} and a grace of {manifest.head.get('grace')} s, and not of "
+                f"{self.inventory.url} with {head['id']} and {self.grace} s",
                 "Look anew: `xcom gc`.",
             )
+        if not manifest.head.get("cut", math.inf) <= self.inventory.now() - self.grace:
+            raise WrongStore(
+                f"{manifest.path} was changed, or the store's clock: it is of a time that has not come",
+                "Look anew, with another list: `xcom gc --manifest FILE`.",
+            )
+        before = done.garbage
         try:
             for number, (behind, line) in enumerate(manifest.garbage(), 1):
                 item = replace(self.inventory.item(line["name"]), written=float(line["written"]))
@@ -118,11 +138,37 @@ class Collection:
                 done.add(why, int(line["bytes"]), item.written)
                 place = behind
                 if number % EVERY == 0:
+                    self._still(head)
                     manifest.note_deletion(place, done)
+                if number % TOLD == 0:
                     self.tell(done)
         finally:
             manifest.note_deletion(place, done)
+            self._tell(done.garbage.payloads - before.payloads, done.garbage.bytes - before.bytes)
         return done
+
+    def _head(self) -> dict[str, Any]:
+        """What a list is of. Raises `WrongStore`."""
+        return {"store": self.inventory.url, "id": check(self.inventory, self.airflow), "grace": self.grace}
+
+    def _still(self, head: dict[str, Any]) -> None:
+        """Raises `WrongStore` if there is another Airflow now: an address may lead to a new one."""
+        if self._head() != head:
+            raise WrongStore("Store or Airflow were exchanged meanwhile", "Look anew: `xcom gc`.")
+
+    def _tell(self, payloads: int, size: int) -> None:
+        """One line in the log, and Airflow's metrics, for what was deleted."""
+        url, backend = self.inventory.url, self.inventory.url.partition(":")[0]
+        fields = {"operation": "collect", "payloads": payloads, "bytes": size, "backend": backend, "uri": url}
+        text = "XComs collected: %s payloads, %s, of %s"
+        metrics.line(log, logging.INFO, text, f"{payloads:,}", human_size(size), url, fields=fields)
+        metrics.count("xcom.collected", payloads, backend=backend)
+        metrics.count("xcom.collected.bytes", size, backend=backend)
+
+    def _judge(self, manifest: Manifest) -> Judge:
+        """By the times at which the look began."""
+        cut, grace = float(manifest.head["cut"]), float(manifest.head["grace"])
+        return Judge(self.airflow, cut, cut + grace)
 
     def _refuse(self, tally: Tally) -> None:
         if tally.gone >= FEW and tally.gone > self.most_gone * tally.runs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -63,21 +64,26 @@ def collect(
     out, path = console(), context.meta["folder"] / manifest
     _check(path, delete=delete)
     with _in_words(), (context.obj or nullcontext)():
-        from .. import config
+        from .. import airflow_compat, config
         from .airflow_rest import Airflow
-        from .collect import Collection, Pace
+        from .collect import Collection, Pace, log
         from .inventory import current_inventory
         from .manifest import Manifest
 
+        airflow_compat.start_stats()
+        log.setLevel(logging.WARNING)  # it is shown below
         pace, inventory = Pace(rate), current_inventory()
         airflow = Airflow.configured(pace)
         grace = config.GRACE.read()
         with out.status("…") as at_work, Manifest(path) as listed:
             collection = Collection(inventory, airflow, grace, most_gone / 100, pace, _teller(at_work))
             tally = collection.delete(listed) if delete else collection.look(listed)
+            remarks = inventory.remarks() if not delete else []
             now = float(listed.head["cut"]) + float(listed.head["grace"])
     _show(out, tally, now)
     _conclude(out, tally, path, delete=delete)
+    for remark in remarks:
+        out.print(f"[yellow]![/] {escape(clean(remark))}", soft_wrap=True)
 
 
 def _check(path: Path, *, delete: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import Enum
 
 from ..address import Address
 from ..errors import StoreMisconfigured
@@ -14,9 +15,16 @@ from ..store import Store, current_store
 OWN = ".exclusive-xcom"
 
 
+class Kind(Enum):
+    """What lies in a store: a payload; a task's claim, which goes with its run; an upload that is under way,
+    or that nobody will finish."""
+
+    PAYLOAD, CLAIM, UPLOAD = range(3)
+
+
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One payload that lies in a store.
+    """One payload that lies in a store, or what else has to go some day.
 
     Attributes:
         name: where it lies, below the store's URL.
@@ -25,6 +33,7 @@ class Item:
         address, ti_id: whose it is, and the task instance that wrote it ("" for none). An address of None
             means that its name does not tell.
         mark: the part of its name that no other payload has. It stays when a store moves.
+        kind: what it is.
     """
 
     name: str
@@ -33,13 +42,18 @@ class Item:
     address: Address | None = None
     ti_id: str = ""
     mark: str = ""
+    kind: Kind = Kind.PAYLOAD
 
 
 class Inventory(ABC):
-    """The payloads of a store. Methods raise `StoreError`."""
+    """The payloads of a store, and what else lies there of ours. Methods raise `StoreError`."""
 
     #: Where the payloads lie, for people.
     url: str
+
+    def remarks(self) -> list[str]:
+        """What people have to know besides, once all items were listed."""
+        return []
 
     @abstractmethod
     def now(self) -> float:
@@ -72,10 +86,19 @@ def inventory_of(store: Store | None) -> Inventory:
         from .objects import Objects
 
         return Objects.configured()
-    name = "none of exclusive_xcom's backends" if store is None else type(store).__name__
+    if store is not None and "redis" in store.schemes:
+        from ..redis.store import RedisStore
+        from .entries import Entries
+
+        assert isinstance(store, RedisStore)
+        return Entries(store.server)
+    where = (
+        "by none of exclusive_xcom's backends" if store is None else "in Airflow's rows, with their payloads"
+    )
     raise StoreMisconfigured(
-        f"There is nothing to collect: Airflow keeps its XComs by {name}",
-        "In an object store payloads stay behind; rows go with `airflow db clean`.",
+        f"There is nothing to collect: XComs are kept {where}",
+        "`airflow db clean --tables xcom` removes old rows. Only in an object store and in Redis do payloads "
+        "stay behind.",
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -19,6 +20,7 @@ from .judge import GARBAGE, Why
 
 FORM = 1
 EVERY = 1000  # payloads between two notes of how far it is
+TOLD = 100  # payloads between two looks at that for who waits
 
 
 @dataclass
@@ -81,7 +83,7 @@ class Manifest:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK, 0o600)  # a pipe is not waited for
         self._file = os.fdopen(descriptor, "r+b")
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -94,7 +96,7 @@ class Manifest:
         self._end = 0  # of what counts: what follows was not noted any more
         try:
             self._scan()
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, OSError):
             self.close()
             raise Refused(
                 f"{path} is not a list that `xcom gc` wrote. Name another file (`--manifest`), or delete it."
@@ -102,6 +104,7 @@ class Manifest:
 
     def begin(self, head: dict[str, Any]) -> None:
         """Start anew."""
+        os.fchmod(self._file.fileno(), 0o600)  # it has names of DAGs and keys, and was there before
         self._file.seek(0)
         self._file.truncate()
         self.head, self._end = {"form": FORM, **head}, 0
@@ -142,6 +145,9 @@ class Manifest:
             raise Refused(f"{self.path} is not complete: `xcom gc` goes on with it.")
         if next(self.garbage(), None) is None:
             raise Refused(f"Nothing is left to delete in {self.path}. `xcom gc` looks anew.")
+        for name in ("store", "id"):
+            if not isinstance(self.head.get(name), str):
+                raise Refused(f"{self.path} does not say of which store it is. `xcom gc` looks anew.")
 
     def close(self) -> None:
         """Let others have it."""
@@ -172,11 +178,26 @@ class Manifest:
             if not self.head:
                 if line["form"] != FORM:
                     raise ValueError("another form")
+                _times(line, "cut", "grace")
                 self.head, self._end = line, place
+            elif "name" in line:
+                _times(line, "written", "bytes")
+                if not isinstance(line["name"], str):
+                    raise ValueError("no name")
             elif "after" in line:
                 self.after, self.ended, self.tally = line["after"], line["ended"], Tally.read(line["tally"])
                 self._end = place
             elif "place" in line:
                 self.place, self.done, self._end = int(line["place"]), Tally.read(line["done"]), place
+                if not 0 <= self.place <= place:
+                    raise ValueError("another place")
         if place and not self.head:
             raise ValueError("no head")
+
+
+def _times(line: dict[str, Any], *names: str) -> None:
+    """Raises `ValueError` or `TypeError` unless these are numbers, as far as there are any: what compares
+    with nothing would be older than every grace."""
+    for name in names:
+        if name in line and not (math.isfinite(line[name]) and 0 <= line[name] + 1e9 <= 1e15):
+            raise ValueError(f"{name} is no such number")

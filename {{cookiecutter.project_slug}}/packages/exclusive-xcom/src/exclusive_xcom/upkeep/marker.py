@@ -54,6 +54,12 @@ def adopt(inventory: Inventory, airflow: Named) -> tuple[str, bool]:
         if here == there:
             return here, False
         raise _foreign(inventory, airflow, here, there)
+    if there is not None and not _is_id(there):
+        raise WrongStore(
+            f"The Variable {STORE_ID} of Airflow at {airflow.url} is not what `xcom adopt` wrote",
+            "Somebody changed it. Delete it, and say `xcom adopt` anew; or give it the id again that another "
+            "of this Airflow's stores has.",
+        )
     made = there or str(uuid.uuid4())
     if there is None:
         airflow.set_store_id(made)
@@ -69,15 +75,24 @@ def _read(inventory: Inventory) -> str | None:
     try:
         found = json.loads(text)["id"]
         return str(uuid.UUID(found))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise WrongStore(
             f"{inventory.url}/{MARKER} is not what `xcom adopt` wrote",
             "Look who writes there. If it was damaged, delete it, and say `xcom adopt` anew.",
         ) from error
 
 
+def _is_id(text: str) -> bool:
+    try:
+        return str(uuid.UUID(text)) == text
+    except ValueError:
+        return False
+
+
 def _foreign(inventory: Inventory, airflow: Named, here: str, there: str | None) -> WrongStore:
-    other = f"has {there!r}" if there else "has none"
+    other = "has none"
+    if there is not None:
+        other = f"has {there}" if _is_id(there) else "has what is none"  # which may be anything
     return WrongStore(
         f"{inventory.url} has the id {here}, and Airflow at {airflow.url} {other} in its Variable "
         f"{STORE_ID}: they do not belong together",

@@ -13,10 +13,14 @@ from ..s3.client import Client
 from ..s3.location import Location
 from ..s3.login import open_location
 from ..s3.names import whose
-from .inventory import OWN, Inventory, Item
+from .buckets import Bucket, Unlisted
+from .inventory import OWN, Inventory, Item, Kind
 
 _AT_ONCE = 1000  # objects of one answer, which is as many as S3 gives
 _TEXT = "text/plain; charset=utf-8"
+# Begins the name that an unfinished upload has here, behind all others: none of our objects' begins so. It
+# goes on with the object's name and, behind a sign that none has, with the upload's id.
+_UPLOAD, _ID = "~", "#"
 
 
 class Objects(Inventory):
@@ -25,6 +29,8 @@ class Objects(Inventory):
     def __init__(self, client: Client) -> None:
         self.client = client
         self.url = client.location.url
+        self._bucket = Bucket(client.location) if client.location.scheme == "s3" else None
+        self._remarks: list[str] = []
 
     @classmethod
     def configured(cls) -> Objects:
@@ -45,17 +51,32 @@ class Objects(Inventory):
             self.client.delete(name)
 
     def items(self, after: str = "") -> Iterator[Item]:
-        with self.client.explained("list"):
-            for name, size, written in self._listed(after):
-                if not name.startswith((f"{OWN}/", ".staged/")):
-                    yield self._item(name, size, written)
+        """Unfinished uploads come last."""
+        if not after.startswith(_UPLOAD):
+            with self.client.explained("list"):
+                for name, size, written in self._listed(after):
+                    if not name.startswith((f"{OWN}/", ".staged/")):
+                        yield self._item(name, size, written)
+        yield from self._uploads(after)
 
     def item(self, name: str) -> Item:
         with self.client.explained("read"):
             return self._item(name, 0, 0.0)
 
     def delete(self, name: str) -> None:
-        self.client.delete(name)
+        if self._bucket and name.startswith(_UPLOAD):
+            name, _, upload = name.removeprefix(_UPLOAD).rpartition(_ID)
+            self._bucket.abort(name, upload)
+        else:
+            self.client.delete(name)
+
+    def remarks(self) -> list[str]:
+        """On a bucket that keeps versions, and on what it does not tell."""
+        try:
+            said = self._bucket.old_versions() if self._bucket else ""
+        except Unlisted as error:
+            said = str(error)
+        return [*self._remarks, *filter(None, [said])]
 
     def read(self, name: str) -> str | None:
         with self.client.explained("read"):
@@ -70,15 +91,28 @@ class Objects(Inventory):
         with self.client.explained("write to"):
             self.client.put(name, [memoryview(text.encode())], _TEXT, {})
 
+    def _uploads(self, after: str) -> Iterator[Item]:
+        self._remarks = []
+        try:
+            found = self._bucket.uploads() if self._bucket else []
+        except Unlisted as error:
+            self._remarks, found = [str(error)], []
+        for name, upload, begun in found:
+            if (whole := f"{_UPLOAD}{name}{_ID}{upload}") > after:
+                yield self._item(whole, 0, begun)
+
     def _item(self, name: str, size: int, written: float) -> Item:
+        kind = Kind.UPLOAD if name.startswith(_UPLOAD) else Kind.PAYLOAD
+        place = name.removeprefix(_UPLOAD).rpartition(_ID)[0] if kind is Kind.UPLOAD else name
+
         def told() -> dict[str, str]:
             try:
-                return dict(self.client.get(name).attributes)
+                return dict(self.client.get(place).attributes)
             except FileNotFoundError:
                 return {}
 
-        found = whose(name, told)
-        return Item(name, size, written, *(found or ()))
+        address, ti_id, mark = whose(place, told) or (None, "", "")
+        return Item(name, size, written, address, ti_id, mark, kind)
 
     def _written(self, name: str) -> float:
         if self.client.location.scheme == "file":

@@ -8,15 +8,16 @@ from typing import Annotated
 import typer
 
 from ..console import Failed, Refused
-from ..errors import XComError
+from .telling import PANEL, at_work
 
 
 def add(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(rich_help_panel="Upkeep")(lifecycle)
+    """Add the command. The entry point `retention` in `exclusive_xcom.commands` names this."""
+    app.command(rich_help_panel=PANEL)(lifecycle)
 
 
 def lifecycle(
+    context: typer.Context,
     apply: Annotated[bool, typer.Option("--apply", help="Give them to the bucket; others stay.")] = False,
     check: Annotated[
         bool, typer.Option("--check", help="Compare the bucket's with them; exit code 1 if they differ.")
@@ -30,24 +31,24 @@ def lifecycle(
 
     xcom lifecycle --check           needs the first of them
     """
-    from ..s3 import lifecycle as rules
-    from ..s3.location import Location
-
     if apply and check:
         raise Refused("`--apply` sets the rules, `--check` compares them. Choose one.")
-    try:
+    with at_work(context, "Asking the bucket", store=apply or check):
+        import airflow  # noqa: F401 - first: it looks for the backend, which would be half imported by then
+
+        from ..s3 import lifecycle as rules
+        from ..s3.location import Location
+
         location = Location.current()
         if location is None or location.scheme != "s3":
-            where = location.url if location else "this project's backend"
-            raise Refused(f"Lifecycle rules by tags are a thing of s3://, and {where} is none.")
-        if not apply and not check:
-            print(json.dumps(rules.wanted(location), indent=2))
-            return
+            where = f"in {location.url}" if location else "elsewhere"
+            raise Refused(f"Lifecycle rules are for a bucket (s3://…). XComs are kept {where}.")
         if apply:
             rules.apply(location)
-        found = rules.found(location)
-    except XComError as error:
-        raise Failed(str(error)) from error
+        found = rules.found(location) if apply or check else None
+    if found is None:
+        print(json.dumps(rules.wanted(location), indent=2))
+        return
     wrong = [f"Missing: {name}" for name in rules.missing(location, found)]
     for name, when in rules.too_early(location, found):
         wrong.append(f"Ends payloads before their time: {name}, {rules.in_words(when)}. Remove it.")
