@@ -7,9 +7,11 @@ tasks; test_backends.py runs these with each. All others call the backend that t
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import os
 import shutil
+import sqlite3
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,6 +56,11 @@ hypothesis.settings.register_profile("engine", deadline=None)
 hypothesis.settings.load_profile("engine")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest comes first: else one process has it to do while the others have nothing left."""
+    items.sort(key=lambda item: item.path.name != "test_backends.py")
+
+
 @pytest.fixture(autouse=True)
 def same_settings() -> Iterator[None]:
     """A test leaves Airflow's settings as they were: what stayed would change the tests after it."""
@@ -64,6 +71,22 @@ def same_settings() -> Iterator[None]:
         del os.environ[name]
     os.environ.update(before)
     assert after == before, "the test left other settings than it found"
+
+
+@pytest.fixture(autouse=True)
+def same_rows(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A test leaves Airflow's Variables, pools and connections as they were, too."""
+    before = airflow_rows() if "airflow" in request.fixturenames else None
+    yield
+    assert before is None or airflow_rows() == before, "the test left other rows than it found"
+
+
+def airflow_rows() -> list[tuple[str, str]]:
+    """Which Variables, pools and connections Airflow's database has."""
+    names = {"variable": "key", "slot_pool": "pool", "connection": "conn_id"}
+    asked = " union all ".join(f"select '{table}', {name} from {table}" for table, name in names.items())
+    with contextlib.closing(sqlite3.connect(HOME / "airflow.db", timeout=30)) as database:
+        return sorted(database.execute(asked))
 
 
 def airflow_settings() -> dict[str, str]:

@@ -27,7 +27,6 @@ DAG = '''
 
 from __future__ import annotations
 
-import json
 import os
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -131,9 +130,9 @@ def test_what_was_stored_before_is_read_after(
     assert version(project) == NEXT
     project.run(".venv/bin/airflow", "db", "migrate")
 
-    shown = project.run(".venv/bin/xcom", "show", "keeping").stdout
-    assert latest_run(project) == before and "squares[2]" in shown and "beside" in shown
-    assert "1,490 more rows" in project.run(".venv/bin/xcom", "get", "keeping", "frame").stdout
+    listed = project.run(".venv/bin/xcom", "ls", "keeping", COLUMNS="200").stdout
+    assert latest_run(project) == before and "squares[2]" in listed and "beside" in listed
+    assert "1,500 rows" in project.run(".venv/bin/xcom", "show", "keeping", "frame").stdout
     project.make("run", "ONLY=reading", KEPT_BY=before)
     project.make("run", "ONLY=keeping")
     after = latest_run(project)

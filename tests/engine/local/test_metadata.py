@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ from exclusive_xcom.local import metadata
 
 
 @pytest.fixture
-def declare(airflow: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Writes config/ of a project, and prepares the database for it."""
+def declare(airflow: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Writes config/ of a project, and prepares the database for it. What it declared is gone afterwards."""
     (tmp_path / "config").mkdir()
     monkeypatch.chdir(tmp_path)
 
@@ -24,7 +25,13 @@ def declare(airflow: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> A
             (tmp_path / "config" / f"{name}.json").write_text(text)
         metadata.prepare()
 
-    return prepare
+    yield prepare
+    from airflow.models import Pool, Variable
+
+    for name in ("declared", "made_in_the_ui"):
+        if Pool.get_pool(name):
+            Pool.delete_pool(name)
+    Variable.delete("declared_once")
 
 
 def pool(name: str) -> tuple[Any, ...] | None:

@@ -297,7 +297,8 @@ hangs()
 """
 
 # What `xcom run` does with a worker that says nothing while no task runs; reading this file takes too long.
-SILENT = "import time\nprint('still here', flush=True)\ntime.sleep(25)\n"
+# Airflow reads no file that names neither of the two words in its first line.
+SILENT = "# airflow dag\nimport time\nprint('still here', flush=True)\ntime.sleep(25)\n"
 IMPATIENT = """
 from exclusive_xcom.console import Failed
 from exclusive_xcom.local import environment

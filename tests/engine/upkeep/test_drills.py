@@ -190,7 +190,7 @@ def test_a_run_that_was_deleted_as_the_ui_does_it(up: Up) -> None:
     assert up.files() == before, "nothing goes by looking"
     assert "Deleted: 3 payloads" in up.gc("--delete")
     assert len(up.files()) == len(before) - 3
-    shown = up.project.xcom("get", "made", "extract", "--run", kept)
+    shown = up.project.xcom("show", "made", "extract", "--run", kept)
     assert shown.returncode == 0, shown.stdout
 
 
@@ -220,7 +220,7 @@ def test_a_hundred_tries_that_were_replaced(up: Up) -> None:
     up.project.xcom("gc", "--delete")
     assert len(up.files()) == before, "what the last tries pushed, and no more"
     for index in range(10):
-        shown = up.project.xcom("get", "mapped", "push", "--run", run, "--map-index", str(index))
+        shown = up.project.xcom("show", "mapped", "push", "--run", run, "--map-index", str(index))
         assert shown.returncode == 0, shown.stdout
 
 
@@ -231,7 +231,7 @@ def test_a_try_that_was_killed_before_another_one(up: Up) -> None:
     assert "its XCom has another value" in up.gc()
     up.gc("--delete")
     assert len(up.files()) == before + 1
-    assert up.project.xcom("get", "tried_twice", "push").returncode == 0
+    assert up.project.xcom("show", "tried_twice", "push").returncode == 0
 
 
 def test_a_push_that_was_killed(up: Up) -> None:
@@ -272,9 +272,9 @@ def test_a_project_s_housekeeping(up: Up) -> None:
     finally:
         up.ask("PATCH", path, is_paused=True)
     assert len(up.files("made/")) == len(before) - 3
-    report = up.project.xcom("get", "housekeeping", "collect", "--run", run).stdout
+    report = up.project.xcom("get", "-o", "-", "housekeeping", "collect", "--run", run).stdout
     assert "its run is gone" in report and "deleted" in report and "kept" in report
-    assert up.project.xcom("get", "made", "extract", "--run", kept).returncode == 0
+    assert up.project.xcom("show", "made", "extract", "--run", kept).returncode == 0
 
 
 def test_rows_that_airflow_cleaned(up: Up) -> None:

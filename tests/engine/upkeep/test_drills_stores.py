@@ -66,7 +66,7 @@ def test_a_run_that_was_deleted(tmp_path: Path, backend: str) -> None:
         assert "its run is gone" in said and f"Garbage: {3 if backend == 's3' else 5} payloads" in said
         assert "Deleted: " in xcom("gc", "--delete")
         assert "Nothing is garbage." in xcom("gc")
-        assert "bytes, 700 kB" in xcom("get", "made", "extract", "--run", kept)
+        assert "bytes, 700 kB" in xcom("show", "made", "extract", "--run", kept)
     finally:
         project.xcom("down")
 
