@@ -156,7 +156,7 @@ def test_workers_can_be_many_and_their_broker_is_no_store_of_xcoms(bake: Bake, b
 def test_so_many_workers_as_are_typed(bake: Bake) -> None:
     project = bake(executor="CeleryExecutor")
     planned = project.make("--dry-run", "docker-up", "UV=true", "WORKERS=3").stdout
-    assert 'up --build --wait ${XCOM_WORKERS:+"--scale=worker=$XCOM_WORKERS"}' in planned
+    assert 'up --build --wait --remove-orphans ${XCOM_WORKERS:+"--scale=worker=$XCOM_WORKERS"}' in planned
     assert "worker" not in bake(executor="LocalExecutor").make("--dry-run", "docker-up", "UV=true").stdout
 
 

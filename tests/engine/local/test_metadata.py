@@ -26,7 +26,7 @@ def declare(airflow: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
         metadata.prepare()
 
     yield prepare
-    from airflow.models import Pool, Variable  # noqa: AIR311 - the table
+    from airflow.models import Pool, Variable
 
     for name in ("declared", "made_in_the_ui"):
         if Pool.get_pool(name):
