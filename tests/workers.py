@@ -37,7 +37,7 @@ from exclusive_xcom.local.servers import SeaweedFS
 COPIED = ("config", "dags", "data", "include", "plugins")  # as the Dockerfile has them
 IN_IMAGE = "/opt/airflow"
 NOBODY = 65534  # PostgreSQL refuses to be root's
-WAIT = 300  # seconds; only ends what hangs
+WAIT = 1500  # seconds; only ends what hangs, also on a machine that has no time for us
 _REFERENCE = re.compile(r"\$(?:\{(\w+)(?::([?-])([^{}]*))?\}|(\$))")
 _NAMES = "import os\n\n\ndef name():\n    return os.environ['MACHINE']\n"
 
@@ -156,6 +156,17 @@ class Server:
 
     def start(self) -> None:
         """Start it, and wait until it can be used."""
+
+        def up() -> bool:
+            # What is left of one that was killed may still be about to end.
+            if self._process is None or self._process.poll() is not None:
+                self._launch()
+            return self.ready()
+
+        log = (self.folder / "log").read_text
+        wait_for(f"{self.command[0]} to serve", up, timeout=WAIT, log=log)
+
+    def _launch(self) -> None:
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 self.command,
@@ -166,7 +177,6 @@ class Server:
                 start_new_session=True,
                 **self.options,
             )
-        wait_for(f"{self.command[0]} to serve", self.ready, log=(self.folder / "log").read_text)
 
     def kill(self) -> None:
         """End it at once, as when its machine fails."""
@@ -449,6 +459,12 @@ class Deployment(Airflow):
             "AIRFLOW__API__HOST": "127.0.0.1",
             "AIRFLOW__API__PORT": str(self._port),
             "AIRFLOW__API__WORKERS": "1",
+            # A busy machine is no reason to take somebody for dead.
+            "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
+            "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "120",
+            "AIRFLOW__DAG_PROCESSOR__HEALTH_CHECK_THRESHOLD": "120",
+            "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "120",
+            "AIRFLOW__CELERY__OPERATION_TIMEOUT": "30",
             "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_SERVER_PORT": str(free_port()),
             "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(free_port()),
             "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(free_port()),

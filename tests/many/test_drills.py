@@ -38,7 +38,7 @@ MIDDLE = 150_000  # bytes of a connection, after which a push has begun and not 
 ROOM = 800  # MiB of the object store's disk
 # Nothing is patient: else each drill took the minutes that Airflow waits by default.
 SETTINGS = {
-    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "40",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
     "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "60",
     "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL": "5",
@@ -171,7 +171,7 @@ class Drill:
                 raise
             return state if state in ("success", "failed") else ""
 
-        state = deployment.wait_for("the end of the run", over, timeout=900)
+        state = deployment.wait_for("the end of the run", over)
         seconds = time.monotonic() - self._began
         assert state == "success", deployment.logs()
         made = {str(task["task_id"]): task["try_number"] for task in self.tasks()}
@@ -224,7 +224,7 @@ def test_a_worker_stands_still_until_others_have_done_its_work(deployment: Deplo
         states = {str(task["task_id"]): task["state"] for task in drill.tasks()}
         return all(state == "success" for name, state in states.items() if name.startswith("make_"))
 
-    deployment.wait_for("the others", made, timeout=600)
+    deployment.wait_for("the others", made)
     assert drill.tried_again()
     deployment.send(worker, signal.SIGCONT)
     drill.open()
@@ -246,7 +246,7 @@ def test_the_store_is_full(deployment: Deployment, seen: Rows) -> None:
     drill = Drill(deployment, "XCom store full, until there is room again", seen)
     with full(deployment):
         drill.begin()
-        deployment.wait_for("a try that failed", drill.tried_again, timeout=600)
+        deployment.wait_for("a try that failed", drill.tried_again)
     drill.ended_well()
 
 
@@ -279,7 +279,7 @@ def test_a_worker_is_cut_off_from_the_store(deployment: Deployment, seen: Rows) 
     drill = Drill(deployment, "worker cut off from the XCom store in the middle of a push", seen)
     worker = drill.in_the_middle()
     drill.line(worker).cut()
-    deployment.wait_for("a try that failed", drill.tried_again, timeout=600)
+    deployment.wait_for("a try that failed", drill.tried_again)
     drill.line(worker).flow()
     drill.ended_well()
 

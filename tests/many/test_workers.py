@@ -62,7 +62,7 @@ def test_every_pipeline_runs_through_and_values_go_from_worker_to_worker(deploym
 
 def test_a_task_that_waits_is_taken_on_by_the_triggerer(deployment: Deployment) -> None:
     deployment.ask("PATCH", "/api/v2/dags/deferred", {"is_paused": False})
-    deployment.run("deferred", "once", {}).succeeded(timeout=300)
+    deployment.run("deferred", "once", {}).succeeded(timeout=1500)
 
 
 def test_secrets_are_where_airflow_needs_them_and_nowhere_else(deployment: Deployment) -> None:
