@@ -473,6 +473,11 @@ class Deployment(Airflow):
 
     # -- what is done to it
 
+    def switch_on(self, dag_id: str) -> None:
+        """Let a DAG run, as soon as it has come in."""
+        path, body = f"/api/v2/dags/{dag_id}", {"is_paused": False}
+        self.wait_for(f"the DAG {dag_id}", lambda: bool(self.ask("PATCH", path, body)))
+
     def up(self, name: str) -> None:
         """Start a machine."""
         machine = self.machines[name]

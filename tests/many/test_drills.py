@@ -73,6 +73,7 @@ def deployment(
         project = bake_into(folder / "project", xcom_backend=request.param, executor="CeleryExecutor")
     with small_disk(folder / "s3", request.param == "s3"):
         with Deployment(project, folder, dags=DAGS, lines=True, settings=SETTINGS) as running:
+            running.switch_on("drill")
             yield running
 
 

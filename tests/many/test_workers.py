@@ -61,7 +61,7 @@ def test_every_pipeline_runs_through_and_values_go_from_worker_to_worker(deploym
 
 
 def test_a_task_that_waits_is_taken_on_by_the_triggerer(deployment: Deployment) -> None:
-    deployment.ask("PATCH", "/api/v2/dags/deferred", {"is_paused": False})
+    deployment.switch_on("deferred")
     deployment.run("deferred", "once", {}).succeeded(timeout=1500)
 
 
