@@ -507,6 +507,7 @@ class Deployment(Airflow):
                 if name not in self.gone and not component.alive:
                     self.restarted.append(name)
                     assert len(self.restarted) < 20, f"{name} ends again and again"
+                    component.stop()
                     self.up(name)
             return look()
 
