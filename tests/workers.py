@@ -313,6 +313,7 @@ class Deployment(Airflow):
         self._compose: dict[str, Any] = yaml.safe_load(project.read("docker-compose.yaml"))["services"]
         secret_files.fill_in(project.path)
         self.secrets = {name: value or "" for name, value in dotenv_values(project.path / ".env").items()}
+        self._outside: Path | None = None
         self._store = ""  # the connection to it, with %PORT% for the port
 
     def __enter__(self) -> Deployment:
@@ -333,8 +334,8 @@ class Deployment(Airflow):
                     line.close()
         for server in self.servers.values():
             server.kill()
-        if "postgres" in self.servers:
-            shutil.rmtree(self.servers["postgres"].folder, ignore_errors=True)
+        if self._outside:
+            shutil.rmtree(self._outside, ignore_errors=True)
 
     # -- how it comes about
 
@@ -348,8 +349,8 @@ class Deployment(Airflow):
 
     def _start_servers(self) -> None:
         # Its own user has to reach it: not below pytest's folder, which is closed to others.
-        outside = Path(tempfile.mkdtemp(prefix="postgres-"))
-        self.servers["postgres"] = postgres(outside, self.secrets["POSTGRES_PASSWORD"])
+        self._outside = Path(tempfile.mkdtemp(prefix="postgres-"))
+        self.servers["postgres"] = postgres(self._outside, self.secrets["POSTGRES_PASSWORD"])
         for name in ("broker", "valkey"):
             if name in self._compose:
                 (folder := self.home / name).mkdir()

@@ -85,10 +85,12 @@ def small_disk(folder: Path, wanted: bool) -> Iterator[None]:
         yield
         return
     mount = ["mount", "-t", "tmpfs", "-o", f"size={ROOM}m", "tmpfs", folder]
-    done = subprocess.run(mount, capture_output=True, check=False)
-    yield
-    if done.returncode == 0:
-        subprocess.run(["umount", "--lazy", folder], check=True)
+    mounted = subprocess.run(mount, capture_output=True, check=False).returncode == 0
+    try:
+        yield
+    finally:
+        if mounted:
+            subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 class Drill:
@@ -259,8 +261,10 @@ def full(deployment: Deployment) -> Iterator[None]:
         with redis.Redis(port=deployment.store.port, password=password) as client:
             before = client.config_get("maxmemory")["maxmemory"]
             client.config_set("maxmemory", 4 * 2**20)
-            yield
-            client.config_set("maxmemory", before)
+            try:
+                yield
+            finally:
+                client.config_set("maxmemory", before)
         return
     folder = deployment.store.folder
     if deployment.name == "db" or not os.path.ismount(folder):
@@ -272,8 +276,10 @@ def full(deployment: Deployment) -> Iterator[None]:
                 pass
         except OSError:
             pass
-    yield
-    ballast.unlink()
+    try:
+        yield
+    finally:
+        ballast.unlink()
 
 
 def test_a_worker_is_cut_off_from_the_store(deployment: Deployment, seen: Rows) -> None:
