@@ -8,7 +8,7 @@ import pytest
 from projects import TEMPLATE
 
 Rows = list[tuple[str, ...]]
-HEAD = ("backend", "what was done", "tries made again", "what they said", "started again", "seconds")
+HEAD = ("backend", "what was done", "tries made again", "errors in their logs", "started again", "seconds")
 SEEN = pytest.StashKey[Rows]()
 
 
