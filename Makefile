@@ -26,7 +26,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export PYTHONPYCACHEPREFIX := $(CURDIR)/build/pycache
 
 .DEFAULT_GOAL := help
-.PHONY: help demo picture test engine-test test-all airflow-next-test update-test release-check docker-test bench bench-readme lint digests wheel golden compared clean
+.PHONY: help demo picture test engine-test test-all airflow-next-test update-test release-check drills docker-test bench bench-readme lint digests wheel golden compared clean
 
 help:  ## List these commands
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -75,6 +75,10 @@ release-check: lint  ## Say what is missing for a release, and take projects of 
 	@$(RUN) python tools/release.py
 	@$(ENGINE) tests/engine/formats
 	@$(RUN) pytest tests/update/test_history.py tests/update/test_years.py
+
+drills: export XCOM_DRILL_PROJECT = $(PROJECT)
+drills: .venv/.ready  ## Take workers, servers and ways away from a deployment while its tasks push (PROJECT=folder: yours)
+	@$(RUN) pytest -m drill tests/many
 
 docker-test: .venv/.ready  ## What needs a Docker engine: the generated docker-compose.yaml
 	@$(RUN) pytest -m docker

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 ANSWERS = dict(json.loads({{cookiecutter.items() | list | tojson | tojson}}))
 
 # Folders that hold only files of conditional name, inner ones first. Others may be empty on purpose.
-CONDITIONAL_FOLDERS = (".github/workflows", ".github")
+CONDITIONAL_FOLDERS = (".github/workflows", ".github", "deploy/helm", "deploy")
 
 # What of the template decides about a project, for git.
 STATUS = ("status", "--porcelain", "--untracked-files=all", "--no-renames", "-z")

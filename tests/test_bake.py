@@ -123,7 +123,17 @@ def test_what_is_the_owner_s_is_little(project: BakedProject) -> None:
     """The rooms of a project: nothing of the engine is outside of packages/, and no tool of the template."""
     rooms = {name.partition("/")[0] for name in project.files() if "/" in name} - {".github"}
     editors = {".devcontainer", ".vscode"}
-    assert rooms - editors == {"config", "dags", "data", "include", "packages", "plugins", "src", "tests"}
+    assert rooms - editors - {"deploy"} == {
+        "config",
+        "dags",
+        "data",
+        "include",
+        "packages",
+        "plugins",
+        "src",
+        "tests",
+    }
+    assert ("deploy" in rooms) == (project.answers["executor"] == "KubernetesExecutor")
     assert {path.name for path in (project.path / "src" / project.package).iterdir()} == {
         "__init__.py",
         "alerts.py",

@@ -7,6 +7,7 @@ import re
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from airflows import wait_for
@@ -86,10 +87,10 @@ def compose(project: BakedProject) -> Iterator[Compose]:
         return project.run("docker", "compose", *command, check=check, PORT=port, EMPTY_HERE="")
 
     try:
-        started = project.make("compose", f"PORT={port}", check=False, EMPTY_HERE="")
+        started = project.make("docker-up", f"PORT={port}", check=False, EMPTY_HERE="")
         if started.returncode:
             logs = run("logs", "--tail=40", check=False).stdout
-            pytest.fail(f"make compose failed:\n{started.stdout}\n{started.stderr}\n{logs}", pytrace=False)
+            pytest.fail(f"make docker-up failed:\n{started.stdout}\n{started.stderr}\n{logs}", pytrace=False)
         yield run
     finally:
         run("down", "--volumes", "--rmi=local", "--timeout=30", check=False)
@@ -190,6 +191,19 @@ def test_with_the_override_an_edit_is_seen_without_a_build(compose: Compose, pro
     package = project.package
     where = ("python", "-c", f"import {package}; print({package}.__file__)")
     assert compose("exec", "-T", "scheduler", *where).stdout.startswith("/opt/airflow/src/")
+
+
+@pytest.mark.parametrize("executor", ["LocalExecutor", "CeleryExecutor"])
+def test_all_of_it_can_be_tried_at_once_and_nothing_is_left(
+    bake_into: Bake, tmp_path: Path, backend: str, executor: str
+) -> None:
+    """With workers, it fails unless some value went from one of them to another."""
+    slug = f"tried-{backend}"
+    project = bake_into(tmp_path, project_slug=slug, xcom_backend=backend, executor=executor)
+    said = project.make("docker-test").stdout
+    assert re.search(r"^\d+ pipelines ended well, and nothing is left\.", said, re.MULTILINE)
+    images = project.run("docker", "images", "--quiet", f"{slug}-test").stdout
+    assert images == "" and not (project.path / ".env").exists()
 
 
 @pytest.fixture(scope="module")

@@ -71,7 +71,7 @@ def test_it_only_reads_git_writes_the_link_and_removes_empty_folders(
     written = [arguments[0] for event, arguments in did if event == "open"]
     assert [name for name in written if name != "/dev/null"] == [".cruft.json"]
     removed = [arguments[0] for event, arguments in did if event == "os.rmdir"]
-    assert removed == ([] if ci == "github" else [".github/workflows", ".github"])
+    assert removed == ([] if ci == "github" else [".github/workflows", ".github"]) + ["deploy/helm", "deploy"]
     rest = {event for event, _ in did} - {
         "subprocess.Popen",
         "open",

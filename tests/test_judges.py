@@ -16,6 +16,7 @@ from projects import BACKENDS, CHOICES, TEMPLATE, Bake, BakedProject, Machine
 
 WORKFLOWS = ".github/workflows/ci.yml"
 WEEKLY = ".github/workflows/newest.yml"
+TEMPLATE_UPDATES = ".github/workflows/template.yml"
 
 # sp-repo-review (Scientific Python's guide), of projects. Its other rules hold.
 NOT_OF_PROJECTS = {
@@ -61,21 +62,30 @@ def test_zizmor(project: BakedProject, machine: Machine) -> None:
 
 def test_projects_have_the_template_s_own_actions(bake: Bake) -> None:
     own = pinned((TEMPLATE / WORKFLOWS).read_text(encoding="utf-8"))
-    theirs = pinned(bake().read(WORKFLOWS))
-    assert {name: theirs[name] for name in own.keys() & theirs.keys()} == own
+    for workflow in (WORKFLOWS, TEMPLATE_UPDATES):
+        theirs = pinned(bake().read(workflow))
+        both = own.keys() & theirs.keys()
+        assert both and {name: theirs[name] for name in both} == {name: own[name] for name in both}
 
 
 @pytest.mark.skipif(not shutil.which("actionlint"), reason="actionlint is not on this machine")
 def test_actionlint(bake: Bake, machine: Machine) -> None:
     """It has no wheel; the template's own CI brings it."""
-    machine.run("actionlint", bake().path / WORKFLOWS, TEMPLATE / WORKFLOWS, TEMPLATE / WEEKLY, cwd=TEMPLATE)
+    theirs = [bake().path / name for name in (WORKFLOWS, TEMPLATE_UPDATES)]
+    machine.run("actionlint", *theirs, TEMPLATE / WORKFLOWS, TEMPLATE / WEEKLY, cwd=TEMPLATE)
 
 
 def test_dependabot_and_gitlab_ci_follow_their_schemas(bake: Bake, machine: Machine) -> None:
     github, gitlab = bake(ci="github"), bake(ci="gitlab")
     for schema, files in {
         "dependabot": [github.path / ".github/dependabot.yml", TEMPLATE / ".github/dependabot.yml"],
-        "github-workflows": [github.path / WORKFLOWS, TEMPLATE / WORKFLOWS, TEMPLATE / WEEKLY],
+        "github-workflows": [
+            github.path / WORKFLOWS,
+            github.path / TEMPLATE_UPDATES,
+            TEMPLATE / WORKFLOWS,
+            TEMPLATE / WEEKLY,
+        ],
+        "renovate": [gitlab.path / "renovate.json"],
         "gitlab-ci": [gitlab.path / ".gitlab-ci.yml"],
     }.items():
         machine.tool("check-jsonschema", "--builtin-schema", f"vendor.{schema}", *files, cwd=TEMPLATE)

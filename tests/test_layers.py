@@ -154,8 +154,9 @@ def test_make_logs_says_what_to_do_when_there_is_nothing_to_follow(bake: Bake) -
     assert done.returncode and "`make up`" in done.stderr
 
 
-def test_without_docker_one_sentence_says_so(bake_into: Bake, tmp_path: Path) -> None:
-    """`make compose` itself; `make deploy-image` is tried with the engine's tests."""
+@pytest.mark.parametrize("target", ["docker-up", "docker-down", "docker-test"])
+def test_without_docker_one_sentence_says_so(bake_into: Bake, tmp_path: Path, target: str) -> None:
+    """`make deploy-image` is tried with the engine's tests."""
     project = bake_into(tmp_path)
     (project.path / "uv.lock").touch()
     tools = tmp_path / "tools"
@@ -164,7 +165,7 @@ def test_without_docker_one_sentence_says_so(bake_into: Bake, tmp_path: Path) ->
     (tools / "uv").chmod(0o755)
     for name in ("make", "sh", "grep"):
         (tools / name).symlink_to(_where(name))
-    done = project.make("compose", check=False, PATH=str(tools))
+    done = project.make(target, check=False, PATH=str(tools))
     assert done.returncode and "docker compose is not on this machine" in done.stderr
 
 

@@ -205,8 +205,8 @@ def write(project: BakedProject, name: str, text: str) -> None:
 
 # Commands that no test here runs as printed, and why.
 ELSEWHERE = {
-    "docker compose down": "needs Docker",
-    "make compose": "needs Docker",
+    "docker compose ": "needs Docker",
+    "make docker-": "needs Docker",
     "make deploy-image": "needs Docker",
     "make switch": "needs the template's repository: tests/update",
     "make update": "needs the template's repository: tests/update",

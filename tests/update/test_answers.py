@@ -65,7 +65,17 @@ def test_a_switch_of_any_answer_gives_what_a_new_project_would_be(render: Render
 
 
 @pytest.mark.parametrize(
-    "word", ["CI=gitlab", "PYTHON=3.12", "LICENSE=MIT", "BACKEND=s3", "EXAMPLES=one", "EXAMPLES=none"]
+    "word",
+    [
+        "CI=gitlab",
+        "PYTHON=3.12",
+        "LICENSE=MIT",
+        "BACKEND=s3",
+        "EXAMPLES=one",
+        "EXAMPLES=none",
+        "EXECUTOR=CeleryExecutor",
+        "EXECUTOR=KubernetesExecutor",
+    ],
 )
 def test_one_answer_alone(word: str, project: BakedProject, render: Render) -> None:
     name, _, answer = word.partition("=")

@@ -78,7 +78,7 @@ def stand_in(project: BakedProject, tmp_path: Path) -> Callable[..., list[str]]:
 def test_no_shell_reads_what_a_person_types(stand_in: Callable[..., list[str]]) -> None:
     typed = NASTY.replace("$", "$$")  # as make wants it
     assert stand_in("update", f"VERSION={typed}") == ["update", f"--version={typed}"]
-    for name in ("BACKEND", "CI", "EXAMPLES", "LICENSE", "PYTHON"):
+    for name in ("BACKEND", "CI", "EXAMPLES", "EXECUTOR", "LICENSE", "PYTHON"):
         given = ["switch", "--dry-run", "--", f"{name}={typed}"]
         assert stand_in("switch", f"{name}={typed}", "DRY_RUN=1") == given
     assert stand_in("update", "VERSION=v1.2.3", "DRY_RUN=1") == ["update", "--version=v1.2.3", "--dry-run"]

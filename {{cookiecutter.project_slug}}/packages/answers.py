@@ -11,6 +11,7 @@ OFFERED = {
     "CI": ("ci", ("github", "gitlab", "none")),
     "LICENSE": ("license", ("Proprietary", "Apache-2.0", "MIT", "BSD-3-Clause")),
     "ENGINE": ("engine", ("vendored", "installed")),
+    "EXECUTOR": ("executor", ("LocalExecutor", "CeleryExecutor", "KubernetesExecutor")),
 }
 
 
