@@ -71,6 +71,7 @@ PRIVATE = (
         "airflow.sdk.plugins_manager:get_hook_lineage_readers_plugins",
         "lineage.py learns from it whether anybody reads lineage",
     ),
+    Private("airflow.sdk.log:redact", "glimpse.py leaves out of a preview what Airflow's log would mask"),
     Private("airflow.sdk.serde:_match", "pull.py reads Airflow's list of classes that may be made"),
     Private("airflow.sdk.serde:_extra_allowed", "those that a DAG has added to the list"),
 )
@@ -127,6 +128,14 @@ def class_allowed(qualified_name: str) -> bool:
         return bool(serde._match(qualified_name)) or qualified_name in serde._extra_allowed
     except AttributeError as error:
         raise missing("airflow.sdk.serde:_match or :_extra_allowed") from error
+
+
+def without_secrets(text: str, name: str = "") -> str:
+    """A text as Airflow's log would show it under a name: `***` for the secrets that this process was told
+    of, and for all that a name says is secret ("password")."""
+    from airflow.sdk import log
+
+    return str(log.redact(text, name or None))  # type: ignore[attr-defined] # imported there
 
 
 def start_stats() -> None:

@@ -22,7 +22,7 @@ from typing import Any, ClassVar, TypeVar
 from airflow.sdk.bases.xcom import BaseXCom
 
 from . import attempt as attempts
-from . import binding, config, garbage, keeping, pull
+from . import binding, config, garbage, glimpse, keeping, pull
 from .address import NOBODY, Address, Attempt
 from .binding import Question
 from .codecs import Options, encoded, kind_word
@@ -217,11 +217,13 @@ class XComBackend(BaseXCom):
             sizes = f"{human_size(payload.length)} is over the limit of {human_size(limit)}"
             raise ValueTooLarge(f"{one(payload.kind)} of {sizes}", cls.too_large_advice)
         expires = keeping.rules(cls.default_retention).expiry(address, kept)
+        preview = glimpse.made(address, value, payload)
         while True:
             age = garbage.Age()
             stored = store.put(address, attempt, payload, expires)
             try:
-                ref = stored.reference(address, attempt, payload, lazy=is_lazy, expires=expires)
+                told: dict[str, Any] = {"lazy": is_lazy, "expires": expires, "preview": preview}
+                ref = stored.reference(address, attempt, payload, **told)
                 row = cls._checked_row(ref)
                 attempts.confirm(attempt)
                 if not age.is_over(config.GRACE.read() / 2):
@@ -236,8 +238,10 @@ class XComBackend(BaseXCom):
     @classmethod
     def _checked_row(cls, ref: Reference) -> dict[str, Any]:
         """A reference's row. Raises `ValueTooLarge` if it is too large for the metadata database."""
-        row = ref.row()
-        if (size := _row_size(row)) > (most := config.MAX_ROW_SIZE.read()):
+        row, most = ref.row(), config.MAX_ROW_SIZE.read()
+        if ref.preview and _row_size(row) > most:
+            del row["preview"]
+        if (size := _row_size(row)) > most:
             raise ValueTooLarge(
                 f"{one(ref.kind)} that takes {human_size(size)} in Airflow's metadata database is over "
                 f"the limit of {human_size(most)} for a row (AIRFLOW__XCOM__MAX_ROW_SIZE)",

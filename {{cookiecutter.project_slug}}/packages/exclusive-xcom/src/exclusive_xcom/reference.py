@@ -63,6 +63,7 @@ class Reference:
         data: the payload itself, as text if it is JSON and in base64 otherwise; None when it is elsewhere.
         lazy: whether the producer asked for the consumer to get a `Handle`.
         expires: when its time is over; None if never.
+        preview: what `glimpse` tells of the value, as JSON; "" if nothing.
     """
 
     address: Address
@@ -79,6 +80,7 @@ class Reference:
     lazy: bool = False
     expires: Expiry | None = None
     meta: dict[str, Any] = field(default_factory=dict)
+    preview: str = ""
 
     def __post_init__(self) -> None:
         # A file's name may be no Unicode, which no database and no log takes.
@@ -156,6 +158,8 @@ def parse(row: dict[str, Any]) -> Reference:
         fields = {"attempt": {}, "length": 0, **row}  # a row leaves out what is empty
         if "meta" in fields:
             fields["meta"] = json.loads(fields["meta"])
+        if not isinstance(fields.get("preview", ""), str):
+            del fields["preview"]  # it only helps, so it is no reason to refuse a row
         reference = msgspec.convert(fields, Reference)
         if reference.uri is not None and reference.data is not None:
             raise ValueError("it has both a uri and data")

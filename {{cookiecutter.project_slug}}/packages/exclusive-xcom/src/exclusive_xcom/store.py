@@ -35,11 +35,12 @@ class Stored:
         *,
         lazy: bool = False,
         expires: Expiry | None = None,
+        preview: str = "",
     ) -> Reference:
         """What the row is to say of the payload that was put."""
         names = ("codec", "kind", "media_type", "summary", "filename", "meta")
         told: dict[str, Any] = {name: getattr(payload, name) for name in names}
-        told |= {"uri": self.uri, "data": self.data, "lazy": lazy, "expires": expires}
+        told |= {"uri": self.uri, "data": self.data, "lazy": lazy, "expires": expires, "preview": preview}
         return Reference(address, attempt, length=self.length, sha256=self.sha256, **told)
 
 
