@@ -101,9 +101,7 @@ class Project:
             name.as_posix(): path.read_bytes() for name, path in named.items() if not left & {*name.parts}
         }
 
-    def start(
-        self, *arguments: str, output: Any = subprocess.PIPE, **more: str
-    ) -> subprocess.Popen[str]:
+    def start(self, *arguments: str, output: Any = subprocess.PIPE, **more: str) -> subprocess.Popen[str]:
         """Start the command from a folder in the project; its output is text, standard error included."""
         both = subprocess.STDOUT
         there, environ = self.folder / "dags", self._environ(more)

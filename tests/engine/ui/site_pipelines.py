@@ -76,7 +76,8 @@ def kinds():
 
     @task
     def nested():
-        return {"total": Decimal("1234.50"), "day": dt.date(2026, 11, 30), "tags": ("a", "b"), "parts": [{"x": 1}, {"y": 2}]}
+        parts = {"tags": ("a", "b"), "parts": [{"x": 1}, {"y": 2}]}
+        return {"total": Decimal("1234.50"), "day": dt.date(2026, 11, 30), **parts}
 
     @task
     def text():
@@ -135,7 +136,11 @@ HOSTILE = [
     "<iframe srcdoc='<script>parent.hacked=1</script>'>",
     "<a href=//example.com>x</a>",
     "\u202egnp.exe",
-    "<!--", "]]>", "&lt;b&gt;", "<base href=//example.com>", "<meta http-equiv=refresh content=0;url=//example.com>",
+    "<!--",
+    "]]>",
+    "&lt;b&gt;",
+    "<base href=//example.com>",
+    "<meta http-equiv=refresh content=0;url=//example.com>",
 ]
 
 
@@ -170,7 +175,8 @@ def hostile():
         ti.xcom_push("tuple", tuple(HOSTILE))
         folder = Path(os.environ["SITE_FILES"])
         (page := folder / "page <img src=x onerror=window.hacked=1>.html").write_text("\n".join(HOSTILE))
-        (drawing := folder / "drawing.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg' onload='window.hacked=1'/>")
+        svg = "<svg xmlns='http://www.w3.org/2000/svg' onload='window.hacked=1'/>"
+        (drawing := folder / "drawing.svg").write_text(svg)
         ti.xcom_push("file", page)
         ti.xcom_push("drawing", drawing)
 

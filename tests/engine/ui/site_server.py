@@ -69,7 +69,9 @@ def made(folder: Path, *, preview: str = "full") -> Project:
         "AIRFLOW__XCOM__PREVIEW": preview,
         "AIRFLOW__XCOM__UI": "on",
         "AIRFLOW__CORE__AUTH_MANAGER": "per_dag_auth.PerDagAuthManager",
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{name}:{role}" for name, role in USERS.items()),
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(
+            f"{name}:{role}" for name, role in USERS.items()
+        ),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": f"{folder}/passwords.json",
         "SITE_FILES": str(files),
     }

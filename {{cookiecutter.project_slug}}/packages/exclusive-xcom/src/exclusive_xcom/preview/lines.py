@@ -12,7 +12,9 @@ from rich.cells import cell_len, set_cell_size
 from ..codecs.common import count
 from .cells import short
 
-_NUMBERS = re.compile(r"u?int|float|double|decimal", re.IGNORECASE)  # types whose cells stand to the right
+NUMBERS = re.compile(
+    r"u?int|float|double|decimal|number$", re.IGNORECASE
+)  # types whose cells stand to the right
 
 _BARS = "▁▂▃▄▅▆▇█"
 
@@ -61,7 +63,7 @@ def _aligned(found: dict[str, Any], width: int) -> list[str]:
     fit = len(widths)
     while fit > 1 and sum(widths[:fit]) + 2 * (fit - 1) > width:
         fit -= 1
-    sides = [_NUMBERS.match(column["type"]) is not None for column in columns]
+    sides = [NUMBERS.match(column["type"]) is not None for column in columns]
     shown = ["  ".join(map(_padded, row, widths, sides)).rstrip() for row in zip(*cells[:fit], strict=True)]
     shown.insert(2, "  ".join("─" * each for each in widths[:fit]))
     more_rows, more_columns = (found["rows"] or 0) - len(head), len(columns) - fit + found["more_columns"]

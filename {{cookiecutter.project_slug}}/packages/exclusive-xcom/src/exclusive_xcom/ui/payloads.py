@@ -18,7 +18,7 @@ from sqlalchemy import func, select
 from .. import glimpse, preview
 from ..address import Address
 from ..inspection import map_index_column
-from ..preview.lines import lines
+from ..preview.lines import NUMBERS, lines
 from ..reference import Reference
 from ..upkeep.airflow_rest import ENDED_WELL
 from ..upkeep.rows import Entry
@@ -92,6 +92,14 @@ class Shown:
         if self.ref is None:
             return preview.preview(self.entry.stored, values=True, kept=True)
         return glimpse.of(self.ref, self.now, run_ended_well=self.ended_well)
+
+    @property
+    def numbers(self) -> list[bool]:
+        """Which of the preview's columns stand to the right; one more for each cell beyond them."""
+        columns = (self.preview or {}).get("columns", [])
+        longest = max(map(len, (self.preview or {}).get("head", [])), default=0)
+        found = [NUMBERS.match(column["type"]) is not None for column in columns]
+        return [*found, *[False] * (longest - len(found))]
 
     @property
     def text(self) -> str:

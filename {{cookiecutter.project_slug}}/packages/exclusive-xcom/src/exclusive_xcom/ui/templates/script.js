@@ -12,10 +12,20 @@
     } catch { /* another origin's */ }
     try { return localStorage.getItem("theme"); } catch { return null; }
   };
+  const ground = () => {
+    try {
+      for (const each of [outside()?.document.body, outside()?.document.documentElement]) {
+        const colour = each && parent.getComputedStyle(each).backgroundColor;
+        if (colour && !colour.startsWith("rgba(0, 0, 0, 0")) return colour;
+      }
+    } catch { /* another origin's */ }
+    return "";
+  };
   const follow = () => {
     const found = theme();
     if (found === "light" || found === "dark") document.documentElement.dataset.theme = found;
     else delete document.documentElement.dataset.theme;
+    document.body.style.backgroundColor = ground();
   };
   follow();
   addEventListener("storage", follow);
