@@ -121,7 +121,7 @@ def violations(frame: Any) -> list[str]:
         ("image", "img.small"),
         ("array", "img.small"),
         ("signal", "svg polyline"),
-        ("records", "td >> text=/item/0"),
+        ("records", "td >> text='/item/0'"),
         ("nested", "pre >> text=1234.50"),
         ("report_file", "pre >> text=DE,120"),
         ("many_keys", ".key >> text=part 4"),
@@ -142,8 +142,10 @@ def test_each_kind_is_seen_by_day_and_by_night(
         sum(map(int, frame.evaluate("getComputedStyle(document.body).color").strip("rgb()").split(","))) > 400
     )
     assert dark == (theme == "dark")
-    ground = "getComputedStyle(document.body).backgroundColor"
-    assert frame.evaluate(ground) == opened.page.evaluate(ground), "as Airflow's own"
+    ours, theirs = (
+        f"getComputedStyle(document.{each}).backgroundColor" for each in ("body", "documentElement")
+    )
+    assert frame.evaluate(ours) == opened.page.evaluate(theirs), "as Airflow's own"
     opened.picture(f"{task}-{theme}")
     assert violations(frame) == []
     opened.nothing_ran(frame)
