@@ -145,9 +145,11 @@ class TestFull:
         assert b"sesame" not in data and small.width <= 144 and small.width > 2 * small.height
 
     def test_of_an_array_a_picture_or_a_line(self) -> None:
-        for array in (np.arange(40_000.0).reshape(200, 200), np.zeros((9, 9)), np.zeros((50, 60, 3), "u1")):
+        for array in (np.arange(76_800.0).reshape(240, 320), np.zeros((9, 9)), np.zeros((50, 60, 3), "u1")):
             found = glimpse.of(pushed(array))
-            assert found is not None and Image.open(io.BytesIO(base64.b64decode(found["picture"])))
+            assert found is not None
+            small = Image.open(io.BytesIO(base64.b64decode(found["picture"])))
+            assert small.width / small.height == pytest.approx(array.shape[1] / array.shape[0], rel=0.1)
         line = glimpse.of(pushed(np.array([0.0, np.nan, 5, 10])))
         assert line is not None and line["line"] == [0, None, 50, 100]
         for odd in (np.array([np.inf, np.nan]), np.array([1e308, -1e308]), np.array([]), np.array("a")):

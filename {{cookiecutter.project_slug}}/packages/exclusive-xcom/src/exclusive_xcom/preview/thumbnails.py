@@ -54,8 +54,8 @@ def _of_array(value: Any) -> Any:
     except ImportError:
         return None
     numpy = sys.modules["numpy"]
-    steps = (slice(None, None, max(1, math.ceil(side / _SIDE))) for side in value.shape[:2])
-    part = value[tuple(steps)]
+    some = slice(None, None, max(1, math.ceil(max(value.shape[:2]) / _SIDE)))
+    part = value[some, some]
     if part.ndim == 3:
         return Image.fromarray(numpy.ascontiguousarray(part))
     part = part.astype("float64")

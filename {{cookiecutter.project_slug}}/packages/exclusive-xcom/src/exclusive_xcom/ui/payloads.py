@@ -6,11 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
-from uuid import UUID
 
 from airflow.models import DagRun
-from airflow.models.taskinstance import TaskInstance
-from airflow.models.taskinstancehistory import TaskInstanceHistory
 from airflow.models.xcom import XComModel
 from airflow.utils.session import create_session
 from sqlalchemy import func, select
@@ -22,7 +19,7 @@ from ..preview.lines import NUMBERS, lines
 from ..reference import Reference
 from ..upkeep.airflow_rest import ENDED_WELL
 from ..upkeep.rows import Entry
-from . import words
+from . import tries, words
 
 AT_ONCE = 25  # XComs of a page
 _OPEN = 5  # of which so many are shown whole
@@ -106,6 +103,8 @@ class Shown:
         """Of the preview what is text."""
         if self.preview is None or not {"value", "beginning", "first"} & self.preview.keys():
             return ""
+        if "first" in self.preview:
+            return ", ".join([*self.preview["first"], "…"])
         return "\n".join(lines(self.preview, _WIDTH))
 
     @property
@@ -172,42 +171,28 @@ def find(dag_id: str, run_id: str, task_id: str, index: int | None, word: str = 
         where.append(XComModel.key.contains(word, autoescape=True))
     columns = map_index, XComModel.key, XComModel.timestamp, XComModel.value
     rows = select(*columns).where(*where).order_by(map_index, XComModel.key != "return_value", XComModel.key)
-    tries = select(TaskInstance.map_index, TaskInstance.try_number).where(
-        TaskInstance.dag_id == dag_id, TaskInstance.run_id == run_id, TaskInstance.task_id == task_id
-    )
+    of_task = tries.current(dag_id, run_id, task_id)
     now = datetime.now(UTC)
     with create_session() as session:
         state = session.scalar(select(DagRun.state).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id))
         total = session.scalar(select(func.count()).select_from(XComModel).where(*where)) or 0
         found = session.execute(rows.limit(AT_ONCE).offset((number - 1) * AT_ONCE)).all()
-        indexes = {row[0] for row in found}
-        current = dict(session.execute(tries.where(TaskInstance.map_index.in_(indexes))).tuples().all())
-        is_there = bool(current) or session.scalar(select(tries.exists())) is True
+        numbers = tries.numbers(session, of_task, {row[0] for row in found})
+        is_there = bool(numbers) or session.scalar(select(of_task.exists())) is True
         entries = [
             Entry(Address.of(dag_id, run_id, task_id, at, key), written, value)
             for at, key, written, value in found
         ]
-        former = _former(session, entries)
+        former = tries.former(session, [each.ref.attempt.ti_id for each in entries if each.ref])
     shown = [
-        Shown(each, current.get(each.address.map_index, 0), _writer(each) in former, now, state == ENDED_WELL)
+        Shown(
+            each,
+            numbers.get(each.address.map_index, 0),
+            each.ref is not None and each.ref.attempt.ti_id in former,
+            now,
+            state == ENDED_WELL,
+        )
         for each in entries
     ]
     address = Address.of(dag_id, run_id, task_id, index)
     return Found(address, index, word, number, total, shown, str(state or ""), is_there)
-
-
-def _writer(entry: Entry) -> UUID | None:
-    """The task instance that wrote a value; None if its row does not tell."""
-    try:
-        return UUID(entry.ref.attempt.ti_id) if entry.ref and entry.ref.attempt.ti_id else None
-    except ValueError:
-        return None
-
-
-def _former(session: Any, entries: list[Entry]) -> set[UUID]:
-    """Which of those who wrote them Airflow has replaced by a later try."""
-    writers = {_writer(entry) for entry in entries} - {None}
-    gone = select(TaskInstanceHistory.task_instance_id).where(
-        TaskInstanceHistory.task_instance_id.in_(writers)
-    )
-    return {UUID(str(ti_id)) for ti_id in session.scalars(gone)} if writers else set()
