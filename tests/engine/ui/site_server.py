@@ -14,9 +14,11 @@ from typing import Any
 
 import httpx
 import site_pipelines
+from airflow_versions import ROWS_PER_TRY
 from small_project import Project
 
 HERE = Path(__file__).parent
+TABLE = "xcom_v2" if ROWS_PER_TRY else "xcom"  # of Airflow's rows
 USERS = {"admin": "admin", "guest": "viewer", "stranger": "viewer"}
 
 
@@ -52,6 +54,11 @@ class Site:
         """The query of the tab of a task instance."""
         return {"dag_id": dag_id, "run_id": self.run_of(dag_id), "task_id": task_id, **more}
 
+    def rows_of(self, dag_id: str, task_id: str) -> str:
+        """The condition for the rows of a task."""
+        of = f"dag_id = '{dag_id}' and task_id = '{task_id}'"
+        return f"task_instance_id in (select id from task_instance where {of})" if ROWS_PER_TRY else of
+
     @contextlib.contextmanager
     def database(self) -> Iterator[sqlite3.Connection]:
         """Airflow's own, to change as a hand would."""
@@ -83,10 +90,11 @@ def made(folder: Path, *, preview: str = "full") -> Project:
     done = project.xcom("run", "--all", PYTHONPATH=str(HERE))
     assert done.returncode == 0, done.stdout
     with contextlib.closing(sqlite3.connect(project.home / "airflow.db", timeout=60)) as rows, rows:
-        names = [name for _, name, *_ in rows.execute("pragma table_info(xcom)")]
-        copied = ", ".join("?" if name == "key" else name for name in names)
+        names = [name for _, name, *_ in rows.execute(f"pragma table_info({TABLE})")]
+        new = {"key": "?", "id": "lower(hex(randomblob(16)))"}
+        copied = ", ".join(new.get(name, name) for name in names)
         thousand = [(f"key-{number:04d}",) for number in range(1, 1000)]
-        rows.executemany(f"insert into xcom select {copied} from xcom where key = 'key-0000'", thousand)
+        rows.executemany(f"insert into {TABLE} select {copied} from {TABLE} where key = 'key-0000'", thousand)
     return project
 
 

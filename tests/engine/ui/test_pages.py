@@ -9,7 +9,8 @@ from html import unescape
 
 import httpx
 import pytest
-from site_server import Site
+from airflow_versions import asks_first
+from site_server import TABLE, Site
 
 from exclusive_xcom.upkeep.report import DAYS, REPORT
 
@@ -161,19 +162,22 @@ def test_what_is_not_there(site: Site) -> None:
     ],
 )  # fmt: skip
 def test_a_row_that_was_changed_by_hand(site: Site, change: dict[str, object], word: str) -> None:
-    at = "dag_id = 'kinds' and task_id = 'arrow_table'"
+    at = site.rows_of("kinds", "arrow_table")
     with site.database() as rows:
-        ((before,),) = rows.execute(f"select value from xcom where {at}").fetchall()
-        rows.execute(f"update xcom set value = ? where {at}", [json.dumps({**json.loads(before), **change})])
+        ((before,),) = rows.execute(f"select value from {TABLE} where {at}").fetchall()
+        rows.execute(
+            f"update {TABLE} set value = ? where {at}", [json.dumps({**json.loads(before), **change})]
+        )
     try:
         answer = site.get("task", **site.task("kinds", "arrow_table"))
     finally:
         with site.database() as rows:
-            rows.execute(f"update xcom set value = ? where {at}", [before])
+            rows.execute(f"update {TABLE} set value = ? where {at}", [before])
     assert answer.status_code == 200 and word in text_of(answer)
     assert "data:image" not in answer.text and "<b>" not in answer.text
 
 
+@asks_first
 def test_what_an_older_try_wrote_is_said(site: Site) -> None:
     """As it is left behind in the instant that no question to Airflow covers."""
     of = "dag_id = 'kinds' and task_id = 'signal'"
