@@ -21,6 +21,7 @@ from ..handle import human_size
 _DIGITS = 10_000  # bits of a number that is written out
 _SECRET = 4096  # characters of a secret that is found although it begins at the end of what is shown
 _RECORDS = 20  # dicts of a list that are looked at before it counts as a table
+_MANY = 1000  # names of a dict that is a record
 _LINES = 40  # of a text
 _TOLD = (type(None), bool, float, complex, Decimal, date, datetime, time, timedelta, UUID)
 
@@ -107,8 +108,10 @@ def names_of_records(value: Any) -> list[str]:
     if type(value) not in (list, tuple) or len(value) < 2 or type(value[0]) is not dict:
         return []
     names = value[0].keys()
+    if len(names) > _MANY or not all(type(name) is str for name in names):
+        return []
     alike = all(type(item) is dict and item.keys() == names for item in value[:_RECORDS])
-    return [*islice(names, 100)] if alike and all(type(name) is str for name in islice(names, 100)) else []
+    return [*names] if alike else []
 
 
 def table_of_records(value: Any, names: list[str], values: bool, limits: Limits) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Callable
 from http import HTTPStatus
 from pathlib import Path
@@ -98,9 +99,7 @@ def _of_task(
     page_number: Annotated[int, Query(alias="page", ge=1, le=10**6)] = 1,
 ) -> HTMLResponse:
     """What a task instance has handed over."""
-    index = (
-        int(map_index) if map_index.isascii() and map_index.isdigit() else None
-    )  # {MAP_INDEX} of no mapped one
+    index = int(map_index) if re.fullmatch("[0-9]{1,9}", map_index) else None  # {MAP_INDEX} of no mapped one
     found = payloads.find(dag_id, run_id, task_id, index, find.strip()[:512], page_number)
     return page(request, "payloads.html", found=found)
 
