@@ -39,15 +39,15 @@ picture: demo  ## Draw docs/make-run.svg anew: what `make run` prints, on a quie
 	$(RUN) python docs/picture.py
 
 test: lint  ## All that must pass before a change goes in: the engine, the template, an installed project for each backend
-	@$(ENGINE) -m "not slow" tests/engine
+	@$(ENGINE) -m "not (slow or browser)" tests/engine
 	@$(PYTEST) -m "not (slow or zombie or docker or bench)"
 
 engine-test: .venv/.ready  ## The engine's own tests alone (ONLY=tests/engine/redis, ARGS="-x -k lease")
-	@$(ENGINE) -m "not slow" $(ARGS) $(or $(ONLY),tests/engine)
+	@$(ENGINE) -m "not (slow or browser)" $(ARGS) $(or $(ONLY),tests/engine)
 
 test-all: lint  ## The same as test, and whatever takes longer, with another Airflow, too; ends with a table of what passed
 	@rm -rf build/tested
-	-@$(ENGINE) $(call REPORT,.venv,engine) tests/engine
+	-@$(ENGINE) $(call REPORT,.venv,engine) -m "not browser" tests/engine
 	-@$(PYTEST) $(call REPORT,.venv,template) -m "not (docker or bench)"
 	-@$(MAKE) --no-print-directory airflow-next-test
 	@$(RUN) python tools/tested.py
@@ -61,6 +61,12 @@ airflow-next-test: .venv/.ready  ## The next line of Airflow, be it a pre-releas
 
 update-test: .venv/.ready  ## Projects of the first commit and of every release take in the current state
 	@$(RUN) pytest tests/update/test_history.py tests/update/test_years.py
+
+.PHONY: browser-test
+browser-test: .venv/.ready  ## Look at the pages in Airflow's UI in Chromium, which has to be here; pictures are in build/browser (PICTURE=1: into docs, too)
+	$(UV) sync --quiet --group browser
+	@$(subst --numprocesses=$(WORKERS),--numprocesses=0,$(ENGINE)) -m browser $(ARGS) tests/engine/ui
+	@$(if $(PICTURE),cp build/browser/picture.png engine/docs/payloads.png)
 
 .PHONY: newest-test newest-engine-test
 newest-test: .venv/.ready  ## Say what breaks with the newest of everything (BACKEND=s3, AIRFLOW=newest or 3.4.0b2)

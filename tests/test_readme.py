@@ -63,7 +63,8 @@ def test_its_links_lead_somewhere(project: BakedProject) -> None:
         if "://" in link:
             continue
         target, _, part = link.partition("#")
-        titles = re.findall(r"^#+ (.+)$", project.read(target), re.MULTILINE)
+        assert (project.path / target).is_file(), link
+        titles = re.findall(r"^#+ (.+)$", project.read(target), re.MULTILINE) if part else []
         assert not part or part in {title.lower().replace(" ", "-") for title in titles}, link
 
 

@@ -428,7 +428,7 @@ def test_a_damaged_file_is_not_left_behind(tmp_path: Path, monkeypatch: pytest.M
 
 GARBAGE = [None, True, 0, -1, 1e308, "", "x", "../..", "[" * 100_000, [], ["x"], {}, {"x": "y"}]
 FIELDS = sorted({*push((1, 2)), *push(lazy(Path(__file__))), "uri"})
-HARMLESS = {"attempt", "kind", "summary", "filename", "lazy", "media_type"}
+HARMLESS = {"attempt", "kind", "summary", "filename", "lazy", "media_type", "preview"}
 
 
 @pytest.mark.parametrize("field", FIELDS)

@@ -18,7 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from exclusive_xcom.preview import MOST, lines, preview, size_in_words
+from exclusive_xcom.preview import MOST, preview, size_in_words
+from exclusive_xcom.preview.lines import lines
 
 PLAIN = {"name": ["a", "größe"], "n": [1, 2]}
 FRAMES = {

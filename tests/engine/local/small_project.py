@@ -101,12 +101,12 @@ class Project:
             name.as_posix(): path.read_bytes() for name, path in named.items() if not left & {*name.parts}
         }
 
-    def start(self, *arguments: str, **more: str) -> subprocess.Popen[str]:
+    def start(self, *arguments: str, output: Any = subprocess.PIPE, **more: str) -> subprocess.Popen[str]:
         """Start the command from a folder in the project; its output is text, standard error included."""
-        pipe, both = subprocess.PIPE, subprocess.STDOUT
+        both = subprocess.STDOUT
         there, environ = self.folder / "dags", self._environ(more)
         return subprocess.Popen(
-            [XCOM, *arguments], cwd=there, env=environ, stdout=pipe, stderr=both, text=True
+            [XCOM, *arguments], cwd=there, env=environ, stdout=output, stderr=both, text=True
         )
 
     def xcom(self, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:

@@ -274,6 +274,8 @@ def test_a_project_s_housekeeping(up: Up) -> None:
     assert len(up.files("made/")) == len(before) - 3
     report = up.project.xcom("get", "-o", "-", "housekeeping", "collect", "--run", run).stdout
     assert "its run is gone" in report and "deleted" in report and "kept" in report
+    counted = json.loads(up.ask("GET", "/variables/exclusive_xcom_report")["value"])
+    assert counted["dags"]["made"]["payloads"] == len(before) - 3 and counted["garbage"][0] == 3
     assert up.project.xcom("show", "made", "extract", "--run", kept).returncode == 0
 
 

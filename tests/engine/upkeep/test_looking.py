@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import closing
@@ -11,10 +12,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import polars as pl
 import pytest
+from airflow_versions import row_of
 from s3_servers import boto, configured
 
+from exclusive_xcom.address import Address
 from exclusive_xcom.codecs import Options, codec_for
+from exclusive_xcom.db import DbXComBackend
 from exclusive_xcom.errors import (
     BadReference,
     PayloadAltered,
@@ -187,3 +192,29 @@ def test_ends_at_the_ends_of_time_are_counted(store: S3Store, at: datetime) -> N
     totals = Totals()
     totals.add(entry, now(), seconds("999999999d"))
     assert totals.soon[0] + totals.over[0] == 1
+
+
+# -- what a row keeps -------------------------------------------------------------------------------
+
+
+def test_without_its_payload_the_preview_of_the_row_is_shown(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Expired, lost, too large to be fetched for a look: none of them is a reason to show nothing."""
+    monkeypatch.setenv("AIRFLOW__XCOM__PREVIEW", "full")
+    where = {"dag_id": "orders", "run_id": "run 1", "task_id": "extract", "map_index": -1}
+    row = row_of(DbXComBackend, "value", pl.DataFrame({"name": ["ada"]}), **where)
+    del row["data"]
+    row["uri"] = f"file://{tmp_path}/gone.arrow"
+    entry = Entry(Address(**where, key="value"), datetime.now(UTC), row)
+    looked = show_command._looked(entry, values=True, whole=False)
+    assert looked["failed"] and looked["trouble"] and looked["preview"]["head"] == [["ada"]]
+    looked = show_command._looked(entry, values=False, whole=False)
+    assert looked["preview"]["columns"][0]["name"] == "name" and "ada" not in json.dumps(looked)
+    row["length"] = 10**9
+    looked = show_command._looked(Entry(entry.address, entry.written, row), values=True, whole=False)
+    assert not looked["failed"] and "not fetched" in looked["trouble"] and looked["preview"]["rows"] == 1
+    (file := tmp_path / "a.csv").write_text("a,b\n1,2\n")
+    entry = Entry(entry.address, entry.written, row_of(DbXComBackend, "value", file, **where))
+    looked = show_command._looked(entry, values=True, whole=False)
+    assert looked["preview"]["beginning"] == "a,b\n1,2" and looked["preview"]["name"] == "a.csv"

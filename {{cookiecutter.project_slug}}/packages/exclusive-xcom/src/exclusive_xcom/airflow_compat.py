@@ -81,6 +81,7 @@ PRIVATE = (
     ),
     Private(f"{_MASKER}:_secrets_masker", "confidential.py asks which secrets are masked in logs"),
     Private(f"{_MASKER}:SecretsMasker.patterns", "these, each as `re.escape` makes it"),
+    Private("airflow.sdk.log:redact", "glimpse.py leaves out of a preview what Airflow's log would mask"),
     Private("airflow.sdk.serde:_match", "pull.py reads Airflow's list of classes that may be made"),
     Private("airflow.sdk.serde:_extra_allowed", "those that a DAG has added to the list"),
 )
@@ -183,6 +184,14 @@ def masked() -> frozenset[str]:
         return frozenset(masker._secrets_masker().patterns)
     except AttributeError as error:
         raise missing(f"{_MASKER}:_secrets_masker or :SecretsMasker.patterns") from error
+
+
+def without_secrets(text: str, name: str = "") -> str:
+    """A text as Airflow's log would show it under a name: `***` for the secrets that this process was told
+    of, and for all that a name says is secret ("password")."""
+    from airflow.sdk import log
+
+    return str(log.redact(text, name or None))  # type: ignore[attr-defined] # imported there
 
 
 def start_stats() -> None:

@@ -23,7 +23,7 @@ from typing import Any, ClassVar, TypeVar
 
 from airflow.sdk.bases.xcom import BaseXCom
 
-from . import access, binding, config, encryption, forks, garbage, keeping, keysets, pull, readers
+from . import access, binding, config, encryption, forks, garbage, glimpse, keeping, keysets, pull, readers
 from . import attempt as attempts
 from .address import NOBODY, SCHEDULER_KEYS, Address, Attempt
 from .binding import Question
@@ -230,8 +230,11 @@ class XComBackend(BaseXCom):
         if payload.length > limit:
             sizes = f"{human_size(payload.length)} is over the limit of {human_size(limit)}"
             raise ValueTooLarge(f"{one(payload.kind)} of {sizes}", cls.too_large_advice)
+        preview = glimpse.made(
+            address, value, payload, is_for_few=bool(wishes.access and wishes.access.readers)
+        )
         if key is not None:
-            payload = encryption.encrypted(payload, key, address, attempt)
+            payload, preview = encryption.encrypted(payload, key, address, attempt), ""
             if wishes == Wishes() and cls._plain_size(value) is not None:
                 store = row_store()  # where it would be in plain
         expires = keeping.rules(cls.default_retention).expiry(address, wishes.kept)
@@ -239,8 +242,8 @@ class XComBackend(BaseXCom):
             age = garbage.Age()
             stored = store.put(address, attempt, payload, expires)
             try:
-                ref = stored.reference(address, attempt, payload, expires=expires, **wishes.said())
-                ref = encryption.described(ref, payload)
+                told = wishes.said() | {"expires": expires, "preview": preview}
+                ref = encryption.described(stored.reference(address, attempt, payload, **told), payload)
                 row = cls._checked_row(ref)
                 attempts.confirm(attempt)
                 if not age.is_over(config.GRACE.read() / 2):
@@ -255,8 +258,10 @@ class XComBackend(BaseXCom):
     @classmethod
     def _checked_row(cls, ref: Reference) -> dict[str, Any]:
         """A reference's row. Raises `ValueTooLarge` if it is too large for the metadata database."""
-        row = ref.row()
-        if (size := _row_size(row)) > (most := config.MAX_ROW_SIZE.read()):
+        row, most = ref.row(), config.MAX_ROW_SIZE.read()
+        if ref.preview and _row_size(row) > most:
+            del row["preview"]
+        if (size := _row_size(row)) > most:
             raise ValueTooLarge(
                 f"{one(ref.kind)} that takes {human_size(size)} in Airflow's metadata database is over "
                 f"the limit of {human_size(most)} for a row (AIRFLOW__XCOM__MAX_ROW_SIZE)",

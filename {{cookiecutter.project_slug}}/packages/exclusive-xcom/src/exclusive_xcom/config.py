@@ -90,6 +90,8 @@ FRAME_FORMAT = _choice("frame_format", *FRAME_FORMATS)
 CODECS = Option[tuple[str, ...]](
     "codecs", (), lambda text: tuple(re.split(r"[\s,]+", text)), "names of modules"
 )
+PREVIEW = _choice("preview", "shape", "off", "full")
+UI = _choice("ui", "off", "on")
 GRACE = _number("grace", 7 * 86400, 60)
 API_CONN_ID = Option("api_conn_id", "xcom_api", str)
 # How long something is kept: "12h", "30d", "run", "never".

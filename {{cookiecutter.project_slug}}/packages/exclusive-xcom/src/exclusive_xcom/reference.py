@@ -82,6 +82,7 @@ class Reference:
         once: whether it is read once, by the one reader.
         encryption: by which key it is encrypted; None if it is not. Then length and sha256 are those of the
             encrypted bytes, and codec, kind, summary, media_type, filename and meta say nothing of the value.
+        preview: what `glimpse` tells of the value, as JSON; "" if nothing.
     """
 
     address: Address
@@ -101,6 +102,7 @@ class Reference:
     once: bool = False
     encryption: Encryption | None = None
     meta: dict[str, Any] = field(default_factory=dict)
+    preview: str = ""
 
     def __post_init__(self) -> None:
         # A file's name may be no Unicode, which no database and no log takes.
@@ -190,6 +192,8 @@ def parse(row: dict[str, Any]) -> Reference:
         fields = {"attempt": {}, "length": 0, **row}  # a row leaves out what is empty
         if "meta" in fields:
             fields["meta"] = json.loads(fields["meta"])
+        if not isinstance(fields.get("preview", ""), str):
+            del fields["preview"]  # it only helps, so it is no reason to refuse a row
         reference = msgspec.convert(fields, Reference)
         if reference.uri is not None and reference.data is not None:
             raise ValueError("it has both a uri and data")

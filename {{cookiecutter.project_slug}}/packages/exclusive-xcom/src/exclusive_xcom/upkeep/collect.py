@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from .. import metrics
 from ..errors import XComError
 from ..handle import human_size
-from .inventory import Inventory
+from .inventory import Inventory, Item
 from .judge import GARBAGE, Judge, Rows
 from .manifest import EVERY, TOLD, Manifest, Tally
 from .marker import Named, WrongStore, check
@@ -58,6 +58,7 @@ class Collection:
         most_gone: the part of the runs that may be gone, from 0 to 1, before it looks like the wrong Airflow.
         pace: called before each payload is deleted; may wait.
         tell: told now and then what was found so far.
+        seen: told each payload, and why it stays or goes; of an interrupted look the rest.
     """
 
     inventory: Inventory
@@ -66,6 +67,7 @@ class Collection:
     most_gone: float = 0.5
     pace: Callable[[], None] = lambda: None
     tell: Callable[[Tally], None] = lambda tally: None
+    seen: Callable[[Item, str], None] = lambda item, why: None
 
     def look(self, manifest: Manifest) -> Tally:
         """Find what is garbage, and write it down. Goes on with a look that was interrupted.
@@ -90,6 +92,7 @@ class Collection:
                 if why in GARBAGE:
                     manifest.add(item.name, item.size, item.written, why)
                 tally.add(why, item.size, item.written)
+                self.seen(item, why)
                 tally.runs, tally.gone, after = judge.runs, judge.gone, item.name
                 if number % EVERY == 0:
                     self._still(head)

@@ -9,12 +9,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from .. import config
+from .. import config, keeping
 from .airflow_rest import Airflow
 from .collect import Collection, Pace
 from .inventory import current_inventory
 from .judge import GARBAGE
 from .manifest import Manifest, Tally
+from .report import REPORT, Report
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +40,11 @@ def tidy(*, delete: bool = True, most_gone: float = 0.5, rate: float = 100.0) ->
     collection = Collection(
         inventory, Airflow.configured(pace), config.GRACE.read(), most_gone, pace, tell=_told
     )
+    report = Report(inventory.url, inventory.now(), keeping.rules(_default_retention()))
+    collection.seen = report.add
     with tempfile.TemporaryDirectory() as folder, Manifest(Path(folder, "garbage")) as manifest:
         found = collection.look(manifest)
+        _publish(report)
         for remark in inventory.remarks():
             log.warning("%s", remark)
         if not (delete and found.garbage.payloads):
@@ -49,6 +53,24 @@ def tidy(*, delete: bool = True, most_gone: float = 0.5, rate: float = 100.0) ->
     for why in GARBAGE:
         found.by_reason.pop(why, None)
     return [*_rows(found, "garbage"), *_rows(done, "deleted")]
+
+
+def _default_retention() -> str:
+    from airflow.sdk.execution_time.xcom import XCom
+
+    return str(getattr(XCom, "default_retention", config.RETENTION.default))
+
+
+def _publish(report: Report) -> None:
+    """Have the pages in Airflow's UI show it. Who can't set a Variable goes without."""
+    from airflow.sdk import Variable
+
+    try:
+        Variable.set(REPORT, report.text(), description="What the store keeps, for the page Stored XComs.")
+    except Exception as error:  # each way to Airflow has errors of its own
+        log.warning(
+            "The report for the page Stored XComs could not be kept (%s: %s)", type(error).__name__, error
+        )
 
 
 def _rows(tally: Tally, garbage: str) -> Iterator[dict[str, Any]]:

@@ -61,10 +61,11 @@ def show(
     out.print()
     if "preview" in looked:
         from .. import preview
+        from ..preview.lines import lines
 
         size = preview.size_in_words(looked["preview"])
         out.print(f"[bold]{cell(looked['preview']['kind'])}[/]{cell(f', {size}' if size else '')}")
-        for line in preview.lines(looked["preview"], out.width):
+        for line in lines(looked["preview"], out.width):
             out.print(cell(line), soft_wrap=True)
     if looked.get("trouble"):
         out.print(cell(looked["trouble"], "red" if looked["failed"] else "yellow"), soft_wrap=True)
@@ -166,24 +167,29 @@ def _of_reference(entry: Entry) -> dict[str, Any]:
 
 
 def _looked(entry: Entry, *, values: bool, whole: bool) -> dict[str, Any]:
-    """A preview, or the reason why there is none ("trouble"); and whether that is an error ("failed")."""
-    from .. import preview
+    """A preview, and the reason why it is none of the payload ("trouble"), but the one that the row keeps, if
+    any; and whether that is an error ("failed")."""
+    from .. import glimpse, preview
+    from .rows import now
 
     ref = entry.seen
     if ref is None:
         if entry.why_not:
             return {"failed": True, "trouble": entry.why_not}
         return {"failed": False, "preview": preview.preview(entry.stored, values=values)}
+    of_row = glimpse.of(ref, now())
+    of_row = of_row if values or of_row is None else preview.without_values(of_row)
+    kept = {} if of_row is None else {"preview": of_row}
     if ref.codec.partition("/")[0] in _NOT_FETCHED:
         told = {"kind": ref.kind, "name": ref.filename} if ref.filename else {"kind": ref.kind}
-        return {"failed": False, "preview": {**told, "bytes": ref.length}}
+        return {"failed": False, "preview": {**(of_row or {}), **told, "bytes": ref.length}}
     if ref.uri and ref.length > _MOST and not whole:
         trouble = f"{human_size(ref.length)} are not fetched for a look: `--whole` does."
-        return {"failed": False, "trouble": trouble}
+        return {"failed": False, "trouble": trouble, **kept}
     try:
         from .looking import value_of
 
         assert entry.ref
         return {"failed": False, "preview": preview.preview(value_of(entry.ref), values=values)}
     except XComError as error:
-        return {"failed": True, "trouble": str(error)}
+        return {"failed": True, "trouble": str(error), **kept}

@@ -1,0 +1,198 @@
+"""What a task instance has handed over: from the rows alone, without a store and without a codec."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any
+
+from airflow.models import DagRun
+from airflow.models.xcom import XComModel
+from airflow.utils.session import create_session
+from sqlalchemy import func, select
+
+from .. import glimpse, preview
+from ..address import Address
+from ..inspection import map_index_column
+from ..preview.lines import NUMBERS, lines
+from ..reference import Reference
+from ..upkeep.airflow_rest import ENDED_WELL
+from ..upkeep.rows import Entry
+from . import tries, words
+
+AT_ONCE = 25  # XComs of a page
+_OPEN = 5  # of which so many are shown whole
+_WIDTH = 110  # characters of a line of JSON
+_PICTURES = {"UklGR": "webp", "/9j/": "jpeg"}  # how their base64 begins
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An XCom as a page shows it."""
+
+    entry: Entry
+    current: int  # the number of the task instance's current try
+    is_former: bool  # whether a try wrote it that another one has replaced
+    now: datetime
+    ended_well: bool
+
+    @property
+    def address(self) -> Address:
+        """Whose it is."""
+        return self.entry.address
+
+    @property
+    def ref(self) -> Reference | None:
+        """What its row says of a stored value; None of a plain one."""
+        return self.entry.ref
+
+    @property
+    def state(self) -> tuple[str, str, str]:
+        """What is the matter with it: how it is marked, in a word, and in a sentence; empty if nothing is."""
+        if self.entry.why_not:
+            return "bad", "unreadable", self.entry.why_not
+        if self.ref is None:
+            return "", "", ""
+        if self.is_former:
+            said = f"Try {self.ref.attempt.try_number} wrote it, and try {self.current} is the current one."
+            return "warn", "superseded", said
+        if glimpse.is_over(self.ref, self.now, run_ended_well=self.ended_well):
+            said = "Its time is over, so its payload may be gone. Nothing of the value is shown any more."
+            return "warn", "expired", said
+        return "", "", ""
+
+    @property
+    def kept_in(self) -> str:
+        """Where the payload is; "" if it is in the row."""
+        return (self.ref.uri or "") if self.ref else ""
+
+    @property
+    def expires(self) -> str:
+        """When it goes, and by which rule; "" if never."""
+        if self.ref is None or (end := self.ref.expires) is None:
+            return ""
+        parts = ["when its run has ended well"] if end.run else []
+        parts += [f"{words.left(end.at, self.now)} ({words.when(end.at)})"] if end.at else []
+        return f"{', or '.join(parts)}, by {end.rule}"
+
+    @property
+    def command(self) -> str:
+        """What shows it in a terminal."""
+        return words.command(self.address)
+
+    @cached_property
+    def preview(self) -> dict[str, Any] | None:
+        """What is told of the value; None if nothing is."""
+        if self.entry.why_not:
+            return None
+        if self.ref is None:
+            return preview.preview(self.entry.stored, values=True, kept=True)
+        return glimpse.of(self.ref, self.now, run_ended_well=self.ended_well)
+
+    @property
+    def numbers(self) -> list[bool]:
+        """Which of the preview's columns stand to the right; one more for each cell beyond them."""
+        columns = (self.preview or {}).get("columns", [])
+        longest = max(map(len, (self.preview or {}).get("head", [])), default=0)
+        found = [NUMBERS.match(column["type"]) is not None for column in columns]
+        return [*found, *[False] * (longest - len(found))]
+
+    @property
+    def text(self) -> str:
+        """Of the preview what is text."""
+        if self.preview is None or not {"value", "beginning", "first"} & self.preview.keys():
+            return ""
+        if "first" in self.preview:
+            return ", ".join([*self.preview["first"], "…"])
+        return "\n".join(lines(self.preview, _WIDTH))
+
+    @property
+    def picture(self) -> str:
+        """The preview's picture as a URL; "" for none, and for what is not one of those that are made."""
+        data = (self.preview or {}).get("picture", "")
+        kind = next((kind for start, kind in _PICTURES.items() if data.startswith(start)), "")
+        return f"data:image/{kind};base64,{data}" if kind else ""
+
+    @property
+    def line(self) -> list[str]:
+        """Points of the preview's line, for SVG; a piece ends where a number is missing."""
+        points = (self.preview or {}).get("line", [])
+        step = 600 / max(len(points) - 1, 1)
+        pieces: list[list[str]] = [[]]
+        for at, point in enumerate(points):
+            if point is None:
+                pieces.append([])
+            else:
+                pieces[-1].append(f"{at * step:.1f},{104 - point}")
+        return [" ".join(piece) for piece in pieces if piece]
+
+
+@dataclass(frozen=True)
+class Found:
+    """A page of what was looked for."""
+
+    address: Address
+    index: int | None
+    word: str
+    number: int
+    total: int
+    shown: list[Shown]
+    state: str
+    is_there: bool
+
+    @property
+    def pages(self) -> int:
+        """How many there are."""
+        return max(1, -(-self.total // AT_ONCE))
+
+    @property
+    def is_mapped(self) -> bool:
+        """Whether several instances are shown, or one of several."""
+        return any(each.address.map_index >= 0 for each in self.shown) or self.index is not None
+
+    def is_open(self, at: int) -> bool:
+        """Whether that one is shown whole."""
+        return at < _OPEN
+
+
+def find(dag_id: str, run_id: str, task_id: str, index: int | None, word: str = "", number: int = 1) -> Found:
+    """A page of the XComs of a task instance; of all instances of a mapped task without an index.
+
+    Args:
+        word: what keys must have in them.
+        number: of the page, from 1.
+    """
+    where = [XComModel.dag_id == dag_id, XComModel.run_id == run_id, XComModel.task_id == task_id]
+    map_index = map_index_column()
+    if index is not None:
+        where.append(map_index == index)
+    if word:
+        where.append(XComModel.key.contains(word, autoescape=True))
+    columns = map_index, XComModel.key, XComModel.timestamp, XComModel.value
+    rows = select(*columns).where(*where).order_by(map_index, XComModel.key != "return_value", XComModel.key)
+    of_task = tries.current(dag_id, run_id, task_id)
+    now = datetime.now(UTC)
+    with create_session() as session:
+        state = session.scalar(select(DagRun.state).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id))
+        total = session.scalar(select(func.count()).select_from(XComModel).where(*where)) or 0
+        found = session.execute(rows.limit(AT_ONCE).offset((number - 1) * AT_ONCE)).all()
+        numbers = tries.numbers(session, of_task, {row[0] for row in found})
+        is_there = bool(numbers) or session.scalar(select(of_task.exists())) is True
+        entries = [
+            Entry(Address.of(dag_id, run_id, task_id, at, key), written, value)
+            for at, key, written, value in found
+        ]
+        former = tries.former(session, [each.ref.attempt.ti_id for each in entries if each.ref])
+    shown = [
+        Shown(
+            each,
+            numbers.get(each.address.map_index, 0),
+            each.ref is not None and each.ref.attempt.ti_id in former,
+            now,
+            state == ENDED_WELL,
+        )
+        for each in entries
+    ]
+    address = Address.of(dag_id, run_id, task_id, index)
+    return Found(address, index, word, number, total, shown, str(state or ""), is_there)
