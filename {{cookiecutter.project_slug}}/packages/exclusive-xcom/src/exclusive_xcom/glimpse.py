@@ -87,7 +87,7 @@ class _Preview(TypedDict, total=False):
 
 
 # Made here, where there is one thread: see reference.py.
-_decoder: msgspec.json.Decoder[_Preview] = msgspec.json.Decoder(_Preview)
+_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(_Preview)
 
 
 def of(ref: Reference, now: datetime | None = None, *, run_ended_well: bool = False) -> dict[str, Any] | None:
