@@ -176,9 +176,8 @@ def test_two_runs_of_the_lease_s_pipeline_at_once_lose_nothing(project: BakedPro
     project.uv("run", "pytest", "--quiet", "tests/test_two_runs.py")
 
 
-@pytest.mark.parametrize(
-    "only", ["orders or price_list or shared_report", pytest.param("", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("only", ["orders or price_list or shared_report", ""])
 def test_tasks_may_run_on_machines_of_their_own(project: BakedProject, only: str) -> None:
     """Those that would break first; and, as it takes longer, all."""
     shutil.copy(Path(__file__).with_name("machines.py"), project.path / "tests" / "test_machines.py")

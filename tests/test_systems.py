@@ -65,7 +65,13 @@ def python(version: str) -> Path | None:
 
 
 @pytest.mark.installed
-@pytest.mark.parametrize("version", CHOICES["python_version"][1:])
+@pytest.mark.parametrize(
+    "version",
+    [
+        CHOICES["python_version"][1],
+        *(pytest.param(each, marks=pytest.mark.slow) for each in CHOICES["python_version"][2:]),
+    ],
+)
 def test_a_project_runs_with_another_python(bake_into: Bake, tmp_path: Path, version: str) -> None:
     """Quickly: some pipelines, and a codec's contract. Python has nothing to complain of meanwhile."""
     found = python(version)

@@ -40,6 +40,7 @@ def test_every_pair_of_every_question_is_walked() -> None:
         assert walked == set(itertools.permutations(choices, 2)), name
 
 
+@pytest.mark.slow
 def test_a_switch_of_any_answer_gives_what_a_new_project_would_be(render: Render) -> None:
     """One project goes through every pair of every question, all at once, and has a person's work in it."""
     project = render(FIRST, **step(0))

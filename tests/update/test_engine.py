@@ -25,6 +25,7 @@ def wheels(machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.installed
 def test_a_project_without_an_engine_of_its_own_works(bake_into: Bake, wheels: Path, tmp_path: Path) -> None:
     project = bake_into(tmp_path, engine="installed", examples="one")

@@ -278,11 +278,19 @@ def test_without_cruft(unchanged: BakedProject, releases: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "pattern", ["../../../precious", "handbook/../../../x", "/", "{here}/precious", ".", "**x"]
+    ("where", "pattern"),
+    [
+        ("pyproject.toml", "../../../precious"),
+        ("pyproject.toml", "{here}/precious"),
+        ("pyproject.toml", "."),
+        (".cruft.json", "../../../precious"),
+        (".cruft.json", "handbook/../../../x"),
+        (".cruft.json", "/"),
+        (".cruft.json", "**x"),
+    ],
 )
-@pytest.mark.parametrize("where", ["pyproject.toml", ".cruft.json"])
 def test_a_skip_pattern_that_leads_out_of_the_project(
-    pattern: str, where: str, project: BakedProject, tmp_path: Path
+    where: str, pattern: str, project: BakedProject, tmp_path: Path
 ) -> None:
     (tmp_path / "precious").write_text("Mine\n", encoding="utf-8")
     pattern = pattern.format(here=tmp_path)

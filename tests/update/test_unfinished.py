@@ -124,6 +124,7 @@ def unkilled(killed: Killed) -> tuple[list[str], Files]:
     return calls, plain(tree(project.path))
 
 
+@pytest.mark.slow
 def test_a_killed_update_comes_to_the_same_result_when_it_is_run_again(killed: Killed) -> None:
     """Killed after some of the calls of git that touch the project; after each, in the slow test below."""
     calls, expected = unkilled(killed)

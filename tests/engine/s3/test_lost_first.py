@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow_versions import row_of
+from airflow_versions import ROWS_PER_TRY, row_of
 from s3_servers import boto, configured
 
 from exclusive_xcom import keep
@@ -46,6 +46,7 @@ def write(run: str, age: int, value: Any) -> None:
         session.add(made)
 
 
+@pytest.mark.skipif(ROWS_PER_TRY, reason="Airflow 3.4 shows no row without its task instance and run")
 def test_the_first_row_that_should_stay_is_named(bucket: str) -> None:
     from exclusive_xcom import inspection
 
