@@ -203,7 +203,7 @@ def test_a_name_that_is_taken_later_stays_a_projects_own(
 ) -> None:
     """A release installs a package of the project's name: new projects are refused, this one is not."""
     hook = our_releases / "hooks/pre_gen_project.py"
-    edit(hook.parent, hook.name, "hiredis httpcore", "hiredis my_pipelines httpcore")
+    edit(hook.parent, hook.name, " hiredis\n", " hiredis my_pipelines\n")
     release(machine, our_releases, "v0.4.0")
     relink(project, template=str(our_releases))
     if tool == "make update":
