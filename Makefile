@@ -8,7 +8,7 @@ BACKEND ?= db
 WORKERS ?= 2
 PYTEST = $(RUN) pytest --numprocesses=$(WORKERS) --dist=loadscope --no-loadscope-reorder
 # The engine's own tests, in place: a pytest with settings of its own, which does not look at the template's.
-ENGINE = $(RUN) pytest -c tests/engine.ini --confcutdir=tests/engine --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder
+ENGINE = $(RUN) pytest -c tests/engine.ini --confcutdir=tests/engine --numprocesses=$(WORKERS) --dist=loadscope --no-loadscope-reorder
 
 # The next line of Airflow, which the engine takes while the projects' default is the one before: the newest that
 # the index has of it, pre-releases too.

@@ -12,7 +12,10 @@ import pytest
 from projects import TEMPLATE
 
 TESTS = {
-    "engine": {"redis/test_claims.py": "def test_a(): pass\ndef test_b(): 1 / 0\n"},
+    "engine": {
+        "redis/test_claims.py": "def test_a(): pass\ndef test_b(): 1 / 0\n",
+        "test_backends.py": "class TestRedis:\n    def test_c(self): pass\n",
+    },
     "template": {
         "test_installed.py": """
 import pytest
@@ -64,7 +67,7 @@ def test_it_counts(tested: ModuleType, tmp_path: Path, capsys: pytest.CaptureFix
     assert [row[1:5] for row in rows[:4]] == [
         ["db", "", "1", "1"],
         ["s3", "", "1", "0, 1 skipped"],
-        ["redis", "1, 1 failed", "", ""],
+        ["redis", "2, 1 failed", "", ""],
         ["all", "", "", ""],
     ]
     assert [row[0] for row in rows] == ["3.3.2", "", "", "", "3.4.0", "", "", ""]

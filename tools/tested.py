@@ -20,8 +20,8 @@ TESTED = Path(__file__).resolve().parents[1] / "build" / "tested"
 SUITES = ("engine", "template")
 KINDS = ("tests", "pipelines", "zombies")
 BACKENDS = ("db", "s3", "redis", "all")  # the last is for what is not about one of them
-# tests/engine/redis/…, tests/test_s3_…, and the fixtures and parameters that are called after a backend
-BACKEND = re.compile(r"(?:^|[.\[_-])(db|s3|redis)(?=[]._ -]|$)")
+# tests/engine/redis/…, tests/test_s3_…, TestRedis, and the fixtures and parameters that are called after a backend
+BACKEND = re.compile(r"(?:^|[.\[_-]|(?<=\.)Test)(db|s3|redis)(?=[]._ -]|$)", re.IGNORECASE)
 
 Counts = defaultdict[tuple[str, str], Counter[str]]
 
@@ -36,7 +36,7 @@ def read(report: Path) -> Iterator[tuple[tuple[str, str], str]]:
             kind = "zombies"
         failed = any(case.find(tag) is not None for tag in ("failure", "error"))
         outcome = "failed" if failed else "skipped" if case.find("skipped") is not None else "passed"
-        yield (backend[1] if backend else "all", kind), outcome
+        yield (backend[1].lower() if backend else "all", kind), outcome
 
 
 def shown(counts: Counter[str]) -> str:

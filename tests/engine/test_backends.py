@@ -12,27 +12,51 @@ import pytest
 HERE = Path(__file__).parent
 
 
-@pytest.mark.parametrize("backend", ["db", "s3", "redis"])
-def test_tasks_hand_over_with(backend: str) -> None:
-    """Values and rows."""
-    run(backend, "test_tasks.py", "test_bound_tasks.py", "test_loops.py")
-    run(backend, "test_kept_tasks.py", "test_told_tasks.py", "test_whole_readers.py", "test_whole_secrets.py")
-    run(backend, "test_whole_encrypted.py")
+class WholeTasks:
+    """What each backend has to show: a class for each, so that several processes share them out."""
+
+    backend: str
+
+    def test_hand_over(self) -> None:
+        """Values and rows."""
+        run(self.backend, "test_tasks.py", "test_bound_tasks.py", "test_loops.py", "test_kept_tasks.py")
+        run(self.backend, "test_told_tasks.py", "test_whole_readers.py", "test_whole_secrets.py")
+        run(self.backend, "test_whole_encrypted.py")
 
 
-# What Airflow shows of arguments depends on the values, and hardly on the backend.
-@pytest.mark.parametrize(
-    "backend", ["db", *(pytest.param(name, marks=pytest.mark.slow) for name in ("s3", "redis"))]
-)
-def test_arguments_arrive_with(backend: str) -> None:
-    """Large and odd ones."""
-    run(backend, "test_arguments.py")
+class TestDb(WholeTasks):
+    """Values are rows."""
+
+    backend = "db"
+
+    def test_arguments_arrive(self) -> None:
+        """Large and odd ones."""
+        run(self.backend, "test_arguments.py")
 
 
-@pytest.mark.parametrize("backend", ["s3", "redis"])
-def test_mapped_tasks_fetch_their_item_with(backend: str) -> None:
-    """A large list."""
-    run(backend, "test_mapped.py")
+class WholeLists(WholeTasks):
+    """What is kept outside of the rows."""
+
+    @pytest.mark.slow
+    def test_arguments_arrive(self) -> None:
+        """Large and odd ones: what Airflow shows of them depends on the values, and hardly on the backend."""
+        run(self.backend, "test_arguments.py")
+
+    def test_mapped_tasks_fetch_their_item(self) -> None:
+        """A large list."""
+        run(self.backend, "test_mapped.py")
+
+
+class TestS3(WholeLists):
+    """Payloads are objects."""
+
+    backend = "s3"
+
+
+class TestRedis(WholeLists):
+    """Payloads are keys."""
+
+    backend = "redis"
 
 
 def run(backend: str, *files: str) -> None:
