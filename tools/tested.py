@@ -20,7 +20,7 @@ TESTED = Path(__file__).resolve().parents[1] / "build" / "tested"
 SUITES = ("engine", "template")
 KINDS = ("tests", "pipelines", "zombies")
 BACKENDS = ("db", "s3", "redis", "all")  # the last is for what is not about one of them
-# tests/engine/redis/…, tests/test_s3_…, TestRedis, and the fixtures and parameters that are called after a backend
+# tests/engine/redis/…, tests/test_s3_…, TestRedis, fixtures and parameters that are called after a backend
 BACKEND = re.compile(r"(?:^|[.\[_-]|(?<=\.)Test)(db|s3|redis)(?=[]._ -]|$)", re.IGNORECASE)
 
 Counts = defaultdict[tuple[str, str], Counter[str]]
