@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 OURS = "exclusive_xcom"
+SECRETS = "XCOM_BENCH_SECRETS"  # so many secrets a process that measures has heard of
+KEYSET = "keyset.json"  # in the folder
 PEER = "airflow.providers.common.io.xcom.backend.XComObjectStorageBackend"
 
 
@@ -39,13 +41,16 @@ class Contestant:
         return self.backend.startswith(OURS)
 
 
-def _s3(name: str, url: str, server: str, only: tuple[str, ...] = (), **options: str) -> Contestant:
+def _s3(
+    name: str, url: str, server: str, only: tuple[str, ...] = (), known: int = 0, **options: str
+) -> Contestant:
     environment = {
         "AIRFLOW__XCOM__URL": url,
         "AIRFLOW__XCOM__CONN_ID": "bench_s3" if server == "s3" else "",
         "AIRFLOW__XCOM__FRAME_FORMAT": "arrow",
         "AIRFLOW__XCOM__INLINE_LIMIT": "0",  # small values, too, go to the store: that is what is measured
         **{f"AIRFLOW__XCOM__{option.upper()}": value for option, value in options.items()},
+        SECRETS: str(known),
     }
     return Contestant(name, f"{OURS}.s3.S3XComBackend", server, environment, only)
 
@@ -68,12 +73,18 @@ def _peer(
 
 FRAMES = ("pandas mixed", "polars mixed", "pandas random", "pandas small", "three frames")
 SMALL = ("small dict", "mapped")
+# What is switched on and off: with each, what handing over these costs.
+OPTIONS = ("small dict", "json records", "pandas mixed", "image", "bytes")
+WITHOUT, WITH, ENCRYPTED = "ours, s3, no preview", "ours, s3, full preview and secrets", "ours, s3, encrypted"
 
 CONTESTANTS = [
     _s3("ours, s3", "s3://bench/ours", "s3"),
     _s3("ours, s3, packed", "s3://bench/ours", "s3", FRAMES, frame_format="packed"),
     _s3("ours, s3, parquet", "s3://bench/ours", "s3", FRAMES, frame_format="parquet"),
     _s3("ours, s3, small in the row", "s3://bench/ours", "s3", SMALL, inline_limit="4096"),
+    _s3(WITHOUT, "s3://bench/ours", "s3", OPTIONS, preview="off", secrets="allow"),
+    _s3(WITH, "s3://bench/ours", "s3", OPTIONS, preview="full", secrets="refuse", known=20),
+    _s3(ENCRYPTED, "s3://bench/ours", "s3", OPTIONS, keyset_file=f"{{folder}}/{KEYSET}"),
     _s3("ours, s3 on file://", "file://{folder}/ours", "file"),
     Contestant(
         "ours, redis",

@@ -6,7 +6,7 @@ import statistics
 from typing import Any
 
 import report
-from contestants import CONTESTANTS, named
+from contestants import CONTESTANTS, ENCRYPTED, WITH, WITHOUT, named
 from figures import (
     Results,
     best_peer,
@@ -57,7 +57,7 @@ def section(whole: dict[str, Any]) -> str:
     parts = [text, _transfers(results), "![Seconds of push and pull](docs/bench-seconds.png)\n"]
     if whole.get("scaling"):
         parts.append("![Time and memory against size](docs/bench-scaling.png)\n")
-    parts += [_runs(whole), _scheduled(whole), _far(whole), _formats(whole)]
+    parts += [_options(results), _runs(whole), _scheduled(whole), _far(whole), _formats(whole)]
     return "\n".join(part for part in parts if part)
 
 
@@ -97,6 +97,24 @@ def _refused(results: Results, payload: str) -> str:
     names = [c.name for c in CONTESTANTS if c.name.startswith("Airflow object storage")]
     found = [r["refused"] for name in names for r in of(results, payload, name) if "refused" in r]
     return report.short(found[0]) if found else "–"
+
+
+def _options(results: Results) -> str:
+    """What previews, the search for secrets and encryption cost."""
+    rows = []
+    for payload, about in ROWS:
+        found = [of(results, payload, name) for name in (WITHOUT, "ours, s3", WITH, ENCRYPTED)]
+        if all(rounds and "refused" not in rounds[0] for rounds in found):
+            pulls = [found[1], found[3]]
+            cells = [seconds_of([each["push"] for each in rounds]) for rounds in found]
+            rows.append([about, *cells, *(seconds_of([each["pull"] for each in one]) for one in pulls)])
+    head = [
+        "`s3`",
+        "push, no preview",
+        "push as it comes: preview of the shape",
+        "push, full preview, 20 secrets",
+    ]
+    return grid([*head, "push, encrypted", "pull", "pull, encrypted"], rows) if rows else ""
 
 
 def _runs(whole: dict[str, Any]) -> str:

@@ -10,7 +10,9 @@ import sys
 from pathlib import Path
 from typing import IO, Any
 
-from contestants import Contestant, connections, named
+from contestants import KEYSET, Contestant, connections, named
+
+from exclusive_xcom.upkeep.key_files import KeyFile
 
 HERE = Path(__file__).resolve().parent
 BUILD = HERE.parent / "build" / "bench"
@@ -64,6 +66,7 @@ class Bench:
         said = json.loads(self.servers.output.readline())
         self.networks = {name: connections(said["s3"], ports) for name, ports in said["ports"].items()}
         self.env = environment(folder) | self.networks[""]
+        KeyFile(folder / KEYSET).create()
         self.zygotes: dict[str, Lines] = {}
         for contestant in contestants:  # all at once: each takes seconds
             if self.kind(contestant) != "dagster" or DAGSTER.exists():
