@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import tomllib
@@ -95,7 +96,7 @@ def test_its_pyproject_says_what_was_chosen(project: BakedProject) -> None:
     assert "apache-airflow==3.3.2" in [re.sub(r"\[.*\]", "", name) for name in stated["dependencies"]]
     # TEMPLATE: what is born after baking must be out of cruft's sight from the first release on.
     assert {".env", "connections.env", "uv.lock"} <= set(settings["tool"]["cruft"]["skip"])
-    assert settings["tool"]["uv"]["exclude-newer"] == "2026-11-20T00:00:00Z"
+    assert settings["tool"]["uv"]["exclude-newer"] == "2026-11-28T00:00:00Z"
 
 
 def test_its_settings_choose_the_backend(project: BakedProject) -> None:
@@ -289,3 +290,13 @@ def test_ci_runs_lint(bake: Bake, ci: str) -> None:
     else:
         commands = yaml.safe_load(project.read(".gitlab-ci.yml"))["check"]["script"]
     assert {"make lint", "make check-image", "make test", "make run"} <= set(commands)
+
+
+@pytest.mark.parametrize("executor", ["CeleryExecutor", "KubernetesExecutor"])
+def test_a_provider_can_not_become_one_of_years_ago(bake: Bake, executor: str) -> None:
+    """As it happens where another library's newest release does not fit the provider's."""
+    project = tomllib.loads(bake(executor=executor).read("pyproject.toml"))["project"]
+    wanted = [*project["dependencies"], *itertools.chain(*project["optional-dependencies"].values())]
+    providers = [name for name in wanted if "providers" in name]
+    assert len(providers) > 3
+    assert not [name for name in providers if ">=" not in name]
