@@ -154,6 +154,11 @@ class Server:
         self.ready: Callable[[], bool] = self._listens
         self._process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def pid(self) -> int:
+        """The id of its process, which leads a session; 0 while there is none."""
+        return self._process.pid if self._process else 0
+
     def start(self) -> None:
         """Start it, and wait until it can be used."""
 
