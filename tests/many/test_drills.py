@@ -200,6 +200,14 @@ class Drill:
             )
         )
 
+    def has_ended_badly(self, worker: str, task: str) -> bool:
+        """Whether its log says so of the first try of a task."""
+        logs = (
+            self.deployment.machines[worker].folder / f"logs/dag_id=drill/run_id={self._name}/task_id={task}"
+        )
+        text = "".join(log.read_text("utf-8", "replace") for log in logs.glob("attempt=1.log"))
+        return "Task failed with exception" in text or "Process exited abnormally" in text
+
     def errors(self) -> set[str]:
         """The kinds of errors in the logs of the run's tries."""
         logs = (self.deployment.home / "machines").glob(
@@ -314,9 +322,20 @@ def test_the_api_server_ends_while_a_push_asks_whether_its_try_is_current(
         assert line
         return line
 
-    worker = drill.in_the_middle(lambda data, before: b"DELETE /execution/store/ti/" in data, api)
+    asking: list[str] = []
+
+    def asks(data: bytes, before: int) -> bool:
+        found = re.search(rb"DELETE /execution/store/ti/([0-9a-f-]{36})/", data)
+        asking.extend([found[1].decode()] if found else [])
+        return bool(found)
+
+    worker = drill.in_the_middle(asks, api)
+    held = [each for each in drill.tasks() if each["id"] in asking and each["hostname"] == worker]
+    task = str(held[0]["task_id"])
     deployment.kill("api-server")
     api(worker).flow()
+    # Gone for longer than the push goes on asking.
+    deployment.wait_for("the try to end", lambda: drill.has_ended_badly(worker, task))
     deployment.up("api-server")
     drill.ended_well()
 
