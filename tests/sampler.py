@@ -44,7 +44,8 @@ class Sampler:
         self.peak: dict[str, int] = {}
 
     def __enter__(self) -> Sampler:
-        self.before = self._look()
+        while len(self.before) < len(self._parts):
+            self.before = self._look()
         self.peak = dict(self.before)
         self._thread.start()
         return self
@@ -59,7 +60,11 @@ class Sampler:
         return f"{self.before[name] // MIB:,} → {self.peak[name] // MIB:,}"
 
     def _look(self) -> dict[str, int]:
-        return {name: memory(pids()) for name, pids in self._parts.items()}
+        found = {}
+        for name, pids in self._parts.items():
+            with suppress(OSError):  # one of them has ended while they were counted: the next look will do
+                found[name] = memory(pids())
+        return found
 
     def _look_on(self) -> None:
         while not self._over.wait(self._every):

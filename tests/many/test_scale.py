@@ -37,7 +37,6 @@ Rows = list[tuple[str, ...]]
 SETTINGS = {
     "AIRFLOW__CELERY__WORKER_CONCURRENCY": str(WRITERS // 2),
     "AIRFLOW__CORE__PARALLELISM": str(WRITERS),
-    "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
 }
 # What a limit has to say: its error, and the option by which it can be moved.
 REFUSALS = {"db": ("ValueTooLarge", "MAX_ROW_SIZE"), "redis": ("ValueTooLarge", "MAX_SIZE")}
@@ -139,24 +138,6 @@ class Trial:
         self.noted(f"{kind}: {text.partition('. ')[0]}")
 
 
-def test_mapped_tasks_hand_over_a_megabyte_each_to_one(deployment: Deployment, scale: Rows) -> None:
-    trial = Trial(deployment, f"{TASKS:,} mapped tasks, a text of 1 MB each, to one reader", scale)
-    trial.all_right(trial.go("scale_mapped", tasks=TASKS))
-    reading = trial.read()["seconds"]
-    trial.noted(f"all {TASKS:,} right, read one by one in {reading:,.0f} s")
-
-
-def test_writers_push_in_the_same_moment(deployment: Deployment, scale: Rows) -> None:
-    size = AT_ONCE[deployment.name]
-    what = f"{size // 1_000_000} MB of bytes" if size else "a text of 1 MB"
-    trial = Trial(deployment, f"{WRITERS} writers at once, {what} each", scale)
-    trial.all_right(trial.go("scale_at_once", tasks=WRITERS, size=size))
-    notes = [json.loads(path.read_text("utf-8")) for path in trial.notes.glob("written-*")]
-    all_of_it = max(each["ended"] for each in notes) - min(each["began"] for each in notes)
-    slowest = max(each["ended"] - each["began"] for each in notes)
-    trial.noted(f"all {WRITERS} right; the pushes took {all_of_it:,.0f} s, the slowest {slowest:,.0f} s")
-
-
 def test_a_frame_of_a_gibibyte(deployment: Deployment, scale: Rows) -> None:
     trial = Trial(deployment, "a frame of 1 GiB, random numbers", scale)
     state = trial.go("scale_frame")
@@ -179,3 +160,21 @@ def test_a_file_of_four_gibibytes(deployment: Deployment, scale: Rows) -> None:
     else:
         trial.all_right(state)
         trial.noted("right")
+
+
+def test_writers_push_in_the_same_moment(deployment: Deployment, scale: Rows) -> None:
+    size = AT_ONCE[deployment.name]
+    what = f"{size // 1_000_000} MB of bytes" if size else "a text of 1 MB"
+    trial = Trial(deployment, f"{WRITERS} writers at once, {what} each", scale)
+    trial.all_right(trial.go("scale_at_once", tasks=WRITERS, size=size))
+    notes = [json.loads(path.read_text("utf-8")) for path in trial.notes.glob("written-*")]
+    all_of_it = max(each["ended"] for each in notes) - min(each["began"] for each in notes)
+    slowest = max(each["ended"] - each["began"] for each in notes)
+    trial.noted(f"all {WRITERS} right; the pushes took {all_of_it:,.0f} s, the slowest {slowest:,.0f} s")
+
+
+def test_mapped_tasks_hand_over_a_megabyte_each_to_one(deployment: Deployment, scale: Rows) -> None:
+    trial = Trial(deployment, f"{TASKS:,} mapped tasks, a text of 1 MB each, to one reader", scale)
+    trial.all_right(trial.go("scale_mapped", tasks=TASKS))
+    reading = trial.read()["seconds"]
+    trial.noted(f"all {TASKS:,} right, read one by one in {reading:,.0f} s")
