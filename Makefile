@@ -102,6 +102,11 @@ bench: .venv/.ready  ## Measure the backends, their peers and their limits (QUIC
 bench-gc: .venv/.ready  ## Measure collections: payloads a second, memory, requests to Airflow (PAYLOADS=100000: so many at most)
 	$(RUN) python benchmarks/collection.py $(if $(PAYLOADS),--payloads $(PAYLOADS))
 
+.PHONY: bench-scale
+bench-scale: export XCOM_SCALE_TASKS = $(TASKS)
+bench-scale: .venv/.ready  ## Measure how far each backend goes: an hour or two, 23 GB of memory and disk (TASKS=200 ONLY="s3 and mapped")
+	$(RUN) pytest -m bench $(if $(ONLY),-k "$(ONLY)") tests/many/test_scale.py
+
 bench-readme:  ## Write the figures of the last `make bench` into README.md and its plots into docs/
 	$(RUN) python benchmarks/publish.py --readme
 
