@@ -2,8 +2,8 @@
 
 What runs is a copy of the project with secrets of its own, beside whatever else is up: other names, another
 port, and none of the connections in connections.env. Pipelines are those that `make run` runs. With
-CeleryExecutor there are two workers, and some value has to be made on one and read on the other. Nothing of
-it is left.
+CeleryExecutor there are two workers, and a DAG beside the project's own hands a payload from one to the other.
+Nothing of it is left but what makes the next build short: images that were pulled, and docker's build cache.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -29,9 +30,39 @@ from rich.console import Console
 from rich.table import Table
 
 NOT_COPIED = (".airflow", ".env", ".git", ".tools", ".venv", "connections.env", "dist", "output")
-LONGEST = 1800  # seconds until every run has ended
+FIRST = 300  # seconds until the pipelines are there
+LONGEST = 1800  # until every run has ended
 ENDED = ("success", "failed")
 MARK = "$xcom"  # in the row of what is not plain JSON
+# Each worker has room for one task, so the two readers, which last longer than it takes to start one, are on
+# two workers, and one of them is not where the payload was made. Any project has a kind for bytes.
+BETWEEN_WORKERS = "between_workers"
+DAG = """
+import hashlib
+import time
+
+from airflow.sdk import dag, task
+
+VALUE = hashlib.shake_256(b"handed over").digest(200_000)
+
+
+@dag(schedule=None)
+def between_workers():
+    @task
+    def make():
+        return VALUE
+
+    @task
+    def read(made, reader):
+        time.sleep(15)
+        if made != VALUE:
+            raise ValueError(f"Reader {reader} got another value than was made.")
+
+    read.partial(made=make()).expand(reader=[1, 2])
+
+
+between_workers()
+"""
 
 
 class Failed(Exception):
@@ -68,6 +99,8 @@ class Containers:
     def up(self) -> bool:
         """Build and start all, and wait until they are well. Returns whether there are workers."""
         workers = "worker" in self.docker("compose", "config", "--services").split()
+        if workers:
+            (self.folder / "dags" / f"{BETWEEN_WORKERS}.py").write_text(DAG, encoding="utf-8")
         self.docker(
             "compose", "up", "--build", "--wait", *(["--scale=worker=2"] if workers else []), quiet=False
         )
@@ -79,11 +112,12 @@ class Containers:
         self.docker("compose", "--profile=*", "down", *everything, check=False, quiet=False)
         self.docker("image", "rm", "--force", self.name, check=False)
         ours = f"--filter=label=com.docker.compose.project={self.name}"
-        left = [self.docker("ps", "--all", "--quiet", ours)]
+        left = [self.docker("ps", "--all", "--quiet", ours), self.docker("images", "--quiet", self.name)]
         left += [self.docker(kind, "ls", "--quiet", ours) for kind in ("volume", "network")]
         if "".join(left).strip():
             raise Failed(
-                f"Something is left: `docker ps --all {ours}`, and the same for volumes and networks."
+                f"Something is left: `docker ps --all {ours}`, the same for volumes and networks, or the image "
+                f"{self.name}."
             )
 
 
@@ -112,18 +146,22 @@ class Airflow:
             offset += len(found)
 
     def pipelines(self, tags: set[str]) -> list[str]:
-        """Those with one of these tags, or all if there are none, once no more of them come in."""
+        """Those with one of these tags, or all if there are none, once no more of them come in. Raises `Failed` if
+        there is none, or some file can't be imported."""
+        until = time.monotonic() + FIRST
         before: list[str] | None = None
         while True:
             found = [
                 dag["dag_id"]
                 for dag in self.pages("/api/v2/dags", "dags")
-                if not tags or tags & {tag["name"] for tag in dag["tags"]}
+                if dag["dag_id"] != BETWEEN_WORKERS and (not tags or tags & {tag["name"] for tag in dag["tags"]})
             ]
             if errors := list(self.pages("/api/v2/importErrors", "import_errors")):
                 raise Failed("\n".join(f"{error['filename']}: {error['stack_trace']}" for error in errors))
             if found and found == before:
                 return sorted(found)
+            if time.monotonic() > until:
+                raise Failed(f"No pipeline has one of the run-tags of pyproject.toml: {', '.join(sorted(tags))}")
             before = found
             time.sleep(15)
 
@@ -194,12 +232,30 @@ def table(airflow: Airflow, runs: dict[str, str]) -> tuple[Table, bool]:
         for task, value, made, read in airflow.handed_over(dag, run):
             shown.add_row(dag, task, *described(value), numbered(made), numbered(read))
             # A task that is mapped may have been on both: then nothing is said about one of its values.
-            moved = moved or (len(made) == 1 and bool(read - made))
+            moved = moved or (MARK in str(value) and len(made) == 1 and bool(read - made))
     return shown, moved
 
 
+def tried(containers: Containers, password: str) -> int:
+    """How many pipelines ended well. Raises `Failed` if something is not as it should be."""
+    began = time.monotonic()
+    workers = containers.up()
+    print(f"All is well after {time.monotonic() - began:.0f} s.", flush=True)
+    airflow = Airflow(containers.port, password)
+    tags = set(Project.read(containers.folder).run_tags)
+    runs = airflow.run(airflow.pipelines(tags))
+    # By itself: no other task takes the room of its readers.
+    between = airflow.run([BETWEEN_WORKERS]) if workers else {}
+    shown, _ = table(airflow, runs | between)
+    Console(width=None if sys.stdout.isatty() else 120).print(shown)
+    if workers and not table(airflow, between)[1]:
+        raise Failed("No payload went from one worker to the other.")
+    return len(runs)
+
+
 def main() -> int:
-    """Returns 1 if something is not as it should be."""
+    """Returns 1 if something is not as it should be, and 130 if it was broken off."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "project"
         shutil.copytree(".", folder, symlinks=True, ignore=lambda of, _: NOT_COPIED if str(of) == "." else ())
@@ -210,23 +266,20 @@ def main() -> int:
         began = time.monotonic()
         try:
             try:
-                workers = containers.up()
-                print(f"All is well after {time.monotonic() - began:.0f} s.")
-                airflow = Airflow(containers.port, password)
-                runs = airflow.run(airflow.pipelines(set(Project.read(folder).run_tags)))
-                shown, moved = table(airflow, runs)
-                Console(width=None if sys.stdout.isatty() else 120).print(shown)
-                if workers and not moved:
-                    raise Failed("No payload went from one worker to the other.")
-            except (Failed, httpx.HTTPError):
+                count = tried(containers, password)
+            except (Failed, httpx.HTTPError) as error:
                 containers.docker("compose", "logs", "--tail=40", check=False, quiet=False)
-                raise
+                print(error, file=sys.stderr)
+                return 1
             finally:
                 containers.down()
-        except (Failed, httpx.HTTPError) as error:
+        except Failed as error:
             print(error, file=sys.stderr)
             return 1
-    print(f"{len(runs)} pipelines ended well, and nothing is left. It took {time.monotonic() - began:.0f} s.")
+        except KeyboardInterrupt:
+            print("Broken off; nothing is left.", file=sys.stderr)
+            return 130
+    print(f"{count} pipelines ended well, and nothing is left. It took {time.monotonic() - began:.0f} s.")
     return 0
 
 
