@@ -20,7 +20,7 @@ from .. import config
 from ..address import Address
 from ..binding import Question
 from ..codecs import kind_word
-from ..encryption import opened
+from ..sealed import opened
 from ..errors import XComError, legible
 from ..inspection import Found, NotThere
 from ..kinds import short
