@@ -28,7 +28,7 @@ class Notes:
 
     def note(self, name: str) -> Any:
         """A note, as soon as it is there."""
-        self.airflow.wait_for(f"note {name!r}", (self.folder / name).exists, timeout=300)
+        self.airflow.wait_for(f"note {name!r}", (self.folder / name).exists, timeout=900)
         return json.loads((self.folder / name).read_text(encoding="utf-8"))
 
     def state(self, task_id: str, least_try: int) -> str:
@@ -39,7 +39,7 @@ class Notes:
             is_over = found["try_number"] >= least_try and found["state"] in ("success", "failed")
             return str(found["state"]) if is_over else None
 
-        return self.airflow.wait_for(f"try {least_try} of {task_id} to end", over, timeout=300)
+        return self.airflow.wait_for(f"try {least_try} of {task_id} to end", over, timeout=900)
 
     def clear(self, *task_ids: str) -> None:
         """As the UI does."""

@@ -358,10 +358,10 @@ def _look_for(address: Address) -> Look | None:
 
 def _looked_at(row: Any, look: Look | None) -> Any:
     """A plain row itself. Raises `SecretInXCom` for one that is not to be stored."""
-    if look:
+    if look and look.holds(text := dumps(row), coded=False):
         from .codecs._places import look_at_tree
 
-        look_at_tree(row, dumps(row), Options(look=look), tagged=False)
+        look_at_tree(row, text, Options(look=look), tagged=False)
     return row
 
 
