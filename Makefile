@@ -102,6 +102,10 @@ bench: .venv/.ready  ## Measure the backends, their peers and their limits (QUIC
 bench-gc: .venv/.ready  ## Measure collections: payloads a second, memory, requests to Airflow (PAYLOADS=100000: so many at most)
 	$(RUN) python benchmarks/collection.py $(if $(PAYLOADS),--payloads $(PAYLOADS))
 
+.PHONY: bench-guards
+bench-guards: .venv/.ready  ## Measure what the looks for secrets and for readers cost (ROUNDS=15, RECORDS=300000)
+	$(RUN) python benchmarks/guards.py $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(RECORDS),--records $(RECORDS))
+
 bench-readme:  ## Write the figures of the last `make bench` into README.md and its plots into docs/
 	$(RUN) python benchmarks/publish.py --readme
 

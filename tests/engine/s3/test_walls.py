@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import re
-import socket
-import subprocess
 import time
 import uuid
 from collections.abc import Iterator
@@ -18,7 +14,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 from s3_identities import Identities
-from s3_servers import BUCKET, configured, lengths, probed
+from s3_servers import BUCKET, configured, lengths, probed, seaweed
 from walls import check_wall, theirs
 
 from exclusive_xcom.errors import PayloadMissing
@@ -78,27 +74,10 @@ def test_groups_of_workers_are_kept_apart_by_their_policies(guarded: str, identi
 
 
 @pytest.fixture(scope="module")
-def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
     """A SeaweedFS, which keeps to the policies of buckets."""
-    folder = tmp_path_factory.mktemp("seaweed")
-    with contextlib.ExitStack() as held:
-        free = [held.enter_context(socket.socket()) for _ in range(SeaweedFS.PORTS)]
-        for each in free:
-            each.bind(("127.0.0.1", 0))
-        ports = tuple(each.getsockname()[1] for each in free)
-    server = SeaweedFS(folder=folder, scratch=folder, ports=ports, secret="s" * 40)
-    environment = {"PATH": os.environ["PATH"], "HOME": str(folder), **server.environment()}
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(server.command(), cwd=folder, env=environment, **quiet) as process:  # type: ignore[call-overload]
-        try:
-            while not server.ready("engine-tests"):
-                assert process.poll() is None
-                time.sleep(0.2)
-            yield server
-        finally:
-            process.kill()
-            process.wait()
-            server.clean()
+    with seaweed(tmp_path_factory.mktemp("seaweed")) as found:
+        yield found
 
 
 class Bucket:
@@ -133,9 +112,9 @@ class Bucket:
         return answer
 
 
-def test_the_bucket_refuses_what_is_not_encrypted(seaweed: SeaweedFS) -> None:
+def test_the_bucket_refuses_what_is_not_encrypted(server: SeaweedFS) -> None:
     """Each statement of config/aws-bucket-policy.json, and that the other lets through what it should."""
-    bucket, name = Bucket(seaweed), "engine-tests"
+    bucket, name = Bucket(server), "engine-tests"
     tls, encryption = json.loads(configuration("aws-bucket-policy.json"))["Statement"]
     assert bucket.refuses(tls, name, expected=True)
     assert not bucket.refuses(encryption, name, expected=False)
@@ -145,10 +124,10 @@ def test_the_bucket_refuses_what_is_not_encrypted(seaweed: SeaweedFS) -> None:
 KEY_ARN = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 
 
-def test_the_chapters_policy_refuses_other_keys(seaweed: SeaweedFS) -> None:
+def test_the_chapters_policy_refuses_other_keys(server: SeaweedFS) -> None:
     """Each statement of the chapter on encryption: what asks for nothing passes, as does what asks for the
     right key."""
-    bucket, name = Bucket(seaweed), "BUCKET"
+    bucket, name = Bucket(server), "BUCKET"
     text = chapter("json", "## The server", "encryption").replace("KEY-ARN", KEY_ARN)
     tls, key, kind = json.loads(text)["Statement"]
     assert bucket.refuses(tls, name, expected=True)
