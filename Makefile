@@ -107,6 +107,10 @@ bench-scale: export XCOM_SCALE_TASKS = $(TASKS)
 bench-scale: .venv/.ready  ## Measure how far each backend goes: an hour or two, 23 GB of memory and disk (TASKS=200 ONLY="s3 and mapped")
 	$(RUN) pytest -m bench $(if $(ONLY),-k "$(ONLY)") tests/many/test_scale.py
 
+.PHONY: bench-guards
+bench-guards: .venv/.ready  ## Measure what the looks for secrets and for readers cost (ROUNDS=15, RECORDS=300000)
+	$(RUN) python benchmarks/guards.py $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(RECORDS),--records $(RECORDS))
+
 bench-readme:  ## Write the figures of the last `make bench` into README.md and its plots into docs/
 	$(RUN) python benchmarks/publish.py --readme
 

@@ -33,7 +33,7 @@ class NotYetError(Exception):
 
 
 def wait_for(
-    what: str, look: Callable[[], Found], *, timeout: float = 120, log: Callable[[], str] = str
+    what: str, look: Callable[[], Found], *, timeout: float = 600, log: Callable[[], str] = str
 ) -> Found:
     """Look again and again until `look` gives something true; it may raise NotYetError to say why not.
 
@@ -220,7 +220,7 @@ class Airflow:
             capture_output=True,
             encoding="utf-8",
             errors="replace",
-            timeout=300,
+            timeout=1500,  # only ends what hangs, also on a machine that has no time for us
             check=False,
         )
         assert done.returncode == 0, f"airflow {arguments}:\n{done.stdout}\n{done.stderr}"
@@ -258,7 +258,7 @@ class Airflow:
         for component in reversed(self.components.values()):
             component.stop()
 
-    def wait_for(self, what: str, look: Callable[[], Found], *, timeout: float = 120) -> Found:
+    def wait_for(self, what: str, look: Callable[[], Found], *, timeout: float = 600) -> Found:
         """`wait_for`, which fails early when a component has ended by itself, and shows the logs."""
 
         def check() -> Found:
@@ -326,7 +326,7 @@ class Run:
         found: dict[str, Any] = self.ask(f"/taskInstances/{task_id}")
         return found
 
-    def succeeded(self, timeout: float = 120) -> None:
+    def succeeded(self, timeout: float = 600) -> None:
         """Wait until it is over; it has to have succeeded."""
 
         def over() -> str | None:

@@ -35,6 +35,7 @@ from exclusive_xcom import (
     pull,
     reference,
     scratch,
+    sealed,
 )
 from exclusive_xcom.address import NOBODY, SCHEDULER_KEYS
 from exclusive_xcom.binding import Question, deleting
@@ -586,15 +587,41 @@ def test_pushes_and_pulls_go_on_while_keys_change(backend: Backend, keyset: Path
 # -- what it takes ----------------------------------------------------------------------------------
 
 
-def test_without_a_keyset_tink_is_not_imported() -> None:
-    code = (
-        "import sys; from types import SimpleNamespace; from exclusive_xcom.db import DbXComBackend as B; "
-        "row = B.serialize_value((1,), key='k', dag_id='d', run_id='r', task_id='t', map_index=-1); "
-        "assert B.deserialize_value(SimpleNamespace(value=row)) == (1,); "
-        "sys.exit(any(name.partition('.')[0] == 'tink' for name in sys.modules))"
-    )
-    environment = {name: value for name, value in os.environ.items() if "KEYSET" not in name}
-    assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 0
+WING = {"exclusive_xcom.encryption", "exclusive_xcom.keysets", "exclusive_xcom.keys", "tink"}
+# What a process does that pushes and pulls a value, a list, and one that is read on demand.
+PROGRAM = f"""
+import importlib, json, sys
+from types import SimpleNamespace
+from exclusive_xcom import lazy
+from exclusive_xcom.binding import Question
+from exclusive_xcom.address import Address
+module, _, name = sys.argv[1].rpartition(".")
+sys.path[:0] = json.loads(sys.argv[2])
+from airflow_versions import row_of
+backend = getattr(importlib.import_module(module), name)
+whose = dict(dag_id="d", run_id="r", task_id="t", map_index=-1)
+for value in (1, [(1,)] * 9, lazy((1, 2))):
+    row = row_of(backend, "k", value, **whose)
+    found = backend._answer(Question(Address(**whose, key="k")), [row])[0]
+    if hasattr(found, "load"):
+        assert found.kind == "tuple"
+        found = found.load()
+    assert found == getattr(value, "value", value)
+print(*sorted({WING!r} & set(sys.modules)))
+"""
+
+
+@pytest.mark.parametrize("is_set", [False, True])
+def test_without_a_keyset_nothing_of_it_is_imported(
+    backend: Backend, is_set: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a process of its own, which pushes and pulls; and it would be seen if it were."""
+    if not is_set:
+        monkeypatch.delenv("AIRFLOW__XCOM__KEYSET_FILE")
+    of = f"{backend.of.__module__}.{backend.of.__name__}"
+    arguments = [sys.executable, "-c", PROGRAM, of, json.dumps(sys.path)]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=True)
+    assert set(done.stdout.splitlines()[-1].split()) == (WING if is_set else set()), done.stdout
 
 
 def test_a_stream_takes_constant_memory(tmp_path: Path) -> None:
@@ -618,5 +645,6 @@ def test_a_stream_takes_constant_memory(tmp_path: Path) -> None:
 def test_a_payload_in_plain_is_not_touched() -> None:
     payload = Payload("binary/1", "bytes", "", ".bin", [b"x"])
     ref = reference.Reference(ADDRESS, NOBODY, "binary/1", "bytes", "x/y", 0, "0" * 64, data="")
-    assert encryption.described(ref, payload) is ref
-    assert encryption.opened(ref) is ref
+    assert sealed.payload_for(payload, None, ADDRESS, NOBODY) is payload
+    assert sealed.described(ref, payload, None) is ref
+    assert sealed.opened(ref) is ref

@@ -16,8 +16,9 @@ import pandas as pd
 import pytest
 from airflow.sdk import DAG, dag, get_current_context, task
 from encrypted import forget_keys, keyset_in
+from typer.testing import CliRunner
 
-from exclusive_xcom import errors, keep, lazy
+from exclusive_xcom import cli, errors, keep, lazy
 
 pytestmark = pytest.mark.usefixtures("airflow")
 
@@ -155,6 +156,53 @@ def test_tasks_hand_over_what_is_encrypted(run: Callable[..., Any], keysets: Pat
     assert states == {"produces": "success", "reads": "success", "writes_there": "failed"}
     assert isinstance(seen["error"], errors.KeyMissing)
     assert "Keyset 'other' is not there" in str(seen["error"])
+
+
+def test_commands_without_the_keys(
+    run: Callable[..., Any], keysets: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Digests are compared without one, what there is is listed, and what can't be shown says what lacks."""
+    run_id, _ = run(HANDS_OVER)
+    whole = of_command("verify", "hands_over", "--run", run_id)
+    assert whole["whole"] == sum(isinstance(row, dict) and "encryption" in row for _, row in rows_of(run_id))
+    assert whole["whole"] > 9 and whole["wrong"] == 0
+    listed = of_command("ls", "hands_over", "--run", run_id)["xcoms"]
+    assert "pandas DataFrame" in {each["kind"] for each in listed}
+    monkeypatch.delenv("AIRFLOW__XCOM__KEYSETS")
+    monkeypatch.delenv("AIRFLOW__XCOM__ENCRYPTION")
+    forget_keys()
+    assert of_command("verify", "hands_over", "--run", run_id) == whole
+    blind = of_command("ls", "hands_over", "--run", run_id)["xcoms"]
+    known = ("task", "map_index", "key", "bytes", "kept_in", "expires", "encrypted_by")
+    assert [[each[name] for name in known] for each in blind] == [
+        [each[name] for name in known] for each in listed
+    ]
+    assert {each["kind"] for each in blind if each["encrypted_by"]} == {"encrypted value"}
+    one = ("hands_over", "produces", "frame", "--run", run_id)
+    key = next(each["encrypted_by"] for each in listed if each["key"] == "frame")
+    lacks = f"It is encrypted by key {key}, and no keyset is set here"
+    shown = said("show", *one, code=1)
+    assert lacks in shown and "Set AIRFLOW__XCOM__KEYSET_FILE or AIRFLOW__XCOM__KEYSETS" in shown
+    assert f"by key {key}" in shown and SECRET not in shown
+    monkeypatch.chdir(tmp_path)
+    got = said("get", *one, "-o", "frame.csv", code=1)
+    assert lacks in got and "Traceback" not in got
+    assert not (tmp_path / "frame.csv").exists()
+
+
+def said(*arguments: str, code: int = 0) -> str:
+    """What a command prints, in one line."""
+    before = dict(os.environ)
+    done = CliRunner().invoke(cli.application(), [*arguments], env={"COLUMNS": "200"})
+    os.environ.clear()
+    os.environ.update(before)
+    assert done.exit_code == code, (done.output, done.exception)
+    return " ".join(done.output.split())
+
+
+def of_command(*arguments: str) -> Any:
+    """What it prints as JSON."""
+    return json.loads(said(*arguments, "--json"))
 
 
 def rows_of(run_id: str) -> list[Any]:

@@ -197,10 +197,11 @@ def airflow(
 ) -> Iterator[Airflow]:
     """A running Airflow: "stock" (its own backend and executor), "db", "db on PostgreSQL", "s3" or "redis".
     And "older worker", or "older worker on s3": on PostgreSQL, with tasks that run under the Airflow of the
-    template's own tests."""
+    template's own tests. "s3, declared" and the like: pulls have to be declared, and one by triggers is."""
     kind: str = request.param
     home = tmp_path_factory.mktemp("airflow")
-    is_older, backend = kind.startswith("older worker"), kind.removeprefix("older worker on ")
+    is_older, is_declared = kind.startswith("older worker"), kind.endswith(", declared")
+    backend = kind.removeprefix("older worker on ").removesuffix(", declared")
     project = projects(backend if backend in ("s3", "redis") else "db")
     with ExitStack() as stack:
         settings = {}
@@ -210,6 +211,10 @@ def airflow(
         if is_older:
             settings["AIRFLOW__CORE__EXECUTOR"] = "older_worker.OlderWorker"
             settings["OLDER_PYTHON"] = sys.executable
+        if is_declared:
+            rules = home / "readers.toml"
+            rules.write_text('rules = ["@triggerer reads readers.shares.declared"]\n', encoding="utf-8")
+            settings |= {"AIRFLOW__XCOM__PULLS": "declared", "AIRFLOW__XCOM__READERS": str(rules)}
         if backend in ("s3", "redis"):
             settings |= stack.enter_context(development_server(project, home))
         on_postgres = is_older or kind == "db on PostgreSQL"

@@ -22,6 +22,7 @@ from typing import Any
 import boto3
 import obstore
 
+from exclusive_xcom.local.servers import SeaweedFS
 from exclusive_xcom.reference import Reference
 from exclusive_xcom.s3 import S3Store
 from exclusive_xcom.s3.location import Location
@@ -40,6 +41,29 @@ print(server.get_host_and_port()[1], flush=True)
 sys.stdin.read()
 """
 _numbers = itertools.count(1)
+
+
+@contextlib.contextmanager
+def seaweed(folder: Path) -> Iterator[SeaweedFS]:
+    """SeaweedFS with its data on the disk, in a folder."""
+    with contextlib.ExitStack() as held:
+        free = [held.enter_context(socket.socket()) for _ in range(SeaweedFS.PORTS)]
+        for each in free:
+            each.bind(("127.0.0.1", 0))
+        ports = tuple(each.getsockname()[1] for each in free)
+    server = SeaweedFS(folder=folder, scratch=folder, ports=ports, secret="s" * 40)
+    environment = {"PATH": os.environ["PATH"], "HOME": str(folder), **server.environment()}
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(server.command(), cwd=folder, env=environment, **quiet) as process:  # type: ignore[call-overload]
+        try:
+            while not server.ready("engine-tests"):
+                assert process.poll() is None
+                time.sleep(0.2)
+            yield server
+        finally:
+            process.kill()
+            process.wait()
+            server.clean()
 
 
 @contextlib.contextmanager

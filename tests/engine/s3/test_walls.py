@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import re
-import socket
-import subprocess
 import time
 import uuid
 from collections.abc import Iterator
@@ -18,7 +14,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 from s3_identities import Identities
-from s3_servers import BUCKET, configured, lengths, probed
+from s3_servers import BUCKET, configured, lengths, probed, seaweed
 from walls import check_wall, theirs
 
 from exclusive_xcom.errors import PayloadMissing
@@ -36,9 +32,9 @@ def configuration(name: str) -> str:
     return re.sub(r"{{ cookiecutter\.(__bucket|project_slug [^}]*) }}", "engine-tests", text)
 
 
-def chapter(language: str, after: str) -> str:
-    """The first block of a language behind a line of the chapter on readers."""
-    text = (ROOT / "engine/docs/readers.md").read_text(encoding="utf-8").split(after)[1]
+def chapter(language: str, after: str, name: str = "readers") -> str:
+    """The first block of a language behind a line of a chapter."""
+    text = (ROOT / f"engine/docs/{name}.md").read_text(encoding="utf-8").split(after)[1]
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)[0]
 
 
@@ -78,60 +74,68 @@ def test_groups_of_workers_are_kept_apart_by_their_policies(guarded: str, identi
 
 
 @pytest.fixture(scope="module")
-def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
     """A SeaweedFS, which keeps to the policies of buckets."""
-    folder = tmp_path_factory.mktemp("seaweed")
-    with contextlib.ExitStack() as held:
-        free = [held.enter_context(socket.socket()) for _ in range(SeaweedFS.PORTS)]
-        for each in free:
-            each.bind(("127.0.0.1", 0))
-        ports = tuple(each.getsockname()[1] for each in free)
-    server = SeaweedFS(folder=folder, scratch=folder, ports=ports, secret="s" * 40)
-    environment = {"PATH": os.environ["PATH"], "HOME": str(folder), **server.environment()}
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(server.command(), cwd=folder, env=environment, **quiet) as process:  # type: ignore[call-overload]
-        try:
-            while not server.ready("engine-tests"):
-                assert process.poll() is None
-                time.sleep(0.2)
-            yield server
-        finally:
-            process.kill()
-            process.wait()
-            server.clean()
+    with seaweed(tmp_path_factory.mktemp("seaweed")) as found:
+        yield found
 
 
-def test_the_bucket_refuses_what_is_not_encrypted(seaweed: SeaweedFS) -> None:
-    """Each statement of config/aws-bucket-policy.json, and that the other lets through what it should."""
-    login = json.loads(seaweed.connection())
-    client: Any = boto3.client(
-        "s3",
-        aws_access_key_id=login["login"],
-        aws_secret_access_key=login["password"],
-        **login["extra"],
-    )
-    document = json.loads(configuration("aws-bucket-policy.json"))
-    tls, encryption = document["Statement"]
+class Bucket:
+    """Asks a SeaweedFS whose buckets have policies."""
 
-    def taken(statement: dict[str, Any], expected: bool, **how: str) -> bool:
-        """Whether a bucket with this statement takes an object; it has a moment to know of its policy."""
+    def __init__(self, server: SeaweedFS) -> None:
+        login = json.loads(server.connection())
+        self.client: Any = boto3.client(
+            "s3",
+            aws_access_key_id=login["login"],
+            aws_secret_access_key=login["password"],
+            **login["extra"],
+        )
+
+    def refuses(self, statement: dict[str, Any], name: str, *, expected: bool, **how: str) -> bool:
+        """Whether a bucket with this statement, in which it has a name, refuses an object. It has a moment to
+        know of its policy. What its server can't do for another reason, the policy did not refuse."""
         bucket = f"bucket-{uuid.uuid4()}"
-        client.create_bucket(Bucket=bucket)
-        text = json.dumps({**document, "Statement": [statement]}).replace("engine-tests", bucket)
-        client.put_bucket_policy(Bucket=bucket, Policy=text)
+        self.client.create_bucket(Bucket=bucket)
+        text = json.dumps({"Version": "2012-10-17", "Statement": [statement]}).replace(name, bucket)
+        self.client.put_bucket_policy(Bucket=bucket, Policy=text)
+        answer = not expected
         for _ in range(100):
             try:
-                client.put_object(Bucket=bucket, Key="xcom/x", Body=b"x", **how)
-                answer = True
-            except ClientError as error:
-                if error.response["Error"]["Code"] != "AccessDenied":
-                    raise
+                self.client.put_object(Bucket=bucket, Key="xcom/x", Body=b"x", **how)
                 answer = False
+            except ClientError as error:
+                answer = error.response["Error"]["Code"] == "AccessDenied"
             if answer == expected:
                 break
             time.sleep(0.1)
         return answer
 
-    assert not taken(tls, expected=False)
-    assert taken(encryption, expected=True)
-    assert not taken(encryption, expected=False, ServerSideEncryption="AES256")
+
+def test_the_bucket_refuses_what_is_not_encrypted(server: SeaweedFS) -> None:
+    """Each statement of config/aws-bucket-policy.json, and that the other lets through what it should."""
+    bucket, name = Bucket(server), "engine-tests"
+    tls, encryption = json.loads(configuration("aws-bucket-policy.json"))["Statement"]
+    assert bucket.refuses(tls, name, expected=True)
+    assert not bucket.refuses(encryption, name, expected=False)
+    assert bucket.refuses(encryption, name, expected=True, ServerSideEncryption="AES256")
+
+
+KEY_ARN = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+
+
+def test_the_chapters_policy_refuses_other_keys(server: SeaweedFS) -> None:
+    """Each statement of the chapter on encryption: what asks for nothing passes, as does what asks for the
+    right key."""
+    bucket, name = Bucket(server), "BUCKET"
+    text = chapter("json", "## The server", "encryption").replace("KEY-ARN", KEY_ARN)
+    tls, key, kind = json.loads(text)["Statement"]
+    assert bucket.refuses(tls, name, expected=True)
+    other = KEY_ARN.replace("1234abcd", "9999abcd")
+    for statement in (key, kind):
+        assert not bucket.refuses(statement, name, expected=False)
+        how = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": KEY_ARN}
+        assert not bucket.refuses(statement, name, expected=False, **how)
+    how = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": other}
+    assert bucket.refuses(key, name, expected=True, **how)
+    assert bucket.refuses(kind, name, expected=True, ServerSideEncryption="AES256")

@@ -13,7 +13,7 @@ from upkeep_model import GRACE, ModelAirflow, ModelStore, new_id, row_of, until
 
 from exclusive_xcom.address import Address
 from exclusive_xcom.console import Refused
-from exclusive_xcom.reference import Expiry
+from exclusive_xcom.reference import Encryption, Expiry
 from exclusive_xcom.upkeep import marker
 from exclusive_xcom.upkeep.airflow_rest import CannotAskAirflow
 from exclusive_xcom.upkeep.collect import FEW, Collection, TooManyGone
@@ -90,6 +90,7 @@ class TestWhy:
         world.airflow.rows[AT] = [[{"x": row}]] if "list" in form else {"$xcom": "1", "where": row["uri"]}
         assert world.why(name) is Why.LIVE
 
+    @pytest.mark.parametrize("encryption", [None, Encryption(7, "QUFB", "QUFB")], ids=["plain", "no key"])
     @pytest.mark.parametrize(
         ("expires", "state", "why"),
         [
@@ -105,10 +106,10 @@ class TestWhy:
         ],
     )
     def test_its_row_says_how_long_it_is_kept(
-        self, world: World, expires: Expiry, state: str, why: Why
+        self, world: World, expires: Expiry, state: str, why: Why, encryption: Encryption | None
     ) -> None:
         name = world.old(ti_id="t")
-        world.airflow.rows[AT] = row_of(AT, "t", name, expires=expires)
+        world.airflow.rows[AT] = row_of(AT, "t", name, expires=expires, encryption=encryption)
         world.airflow.runs["orders", "run 1"] = state
         assert world.why(name) is why
         young = world.store.put(AT, "t")

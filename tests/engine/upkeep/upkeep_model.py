@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from exclusive_xcom.address import Address, Attempt
-from exclusive_xcom.reference import Expiry, Reference
+from exclusive_xcom.reference import Encryption, Expiry, Reference
 from exclusive_xcom.s3.location import Location
 from exclusive_xcom.s3.names import object_name, whose
 from exclusive_xcom.testing.payloads import payload
@@ -26,11 +26,16 @@ def name_of(address: Address, ti_id: str) -> str:
 
 
 def row_of(
-    address: Address, ti_id: str, name: str, url: str = LOCATION.url, expires: Expiry | None = None
+    address: Address,
+    ti_id: str,
+    name: str,
+    url: str = LOCATION.url,
+    expires: Expiry | None = None,
+    encryption: Encryption | None = None,
 ) -> dict[str, Any]:
     """What the row of a payload says."""
     of: tuple[Any, ...] = (address, Attempt(1, ti_id), "binary/1", "bytes", "x/y", 1, "0" * 64)
-    return Reference(*of, uri=f"{url}/{name}", expires=expires).row()
+    return Reference(*of, uri=f"{url}/{name}", expires=expires, encryption=encryption).row()
 
 
 def until(time: float | None = None, *, run: bool = False) -> Expiry:

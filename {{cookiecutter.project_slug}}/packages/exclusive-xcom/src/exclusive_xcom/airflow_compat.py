@@ -114,6 +114,7 @@ _ASKS: dict[tuple[str, str], Callable[[dict[str, Any]], Any]] = {
     (_CALLBACKS, "_execute_email_callbacks"): lambda seen: seen["request"].ti,
     (_CALLBACKS, "_execute_dag_callbacks"): lambda seen: seen["request"],
 }
+_NAMES = frozenset(name for _, name in _ASKS)  # few frames have one: each pull looks at all that there are
 
 
 def asking() -> Asking | None:
@@ -121,10 +122,10 @@ def asking() -> Asking | None:
     a callback that the dag-processor calls. None: none of these does."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        at = frame.f_globals.get("__name__", ""), frame.f_code.co_qualname
-        if at in _ASKS:
-            who = _ASKS[at](frame.f_locals)
-            return Asking(who.dag_id, who.run_id, *_task(who))
+        if (name := frame.f_code.co_qualname) in _NAMES:
+            if told := _ASKS.get((frame.f_globals.get("__name__", ""), name)):
+                who = told(frame.f_locals)
+                return Asking(who.dag_id, who.run_id, *_task(who))
         frame = frame.f_back
     return None
 

@@ -64,11 +64,12 @@ def current() -> Attempt:
 
 def own_task() -> Address | None:
     """The task whose code runs, or a callback of it; None for Airflow's own code."""
-    from airflow.sdk import get_current_context
     from structlog.contextvars import get_contextvars
 
     if own := _task_of(get_contextvars().get) or _announced_task:
         return own
+    from airflow.sdk import get_current_context
+
     try:
         return _task_of(partial(getattr, get_current_context()["ti"]))
     except (RuntimeError, KeyError):
@@ -82,10 +83,9 @@ def is_anothers(address: Address) -> bool:
 
 
 def _task_of(get: Callable[[str, None], Any]) -> Address | None:
-    dag_id, run_id, task_id, index = (
-        get(name, None) for name in ("dag_id", "run_id", "task_id", "map_index")
-    )
-    return Address.of(dag_id, run_id, task_id, index) if task_id else None
+    if not (task_id := get("task_id", None)):
+        return None
+    return Address.of(get("dag_id", None), get("run_id", None), task_id, get("map_index", None))
 
 
 def _of_context() -> Attempt:

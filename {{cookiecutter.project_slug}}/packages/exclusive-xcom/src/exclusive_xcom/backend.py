@@ -23,7 +23,7 @@ from typing import Any, ClassVar, TypeVar
 
 from airflow.sdk.bases.xcom import BaseXCom
 
-from . import access, binding, config, encryption, forks, garbage, glimpse, keeping, keysets, pull, readers
+from . import access, binding, config, forks, garbage, glimpse, keeping, pull, readers, sealed
 from . import attempt as attempts
 from .address import NOBODY, SCHEDULER_KEYS, Address, Attempt
 from .binding import Question
@@ -120,7 +120,7 @@ class XComBackend(BaseXCom):
         with telling("pull"), no_retry(), about(question.address):
             refs = question.references(rows)
             readers.check(question, refs)
-            encryption.check(question, refs)
+            sealed.check(question, refs)
         if plain := [row for ref, row in zip(refs, rows, strict=True) if ref is None]:
             several = f"{len(plain):,} values" if len(plain) > 1 else ""
             watch.log(
@@ -185,7 +185,7 @@ class XComBackend(BaseXCom):
             if question:
                 with about(question.address):
                     readers.check(question, [ref])
-                    encryption.check(question, [ref])
+                    sealed.check(question, [ref])
         return pull.value(ref, stored)
 
     # -- the way there ------------------------------------------------------------------------------
@@ -203,7 +203,7 @@ class XComBackend(BaseXCom):
             elif (
                 wishes == Wishes()
                 and (size := cls._plain_size(value)) is not None
-                and keysets.for_push(address) is None
+                and sealed.key_for(address) is None
             ):
                 row = _looked_at(value, look)
                 attempts.confirm(attempt)
@@ -222,7 +222,7 @@ class XComBackend(BaseXCom):
     ) -> tuple[Reference, Any]:
         """Encode and store a value, ask Airflow, commit. Returns the reference, and its row."""
         store, codec_options = cls.store(), replace(cls.codec_options(), look=look)
-        key = keysets.for_push(address)
+        key = sealed.key_for(address)
         payload = encoded(value, codec_options)
         if payload.turned:
             log.warning("XCom %s comes back with plain values: %s", address, ", ".join(payload.turned))
@@ -233,8 +233,9 @@ class XComBackend(BaseXCom):
         preview = glimpse.made(
             address, value, payload, is_for_few=bool(wishes.access and wishes.access.readers)
         )
+        payload = sealed.payload_for(payload, key, address, attempt)
         if key is not None:
-            payload, preview = encryption.encrypted(payload, key, address, attempt), ""
+            preview = ""
             if wishes == Wishes() and cls._plain_size(value) is not None:
                 store = row_store()  # where it would be in plain
         expires = keeping.rules(cls.default_retention).expiry(address, wishes.kept)
@@ -243,7 +244,7 @@ class XComBackend(BaseXCom):
             stored = store.put(address, attempt, payload, expires)
             try:
                 told = wishes.said() | {"expires": expires, "preview": preview}
-                ref = encryption.described(stored.reference(address, attempt, payload, **told), payload)
+                ref = sealed.described(stored.reference(address, attempt, payload, **told), payload, key)
                 row = cls._checked_row(ref)
                 attempts.confirm(attempt)
                 if not age.is_over(config.GRACE.read() / 2):
@@ -357,10 +358,10 @@ def _look_for(address: Address) -> Look | None:
 
 def _looked_at(row: Any, look: Look | None) -> Any:
     """A plain row itself. Raises `SecretInXCom` for one that is not to be stored."""
-    if look:
+    if look and look.holds(text := dumps(row), coded=False):
         from .codecs._places import look_at_tree
 
-        look_at_tree(row, dumps(row), Options(look=look), tagged=False)
+        look_at_tree(row, text, Options(look=look), tagged=False)
     return row
 
 

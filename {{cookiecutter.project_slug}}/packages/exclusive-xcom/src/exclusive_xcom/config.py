@@ -144,6 +144,7 @@ KEYSET_KMS = Option(
 )
 KEYSETS = Option("keysets", "", _path, "the whole path of a file of rules")
 ENCRYPTION = _choice("encryption", "write", "demand")
+_NAMING = (KEYSET_FILE, KEYSET_CMD, KEYSET_SECRET, KEYSETS)
 WAIT_REPLICAS = _number("wait_replicas", 0)
 WAIT_AOF = _number("wait_aof", 0)
 
@@ -165,6 +166,13 @@ def mistakes() -> list[str]:
             near = difflib.get_close_matches(name, meant, 1, 0.8)
             found.append(f"There is no option {name}." + (f" Did you mean {near[0]}?" if near else ""))
     return found
+
+
+def keysets_named() -> list[Option[str]]:
+    """The options that say where keysets are, of those that are set; without one, nothing is encrypted.
+    Raises `BadOption`."""
+    KEYSET.read()  # raises if somebody has set it
+    return [option for option in _NAMING if option.read()]
 
 
 def _configured(name: str) -> str:

@@ -125,11 +125,9 @@ def encrypted(payload: Payload, key: Key, address: Address, attempt: Attempt) ->
     )
 
 
-def described(ref: Reference, payload: Payload) -> Reference:
-    """The reference to a payload that was stored, with what it would say of the value, encrypted; that to one
-    in plain as it is."""
-    if not isinstance(payload, Encrypted):
-        return ref
+def described(ref: Reference, payload: Encrypted) -> Reference:
+    """The reference to a payload that was encrypted and stored, with what it would say of the value,
+    encrypted, too."""
     told = {name: getattr(payload.inner, name) for name in _TOLD} | {"size": payload.size}
     text = json.dumps({name: value for name, value in told.items() if value not in (None, "", {})})
     key = payload.key
@@ -194,21 +192,19 @@ def check(question: Question, refs: Sequence[Reference | None]) -> None:
 
 
 def opened(ref: Reference) -> Reference:
-    """The reference with what it says of the value, if that is encrypted.
+    """The reference with what it says of the value, which is encrypted.
 
     Raises:
         KeyMissing, BadOption, NotEncrypted: as `keysets.for_pull`.
         WrongKey: the key of that id is another.
         PayloadForged: the row is not what was written.
     """
-    return ref if ref.encryption is None else _opened(ref)[0]
+    return _opened(ref)[0]
 
 
 def content_of(ref: Reference, store: Store, data: memoryview | None = None) -> StoredContent:
-    """The verified bytes of a reference's payload, decrypted if they are encrypted; `data` if they are
-    fetched already. Raises as `opened`."""
-    if ref.encryption is None:
-        return StoredContent(ref, store, data)
+    """The verified bytes of a reference's payload, decrypted; `data` if what the store has is fetched
+    already. Raises as `opened`."""
     inner, size, key = _opened(ref)
     bound = _payload_bound(ref.address, ref.attempt.ti_id, inner.codec, size)
     content = DecryptedContent(ref, store, data, key=key, size=size, bound=bound)

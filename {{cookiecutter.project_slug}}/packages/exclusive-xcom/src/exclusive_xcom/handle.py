@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from .encryption import opened
 from .errors import UnsupportedValue
 from .reference import Reference
+from .sealed import opened
 
 
 @dataclass(frozen=True, slots=True)

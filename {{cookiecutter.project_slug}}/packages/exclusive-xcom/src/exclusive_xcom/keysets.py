@@ -162,9 +162,7 @@ class Rules:
 
 def rules() -> Rules | None:
     """The rules that are set now; None if nothing is encrypted. Raises `BadOption`."""
-    alone = (config.KEYSET_FILE, config.KEYSET_CMD, config.KEYSET_SECRET)
-    given = [option for option in (*alone, config.KEYSETS) if option.read()]
-    config.KEYSET.read()  # raises if somebody has set it
+    given = config.keysets_named()
     if len(given) > 1:
         names = " and ".join(option.variable for option in given)
         raise BadOption(f"Keysets are named twice, by {names}", "Leave one of them.")
@@ -172,7 +170,8 @@ def rules() -> Rules | None:
         return None
     if given[0] is config.KEYSETS:
         return rulefile.read(config.KEYSETS, Path(config.KEYSETS.read()), "encryption", parsed)
-    return _alone(*(option.read() for option in (*alone, config.KEYSET_KMS)))
+    alone = (config.KEYSET_FILE, config.KEYSET_CMD, config.KEYSET_SECRET, config.KEYSET_KMS)
+    return _alone(*(option.read() for option in alone))
 
 
 @functools.lru_cache(8)

@@ -17,16 +17,16 @@ from typing import Any, BinaryIO, TypeGuard
 
 from airflow.sdk.bases.xcom import BaseXCom
 
-from . import access, airflow_compat, config, encryption, keeping, mapped, readers
+from . import access, airflow_compat, config, keeping, mapped, readers, sealed
 from .address import Address
 from .binding import Question
 from .codecs import ColumnCodec, Options, codec_named
 from .codecs.common import ROW_UNFOLDS
-from .encryption import content_of, opened
 from .errors import PayloadMissing, PayloadReplaced, UnsupportedValue, about, one
 from .final import no_retry
 from .handle import Handle
 from .reference import Reference
+from .sealed import content_of, opened
 from .store import store_of
 from .transfer import Watch, telling
 
@@ -191,7 +191,7 @@ def _again(ref: Reference) -> tuple[Reference | None, Any]:
     """The same, to hand it out: who reads may no longer be the same."""
     now, row = _now(ref)
     readers.check(Question(ref.address), [now])
-    encryption.check(Question(ref.address), [now])
+    sealed.check(Question(ref.address), [now])
     return now, row
 
 

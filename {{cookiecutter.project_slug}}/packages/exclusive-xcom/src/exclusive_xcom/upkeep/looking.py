@@ -8,10 +8,10 @@ from typing import Any
 from .. import keeping
 from ..codecs import codec_named
 from ..content import Measured, verify
-from ..encryption import content_of
 from ..errors import PayloadMissing, about
 from ..pull import configured, in_row
 from ..reference import Reference
+from ..sealed import content_of
 from ..store import store_of
 
 

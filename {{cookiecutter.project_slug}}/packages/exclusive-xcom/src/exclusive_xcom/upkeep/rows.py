@@ -20,11 +20,11 @@ from .. import config
 from ..address import Address
 from ..binding import Question
 from ..codecs import kind_word
-from ..encryption import opened
 from ..errors import XComError, legible
 from ..inspection import Found, NotThere
 from ..kinds import short
 from ..reference import Reference
+from ..sealed import opened
 from .airflow_rest import Airflow
 from .choosing import LATEST, Selection
 
