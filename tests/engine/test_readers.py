@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from exclusive_xcom import exclusive, keep, lazy
+from exclusive_xcom import airflow_compat, exclusive, keep, lazy
 from exclusive_xcom.address import Address
 from exclusive_xcom.db import DbXComBackend
 from exclusive_xcom.errors import BadOption, BadReference, NotAReader, UnsupportedValue
@@ -62,6 +62,7 @@ def test_rules(text: str, reader: Reader, address: Address, allowed: bool) -> No
         ('rules = ["@worker reads c.d.e"]', "not '@worker'"),
         ('rules = ["a b reads c.d.e"]', "not 'a b'"),
         ("rules = [", "readers.toml are wrong:"),
+        ("rules = [" + "[" * 5000, "readers.toml are wrong:"),
     ],
 )
 def test_wrong_rules(content: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,6 +117,21 @@ def test_the_row_names_them() -> None:
             parse(row | {"must": ["readers", "another"]})
     assert push(exclusive(7, readers=["a.b"], once=True))["must"] == ["once", "readers"]
     assert repr(exclusive("secret", write_once=True)) == "<exclusive str>"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [exclusive(1, readers="a.b")],
+        (exclusive(1, readers="a.b"), 2),
+        {"a": {"b": exclusive(1, once=False, readers="a.b")}},
+    ],
+)
+def test_inside_of_other_values_it_is_refused(value: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where every class is allowed: as a dataclass it would be stored, and be for everybody."""
+    monkeypatch.setattr(airflow_compat, "class_allowed", lambda name: True)
+    with pytest.raises(UnsupportedValue, match=r"Put exclusive\(\.\.\.\) around the whole value"):
+        push(value)
 
 
 def test_a_dict_whose_values_are_exclusive() -> None:

@@ -142,7 +142,7 @@ KEYSET_SECRET = Option(
 KEYSET_KMS = Option(
     "keyset_kms", "", _no_keyset, "the URI of the key in a KMS by which the keyset is encrypted", shown=False
 )
-KEYSETS = Option("keysets", "", _path, "the whole path of a file of rules")
+KEYSETS = Option("keysets", "", _path, _WHERE.format("the whole path of a file of rules"), shown=False)
 ENCRYPTION = _choice("encryption", "write", "demand")
 WAIT_REPLICAS = _number("wait_replicas", 0)
 WAIT_AOF = _number("wait_aof", 0)

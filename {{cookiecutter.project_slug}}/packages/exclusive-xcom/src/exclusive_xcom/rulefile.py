@@ -35,7 +35,7 @@ def read(option: Option[str], path: Path, subject: str, parse: Callable[[Mapping
             f"{option.variable} names that file. In a project of the template it is config/{path.name}, "
             "which the image has, too.",
         ) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         what = f"The rules for {subject} in {path} are wrong: {error}"
         raise BadOption(what, "Correct the file.") from None
 
