@@ -87,6 +87,7 @@ def test_what_somebody_else_has_put_there_its_group_may_read(
         ("", "is not one in Tink's JSON form"),
         ("{}", "has no primary key that is enabled"),
         ("[1]", "is not one in Tink's JSON form"),
+        ("[" * 100_000, "is not one in Tink's JSON form"),
         ('{"primaryKeyId": 1, "key": 7}', "is not one in Tink's JSON form"),
         ('{"encryptedKeyset": "AAAA"}', "is wrapped by a KMS, and no KMS is named"),
     ],
@@ -114,6 +115,42 @@ def test_a_key_of_another_kind_is_refused(
         backend.push((1,))
 
 
+@pytest.mark.parametrize("ids", [(0,), (7, 7)], ids=["none", "twice"])
+def test_keys_have_ids_of_their_own(
+    backend: Backend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ids: tuple[int, ...]
+) -> None:
+    """A row says by which key it is encrypted: what is pushed by these could never be read."""
+    found = keys.new_keyset()
+    found.key.extend(keys.new_keyset().key[0] for _ in ids[1:])
+    for key, number in zip(found.key, ids, strict=True):
+        found.primary_key_id = key.key_id = number
+    keyset_in(path := tmp_path / "k.json", found)
+    monkeypatch.setenv("AIRFLOW__XCOM__KEYSET_FILE", str(path))
+    with pytest.raises(BadOption, match="has a key without an id, or two of one id"):
+        backend.push((1,))
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("ENCRYPTION", "demand"), ("KEYSET_KMS", "aws-kms://arn:aws:kms:eu:1:key/1")]
+)
+def test_a_keyset_that_is_wanted_and_not_named_is_no_reason_to_go_on_in_plain(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch, option: str, value: str
+) -> None:
+    """As when the name of the option that says where it is has a slip of the pen."""
+    row = backend.push((1,))
+    monkeypatch.setenv(f"AIRFLOW__XCOM__{option}", value)
+    said = f"AIRFLOW__XCOM__{option} is set, and no option here says where a keyset is"
+    with pytest.raises(BadOption, match=said):
+        backend.push((1,))
+    with pytest.raises(BadOption, match=said):
+        backend.push(1)
+    if option == "ENCRYPTION":
+        with pytest.raises(BadOption, match=said):
+            backend.pull(row)
+    (check,) = _keysets()
+    assert not check.ok and said in check.detail
+
+
 # -- other places -----------------------------------------------------------------------------------
 
 
@@ -128,6 +165,18 @@ def test_of_a_command(backend: Backend, tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("AIRFLOW__XCOM__KEYSET_CMD", "no-such-command $HOME")
     with pytest.raises(KeyMissing, match="a command: No such file"):
         backend.pull(row)
+
+
+@pytest.mark.parametrize("command", ['vault "SEKRET', "vault SEKRET\\", " ", "vault SEKRET\0x"])
+def test_a_command_that_is_none_is_told_and_not_shown(
+    backend: Backend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    path = tmp_path / "keysets.toml"
+    path.write_text(f'default = "a"\n[keyset.a]\ncommand = {json.dumps(command)}\n', encoding="utf-8")
+    monkeypatch.setenv("AIRFLOW__XCOM__KEYSETS", str(path))
+    with pytest.raises(BadOption, match="The command of keyset 'a' is none: ") as caught:
+        backend.push((1,))
+    assert "SEKRET" not in str(caught.value)
 
 
 def test_a_command_is_asked_again_for_a_key_that_is_missing(
@@ -330,7 +379,7 @@ def test_one_place_counts(backend: Backend, two: dict[str, Path], monkeypatch: p
 
 # -- nothing shows them -----------------------------------------------------------------------------
 
-OPTIONS = [option for name, option in vars(config).items() if name.startswith("KEYSET") and name != "KEYSETS"]
+OPTIONS = [option for name, option in vars(config).items() if name.startswith("KEYSET")]
 
 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)

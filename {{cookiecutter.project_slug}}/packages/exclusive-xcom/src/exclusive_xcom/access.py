@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,9 @@ from .reference import Reference
 
 log = logging.getLogger(__name__)
 
+TRIGGERER = "@triggerer"  # the name of whoever reads in a trigger
+# "dag.task" as Airflow allows their names, with what patterns have.
+_NAME = re.compile(r"[\w*?\[\]!-][\w.*?\[\]!-]*\.[\w.*?\[\]!-]*[\w*?\[\]!-]")
 _CORRECT = "Correct it in the task."
 _running: Any = None  # the context of the task that this process runs
 _once: list[Reference] = []  # what the running try has read of what is read once
@@ -59,7 +63,7 @@ def exclusive(
     """
     names = (readers,) if isinstance(readers, str) else tuple(readers)
     for name in names:
-        if "." not in str(name).strip(".") or " " in name:
+        if not (isinstance(name, str) and (name == TRIGGERER or _NAME.fullmatch(name))):
             raise BadOption(f'exclusive(): {name!r} is no reader, as "report.daily" or "audit.*"', _CORRECT)
     if once and (len(names) != 1 or set("*?[") & set(names[0])):
         raise BadOption("exclusive(): what is read once has one reader, and names it", _CORRECT)
@@ -72,7 +76,8 @@ def exclusive(
 
 
 def check_push(address: Address, attempt: Attempt, access: Access | None, row: Callable[[], Any]) -> None:
-    """Note a push. A row is there from an earlier push of the same try: Airflow clears those of others.
+    """Look before a push whether there may be one. A row is there from an earlier push of the same try:
+    Airflow clears those of others.
 
     Args:
         row: asks Airflow for the row that is there now, if there is one.
@@ -87,8 +92,12 @@ def check_push(address: Address, attempt: Attempt, access: Access | None, row: C
             "Push the second value under another key, or leave out write_once.",
             address=address,
         )
-    if is_once and attempt.ti_id:
-        _written.add(place)
+
+
+def pushed(address: Address, attempt: Attempt, access: Access | None) -> None:
+    """Note a push whose row was made. One that failed before that has pushed nothing, and may be repeated."""
+    if access is not None and access.write_once and attempt.ti_id:
+        _written.add((address, attempt.ti_id))
 
 
 # -- read once --------------------------------------------------------------------------------------
@@ -122,6 +131,13 @@ def consumed(ref: Reference) -> AlreadyConsumed:
         f"To have it read again, clear {of.dag_id}.{of.task_id} together with its reader.",
         address=of,
     )
+
+
+def gone(ref: Reference) -> AlreadyConsumed:
+    """The error for a value that is read once and whose payload is gone, though nothing says that it was."""
+    error = consumed(ref)
+    error.what = f"It is read once, and is gone: {ref.readers[0]} has read it and succeeded, or it was lost"
+    return error
 
 
 def _consumed(ref: Reference, reader: Any) -> bool:

@@ -122,10 +122,10 @@ def asking() -> Asking | None:
     a callback that the dag-processor calls. None: none of these does."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        if (name := frame.f_code.co_qualname) in _NAMES:
-            if told := _ASKS.get((frame.f_globals.get("__name__", ""), name)):
-                who = told(frame.f_locals)
-                return Asking(who.dag_id, who.run_id, *_task(who))
+        name = frame.f_code.co_qualname
+        if name in _NAMES and (told := _ASKS.get((frame.f_globals.get("__name__", ""), name))):
+            who = told(frame.f_locals)
+            return Asking(who.dag_id, who.run_id, *_task(who))
         frame = frame.f_back
     return None
 

@@ -195,6 +195,7 @@ class XComBackend(BaseXCom):
         watch = Watch("push")
         with no_retry(), about(address):
             value, wishes = unwrapped(value)
+            readers.check_once(address, wishes.access)
             access.check_push(address, attempt, wishes.access, functools.partial(pull.row_of, address))
             look = _look_for(address)
             if address.key in SCHEDULER_KEYS:
@@ -212,6 +213,7 @@ class XComBackend(BaseXCom):
                 ref, row = cls._keep(address, attempt, value, wishes, look)
                 garbage.note(ref)
                 watch.done(ref)
+            access.pushed(address, attempt, wishes.access)
         if push := _under_way.get():
             push.has_row = True
         return row

@@ -2,7 +2,7 @@
 
 These are passwords of connections, Variables with such a name, and what was given to `mask_secret`, as far as
 this process has seen them. Codecs hand over what they are about to write (`codecs.Options.look_at`), and each
-secret is looked for in it as it is, and as JSON, URIs and base64 hold it.
+secret is looked for in it as it is, and as JSON, URIs, Python and base64 hold it.
 
 All are looked for at once, however many there are. Text is read as words of four bytes. Of a secret in it
 one of four words is among them, by where the secret begins. So Arrow looks up all words in a table, and only
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import base64
 import functools
+import json
 import logging
 import re
 import sys
@@ -20,7 +21,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 from . import airflow_compat, config
 from .address import Address
@@ -63,8 +64,8 @@ class _Looking:
         self._finder, self._refuses, self._is_done = finder, refuses, False
         self._pushed = self.address = address
 
-    def holds(self, data: str | bytes | memoryview, *, coded: bool = True) -> bool:
-        return not self._is_done and self._finder.holds(data, coded=coded)
+    def holds(self, data: str | bytes | memoryview) -> bool:
+        return not self._is_done and self._finder.holds(data)
 
     def found(self, place: str) -> None:
         self._is_done = True
@@ -87,17 +88,16 @@ class Finder:
 
     def __init__(self, secrets: Iterable[str]) -> None:
         long = [secret for secret in secrets if len(secret) >= LEAST]
-        plain = {form for secret in long for form in _forms(secret)}
-        coded = {form for secret in long for form in _coded(secret)}
-        self._plain, self._coded = _Patterns(plain), _Patterns(plain | coded)
+        forms = {form for secret in long for form in (*_forms(secret), *_coded(secret))}
+        self._patterns = _Patterns(forms)
 
     def __bool__(self) -> bool:
-        return bool(self._plain.all)
+        return bool(self._patterns.all)
 
-    def holds(self, data: str | bytes | memoryview, *, coded: bool = True) -> bool:
-        """Whether one of them is in a text or bytes; `coded`: also as base64."""
+    def holds(self, data: str | bytes | memoryview) -> bool:
+        """Whether one of them is in a text or bytes."""
         found = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
-        view, patterns = memoryview(found).cast("B"), self._coded if coded else self._plain
+        view, patterns = memoryview(found).cast("B"), self._patterns
         large = len(view) >= _SMALL or (len(view) >= _SMALL // 8 and "pyarrow" in sys.modules)
         return patterns.in_large(view) if large else patterns.in_small(view)
 
@@ -183,22 +183,35 @@ def _finder(masked: frozenset[str]) -> Finder:
 
 
 def _forms(secret: str) -> Iterator[bytes]:
-    """What stands for a secret in text: itself, in JSON, in JSON in JSON, in a URI."""
-    raw = secret.encode("utf-8", "surrogatepass")
-    yield raw
-    if is_unicode(secret):
-        inner = dumps(secret)[1:-1]
+    """What stands for a secret in a value, and in the JSON that is made of that."""
+    for text in _texts(secret):
+        yield text.encode("utf-8", "surrogatepass")
+        if is_unicode(text):
+            yield dumps(text)[1:-1]
+
+
+def _texts(secret: str) -> Iterator[str]:
+    """A secret itself; in JSON and in JSON in JSON, with other signs than ASCII's as they are or escaped; in
+    URIs and forms; as Python shows it in a list or dict. Most secrets are the same in all of these."""
+    yield secret
+    if not is_unicode(secret):
+        return
+    for in_ascii in (False, True):
+        inner = json.dumps(secret, ensure_ascii=in_ascii)[1:-1]
         yield inner
-        yield dumps(inner.decode())[1:-1]
-        yield quote(secret, safe="").encode()
+        yield json.dumps(inner, ensure_ascii=in_ascii)[1:-1]
+    yield repr(secret)[1:-1]
+    yield from (quote(secret, safe=""), quote(secret), quote(secret, safe=" +"), quote_plus(secret))
 
 
 def _coded(secret: str) -> Iterator[bytes]:
-    """What stands for it in base64, by how many bytes are before it, of three that become four characters."""
+    """What stands for it in base64, by how many bytes are before it, of three that become four characters;
+    and in that of URIs and tokens."""
     raw = secret.encode("utf-8", "surrogatepass")
     for shift in range(3):
         coded = base64.b64encode(bytes(shift) + raw)
-        yield coded[(8 * shift + 5) // 6 : 8 * (shift + len(raw)) // 6]
+        part = coded[(8 * shift + 5) // 6 : 8 * (shift + len(raw)) // 6]
+        yield from (part, part.replace(b"+", b"-").replace(b"/", b"_"))
 
 
 def _rarest(pattern: bytes) -> int:

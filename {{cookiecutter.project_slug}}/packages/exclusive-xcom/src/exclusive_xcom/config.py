@@ -142,7 +142,7 @@ KEYSET_SECRET = Option(
 KEYSET_KMS = Option(
     "keyset_kms", "", _no_keyset, "the URI of the key in a KMS by which the keyset is encrypted", shown=False
 )
-KEYSETS = Option("keysets", "", _path, "the whole path of a file of rules")
+KEYSETS = Option("keysets", "", _path, _WHERE.format("the whole path of a file of rules"), shown=False)
 ENCRYPTION = _choice("encryption", "write", "demand")
 _NAMING = (KEYSET_FILE, KEYSET_CMD, KEYSET_SECRET, KEYSETS)
 WAIT_REPLICAS = _number("wait_replicas", 0)
@@ -173,6 +173,11 @@ def keysets_named() -> list[Option[str]]:
     Raises `BadOption`."""
     KEYSET.read()  # raises if somebody has set it
     return [option for option in _NAMING if option.read()]
+
+
+def is_encrypting() -> bool:
+    """Whether an option says that XComs are encrypted, be it one that needs another beside it. Raises `BadOption`."""
+    return bool(keysets_named() or KEYSET_KMS.read()) or ENCRYPTION.read() == "demand"
 
 
 def _configured(name: str) -> str:

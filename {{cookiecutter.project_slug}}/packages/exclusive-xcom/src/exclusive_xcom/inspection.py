@@ -277,12 +277,12 @@ def _secrets() -> Check:
 def _keysets() -> Iterator[Check]:
     """Whether XComs are encrypted, and the keysets that the rules name. That one is not here may be meant."""
     try:
-        if not config.keysets_named():
+        if not config.is_encrypting():
             yield Check("encryption", True, "by the store alone, if it does: no keyset is set")
             return
-        from . import encryption, keysets
+        from . import keysets
 
-        rules, how = keysets.rules(), config.ENCRYPTION.read()
+        rules = keysets.needed()
         found = list(keysets.each())
     except XComError as error:
         yield Check("encryption", False, str(error))
@@ -290,7 +290,7 @@ def _keysets() -> Iterator[Check]:
     if rules is None:  # taken away just now
         return
     of = "in plain" if rules.default == keysets.PLAIN else f"by keyset {rules.default!r}"
-    reads = "what is in plain is refused" if how == "demand" else "what is in plain is read, too"
+    reads = "what is in plain is refused" if keysets.demanded() else "what is in plain is read, too"
     yield Check("encryption", True, f"{of} by default, and {count(len(rules.rules), 'rule')}; {reads}")
     for source, there in found:
         name = f"keyset {source.name}"

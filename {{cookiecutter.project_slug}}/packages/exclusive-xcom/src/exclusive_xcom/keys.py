@@ -66,7 +66,7 @@ def parsed(name: str, text: str, kms: str = "") -> Any:
     tink = _tink()
     try:
         is_wrapped = "encryptedKeyset" in json.loads(text)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         raise BadOption(f"Keyset {name!r} is not one in Tink's JSON form", _MAKE) from None
     if is_wrapped != bool(kms):
         what = "wrapped by a KMS, and no KMS is named" if is_wrapped else "not wrapped, and a KMS is named"
@@ -88,6 +88,9 @@ def parsed(name: str, text: str, kms: str = "") -> Any:
         raise BadOption(f"Keyset {name!r} is not one in Tink's JSON form", _MAKE) from None
     for key in found.key:
         _check(name, key)
+    ids = [key.key_id for key in found.key]
+    if 0 in ids or len(set(ids)) < len(ids):  # a row could not say by which of them it is encrypted
+        raise BadOption(f"Keyset {name!r} has a key without an id, or two of one id", _MAKE)
     return found
 
 

@@ -89,8 +89,15 @@ class Source:
     def _by_command(self) -> str:
         """What a command prints. What it says on standard error is in the task's log."""
         try:
+            words = shlex.split(self.command)
+            if not words or "\0" in self.command:
+                raise ValueError("nothing that can be run")
+        except ValueError as error:  # its text says nothing of the command, which may hold a password
+            what = f"The command of keyset {self.name!r} is none: {error}"
+            raise BadOption(what, "It is read as a shell would: mind quotes.") from None
+        try:
             done = subprocess.run(
-                shlex.split(self.command),
+                words,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 timeout=_PATIENCE,
@@ -201,7 +208,7 @@ def _source(name: str, table: Any) -> Source:
         raise ValueError(f"{where}: each entry is a text that says where it is; a keyset never stands here")
     if len(set(_SOURCES) & table.keys()) != 1:
         raise ValueError(f"{where} has one of {', '.join(_SOURCES)}")
-    if not os.path.isabs(table.get("file", "/")):
+    if not os.path.isabs(file := table.get("file", "/")) or "\0" in file:
         raise ValueError(f"{where}: file must be a whole path")
     return Source(name, **table)
 
@@ -237,9 +244,33 @@ def keyset(source: Source, *, anew: bool = False) -> Keyset:
         return found
 
 
+def needed() -> Rules | None:
+    """The rules, for who would push or read in plain without any. Raises `BadOption` where that can't be
+    meant: a slip of the pen in the name of an option must not turn encryption off."""
+    found = rules()
+    if found is None:
+        for option, is_set in (
+            (config.ENCRYPTION, demanded()),
+            (config.KEYSET_KMS, config.KEYSET_KMS.read()),
+        ):
+            if is_set:
+                raise BadOption(
+                    f"{option.variable} is set, and no option here says where a keyset is: nothing would be "
+                    "encrypted",
+                    f"Set {config.KEYSET_FILE.variable}, {config.KEYSET_CMD.variable}, "
+                    f"{config.KEYSET_SECRET.variable} or {config.KEYSETS.variable} where this task runs.",
+                )
+    return found
+
+
+def demanded() -> bool:
+    """Whether what has a keyset is read encrypted alone."""
+    return config.ENCRYPTION.read() == "demand"
+
+
 def for_push(address: Address) -> Key | None:
     """The key that encrypts an XCom; None for one in plain. Raises `KeyMissing` and `BadOption`."""
-    found = rules()
+    found = needed()
     if found is None or (name := found.of(address)) == PLAIN:
         return None
     there = keyset(found.sources[name])
@@ -257,7 +288,6 @@ def for_pull(address: Address, number: int) -> Key:
             "it: docs/encryption.md.",
         )
     name = found.of(address)
-    demanded = config.ENCRYPTION.read() == "demand"
     told: list[str] = []
     for source in sorted(found.sources.values(), key=lambda source: source.name != name):
         for anew in (False, True):
@@ -268,7 +298,7 @@ def for_pull(address: Address, number: int) -> Key:
                 break
             if (key := there.keys.get(number)) is None:
                 continue
-            if demanded and source.name != name:
+            if demanded() and source.name != name:
                 raise NotEncrypted(
                     f"It is encrypted by keyset {source.name!r}, and by the rules it has to be by {name!r}",
                     "Run the task that pushed it again. Or, if it is from before the rules were changed, let "
@@ -293,9 +323,7 @@ def _has_not(there: Keyset, number: int) -> str:
 
 def demands(address: Address) -> bool:
     """Whether only what is encrypted may be read of an XCom. Raises `BadOption`."""
-    if config.ENCRYPTION.read() != "demand":
-        return False
-    return (found := rules()) is not None and found.of(address) != PLAIN
+    return demanded() and (found := needed()) is not None and found.of(address) != PLAIN
 
 
 def each() -> Iterator[tuple[Source, Keyset | XComError]]:

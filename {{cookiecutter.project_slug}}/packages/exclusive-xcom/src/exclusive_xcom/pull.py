@@ -160,11 +160,11 @@ def _if_replaced(ref: Reference) -> Iterator[None]:
         except Exception:
             replaced = False  # nobody can be asked here
         if not replaced:
-            if ref.once:
-                raise access.consumed(ref) from error
             if expired := keeping.expired(ref):
                 expired.address = ref.address
                 raise expired from error
+            if ref.once:
+                raise access.gone(ref) from error
             raise
         raise PayloadReplaced(
             "The XCom was pushed again since it was pulled, and what it was before is gone",

@@ -23,14 +23,14 @@ from pathlib import Path
 from typing import Any
 
 from . import access, airflow_compat, attempt, config, rulefile
+from .access import TRIGGERER, Access
 from .address import Address
 from .binding import Question
-from .errors import NotAReader
+from .errors import BadOption, NotAReader
 from .reference import Reference
 
 log = logging.getLogger(__name__)
 
-_TRIGGERER = "@triggerer"
 _READS = " reads "
 _dags: dict[str, weakref.ref[Any]] = {}  # those that this process has loaded
 _before: dict[tuple[str, str], frozenset[str]] = {}  # of a DAG's task, the ids of all upstream
@@ -54,7 +54,7 @@ class Reader:
         """Whether a pattern of "dag.task", "dag" or "@triggerer" means it."""
         if not self.task_id and fnmatchcase(self.dag_id, pattern):
             return True
-        return self.dag_id != _TRIGGERER and rulefile.matches(pattern, (self.dag_id, self.task_id))
+        return self.dag_id != TRIGGERER and rulefile.matches(pattern, (self.dag_id, self.task_id))
 
 
 def note(task: Any) -> None:
@@ -71,7 +71,7 @@ def current() -> Reader | None:
     from structlog.contextvars import get_contextvars
 
     if "trigger_id" in get_contextvars():
-        return Reader(_TRIGGERER)
+        return Reader(TRIGGERER)
     if asking := airflow_compat.asking():
         return Reader(*asking)
     task = attempt.own_task()
@@ -109,8 +109,8 @@ def _rule(text: object, number: int) -> Rule:
     reader, xcom = reader.strip(), xcom.strip()
     if not reads or not reader or not xcom:
         raise ValueError(f'{name} must be a text as "report.daily reads orders.*.return_value"')
-    if " " in reader or (reader == "*" or (reader.startswith("@") and reader != _TRIGGERER)):
-        raise ValueError(f'{name}: the reader must be "dag.task", "dag" or "{_TRIGGERER}", not {reader!r}')
+    if " " in reader or (reader == "*" or (reader.startswith("@") and reader != TRIGGERER)):
+        raise ValueError(f'{name}: the reader must be "dag.task", "dag" or "{TRIGGERER}", not {reader!r}')
     if xcom.count(".") < 2:
         raise ValueError(f'{name}: what is read must be "dag.task.key", as "orders.*.return_value"')
     return Rule(reader, xcom)
@@ -156,14 +156,43 @@ def _check_named(reader: Reader | None, ref: Reference) -> None:
     is_own = reader is not None and not ref.once and _is_own(reader, of)
     if reader is None or not (is_own or any(map(reader.is_named, ref.readers))):
         names = " and ".join(ref.readers)
+        # A DAG's callback has no name of its own there: `exclusive` takes a name without a dot for a slip.
+        name = (
+            f'"{reader}.*"' if reader and not reader.task_id and reader.dag_id != TRIGGERER else f'"{reader}"'
+        )
+        do = (
+            f"Name {name} in exclusive(value, readers=[…])"
+            if reader
+            else "Let a task read it that is named there, or name one,"
+        )
         raise NotAReader(
             f"{_known(reader)} may not read it: its producer has it read by {names} alone",
-            f"Name {_known(reader)} in exclusive(value, readers=[…]) of {of.dag_id}.{of.task_id}, or hand "
-            "over what may be known to it under another key.",
+            f"{do} of {of.dag_id}.{of.task_id}, or hand over what may be known to it under another key.",
             address=of,
         )
     if ref.once:
         access.check_once(ref, reader)
+
+
+def check_once(of: Address, said: Access | None) -> None:
+    """Raises `BadOption` if nobody could ever read what is to be read once: who is named is no task of the
+    same DAG, or a mapped one. What a process does not know of its DAG it lets pass."""
+    if said is None or not said.once:
+        return
+    name = said.readers[0]
+    task_id, dag = name.removeprefix(f"{of.dag_id}."), _dag(of.dag_id)
+    if task_id == name:
+        why = f"{name} is none of {of.dag_id}"
+    elif dag is None:
+        return
+    elif not dag.has_task(task_id):
+        why = f"{of.dag_id} has no task {task_id}"
+    elif (task := dag.get_task(task_id)).is_mapped or task.get_closest_mapped_task_group():
+        why = f"{name} is mapped"
+    else:
+        return
+    what = f"exclusive(): what is read once is read by a task of the same DAG that is not mapped, and {why}"
+    raise BadOption(what, "Correct it in the task.", address=of)
 
 
 def _may(reader: Reader | None, question: Question) -> bool:
@@ -214,7 +243,8 @@ def _noted(dag_id: str) -> Any:
 
 def _refuse(reader: Reader | None, question: Question, pulls: str) -> None:
     of = question.address
-    line = f'"{reader or "dag.task"}{_READS}{of.dag_id}.{of.task_id}.{of.key}",'
+    xcom = ".".join(map(rulefile.literal, (of.dag_id, of.task_id, of.key)))
+    line = rulefile.quoted(f"{reader or 'dag.task'}{_READS}{xcom}") + ","
     why = "other runs are asked for, too" if question.any_run else "it does not run after it in the same run"
     what = f"{_known(reader)} is not declared as a reader of it" + (f", and {why}" if reader else "")
     where = f"the rules in {config.READERS.read() or 'a file that ' + config.READERS.variable + ' names'}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import re
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from itertools import combinations
@@ -35,7 +36,7 @@ def read(option: Option[str], path: Path, subject: str, parse: Callable[[Mapping
             f"{option.variable} names that file. In a project of the template it is config/{path.name}, "
             "which the image has, too.",
         ) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         what = f"The rules for {subject} in {path} are wrong: {error}"
         raise BadOption(what, "Correct the file.") from None
 
@@ -59,6 +60,17 @@ def check_names(found: Mapping[str, Any], known: tuple[str, ...], where: str) ->
 def matches(pattern: str, ids: Sequence[str]) -> bool:
     """Whether patterns with dots between them match names. Names have dots, too: any division counts."""
     return any(all(map(fnmatchcase, ids, parts)) for parts in _divided(pattern, len(ids)))
+
+
+def literal(name: str) -> str:
+    """The pattern that matches this name alone, also within a rule whose end is not looked at."""
+    return re.sub(r"[*?\[]|\s\Z", r"[\g<0>]", name)
+
+
+def quoted(rule: str) -> str:
+    """A rule as it stands in the file: a text of TOML, in one line, with nothing that can't be seen."""
+    text = rule.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in text) + '"'
 
 
 @functools.lru_cache(1024)

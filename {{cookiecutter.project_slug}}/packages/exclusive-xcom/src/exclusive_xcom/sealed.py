@@ -1,4 +1,4 @@
-"""The door to encryption: only where a keyset is set, or a row says that it is encrypted, is that imported."""
+"""The door to encryption: it is imported only where a keyset is set, or a row says that it is encrypted."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def key_for(address: Address) -> Key | None:
     """The key that encrypts an XCom; None for one in plain. Raises as `keysets.for_push`."""
-    if not config.keysets_named():
+    if not config.is_encrypting():
         return None
     from . import keysets
 
@@ -47,7 +47,7 @@ def described(ref: Reference, payload: Payload, key: Key | None) -> Reference:
 
 def check(question: Question, refs: Sequence[Reference | None]) -> None:
     """Raises `NotEncrypted` if one of the rows that answer a question has to be encrypted, and is not."""
-    if config.keysets_named():
+    if config.is_encrypting():
         from . import encryption
 
         encryption.check(question, refs)

@@ -60,8 +60,8 @@ Holds = Callable[["str | bytes | memoryview"], bool]
 class Look(Protocol):
     """Looks at a value as it is written, for what must not be in it (confidential.py)."""
 
-    def holds(self, data: str | bytes | memoryview, *, coded: bool = True) -> bool:
-        """Whether such a thing is in these; `coded`: also as base64."""
+    def holds(self, data: str | bytes | memoryview) -> bool:
+        """Whether such a thing is in these."""
 
     def found(self, place: str) -> None:
         """It is in the value, in that place, which is told by position. May refuse the value."""
@@ -92,21 +92,17 @@ class Options:
     note: Callable[[int], None] = lambda size: None
     look: Look | None = None
 
-    def look_at(
-        self, data: bytes | memoryview, place: Callable[[Holds], str | None], *, coded: bool = True
-    ) -> None:
+    def look_at(self, data: bytes | memoryview, place: Callable[[Holds], str | None]) -> None:
         """Have a part of a value looked at before it is compressed. Raises what `Look.found` does.
 
         Args:
             data: what is about to be written, without the middle of anything at its borders.
             place: finds the place of what is in it, for people: "item 3, column 2". By position, since a name
                 may be what must not be told. None if it is not in the value, but across parts of it.
-            coded: whether there may be bytes in it, as base64.
         """
         if not self.look:
             return
-        holds = functools.partial(self.look.holds, coded=coded)
-        if holds(data) and (found := place(holds)):
+        if self.look.holds(data) and (found := place(self.look.holds)):
             self.look.found(found)
 
     def shares(self, used: int = 0) -> Iterator[Options]:

@@ -23,7 +23,7 @@ Steps = Iterator[list[str]]
 def look_at_tree(tree: Any, text: bytes, options: Options, *, tagged: bool, first: int = 0) -> None:
     """Have the text of a value looked at: JSON's own types, or what `Tagger` makes of others. `first` is the
     number of the first item, of a few items of a list."""
-    options.look_at(text, partial(_place, tree, tagged=tagged, first=first), coded=tagged)
+    options.look_at(text, partial(_place, tree, tagged=tagged, first=first))
 
 
 def look_at_payload(made: Payload, options: Options, *, as_it_is: bool) -> None:
@@ -55,8 +55,8 @@ class Inside:
     tree: Any
     number: int
 
-    def holds(self, data: str | bytes | memoryview, *, coded: bool = True) -> bool:
-        return self.look.holds(data, coded=coded)
+    def holds(self, data: str | bytes | memoryview) -> bool:
+        return self.look.holds(data)
 
     def found(self, place: str) -> None:
         mark = dumps({TAG: "part", "v": self.number})

@@ -27,7 +27,11 @@ from .common import check_encoded
 
 _INLINE = 4096  # bytes that stay in the text, as base64; more become a part of a container
 _HANDLES = "exclusive_xcom.handle"  # which is of what stands above codecs
-_WRAPPERS = {"lazy": (_HANDLES, "Lazy"), "keep": ("exclusive_xcom.keeping", "Kept")}
+_WRAPPERS = {
+    "lazy": (_HANDLES, "Lazy"),
+    "keep": ("exclusive_xcom.keeping", "Kept"),
+    "exclusive": ("exclusive_xcom.access", "Exclusive"),
+}
 _CONTAINERS = (list, tuple, set, frozenset, dict, collections.deque)
 
 
