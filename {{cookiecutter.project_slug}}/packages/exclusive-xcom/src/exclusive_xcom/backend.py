@@ -360,7 +360,7 @@ def _look_for(address: Address) -> Look | None:
 
 def _looked_at(row: Any, look: Look | None) -> Any:
     """A plain row itself. Raises `SecretInXCom` for one that is not to be stored."""
-    if look and look.holds(text := dumps(row), coded=False):
+    if look and look.holds(text := dumps(row)):
         from .codecs._places import look_at_tree
 
         look_at_tree(row, text, Options(look=look), tagged=False)

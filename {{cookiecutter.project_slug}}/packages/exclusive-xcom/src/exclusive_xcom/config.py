@@ -176,7 +176,7 @@ def keysets_named() -> list[Option[str]]:
 
 
 def is_encrypting() -> bool:
-    """Whether an option says that XComs are encrypted, be it one that needs another beside it. Raises `BadOption`."""
+    """Whether an option says that XComs are encrypted, be it one that needs another. Raises `BadOption`."""
     return bool(keysets_named() or KEYSET_KMS.read()) or ENCRYPTION.read() == "demand"
 
 

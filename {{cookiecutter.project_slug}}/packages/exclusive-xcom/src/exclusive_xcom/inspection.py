@@ -280,7 +280,7 @@ def _keysets() -> Iterator[Check]:
         if not config.is_encrypting():
             yield Check("encryption", True, "by the store alone, if it does: no keyset is set")
             return
-        from . import keysets
+        from . import encryption, keysets
 
         rules = keysets.needed()
         found = list(keysets.each())
