@@ -63,13 +63,17 @@ def exclusive(
     """
     names = (readers,) if isinstance(readers, str) else tuple(readers)
     for name in names:
-        if not (isinstance(name, str) and (name == TRIGGERER or _NAME.fullmatch(name))):
+        if not _is_reader(name):
             raise BadOption(f'exclusive(): {name!r} is no reader, as "report.daily" or "audit.*"', _CORRECT)
     if once and (len(names) != 1 or set("*?[") & set(names[0])):
         raise BadOption("exclusive(): what is read once has one reader, and names it", _CORRECT)
     if not (names or once or write_once):
         raise BadOption("exclusive(): it says nothing: no readers, not once, not write_once", _CORRECT)
     return Exclusive(value, Access(names, once, write_once))
+
+
+def _is_reader(name: object) -> bool:
+    return isinstance(name, str) and (name == TRIGGERER or bool(_NAME.fullmatch(name)))
 
 
 # -- pushed once ------------------------------------------------------------------------------------
