@@ -77,7 +77,7 @@ def preview(value: Any, *, values: bool = False, kept: bool = False, hide: Hide 
 
 def _found(value: Any, values: bool, limits: Limits) -> dict[str, Any]:
     """What there is to tell; without its beginning if that can't be read."""
-    found = read(told, value, True, limits) if values else UNREAD
+    found: Any = read(told, value, True, limits) if values else UNREAD
     return {"kind": kind(value)} | (told(value, False, limits) if found is UNREAD else found)
 
 

@@ -167,12 +167,14 @@ def _form_of(picture: str) -> tuple[str, int, int]:
     try:
         head = b64decode(picture[:48])
         if head[:8] == b"\x89PNG\r\n\x1a\n":
-            return "png", *struct.unpack_from(">II", head, 16)
+            width, height = struct.unpack_from(">II", head, 16)
+            return "png", width, height
         if head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8 ":
-            return "webp", *struct.unpack_from("<HH", head, 26)
+            width, height = struct.unpack_from("<HH", head, 26)
+            return "webp", width, height
         if head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X":
-            sides = head[24:27], head[27:30]
-            return "webp", *(int.from_bytes(side, "little") + 1 for side in sides)
+            width, height = (int.from_bytes(side, "little") + 1 for side in (head[24:27], head[27:30]))
+            return "webp", width, height
     except (ValueError, struct.error):
         pass
     return "", 0, 0
