@@ -74,6 +74,9 @@ def test_of_a_frame_columns_types_and_nulls(frame: Any) -> None:
         b"sesame" * 500,
         pl.DataFrame({"word": pl.Series(["sesame"], dtype=pl.Enum(["sesame"]))}),
         pl.DataFrame({"words": pl.Series([["sesame"]], dtype=pl.List(pl.Enum(["sesame"])))}),
+        pl.DataFrame({"words": pl.Series([["a])"]], dtype=pl.List(pl.Enum(["a])", "sesame"])))}),
+        pl.DataFrame({"s": pl.Series([{"e": None}], dtype=pl.Struct({"e": pl.Enum(["a])", "sesame"])}))}),
+        pl.DataFrame({"a": pl.Series([[["x"]]], dtype=pl.Array(pl.Enum(["x", "sesame"]), (1, 1)))}),
         pd.DataFrame({"word": pd.Categorical(["sesame"])}),
     ],
     ids=lambda value: type(value).__name__,
@@ -105,6 +108,20 @@ def test_none_is_made_if_it_is_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__XCOM__PREVIEW", "much")
     with pytest.raises(BadOption, match="shape or off or full"):
         pushed(FRAMES[0])
+
+
+def test_a_secret_that_is_the_name_of_a_field_is_masked() -> None:
+    mask_secret(SESAME)
+    fields = pa.struct([(SESAME, pa.int64())])
+    for value in (
+        pl.DataFrame({"a": [{SESAME: 1}]}),
+        pa.table({"a": pa.array([{SESAME: 1}])}),
+        pd.DataFrame({"a": pd.Series([{SESAME: 1}], dtype=pd.ArrowDtype(fields))}),
+        np.zeros(3, dtype=[(SESAME, "f4")]),
+        pd.DataFrame({SESAME: [1]}),
+    ):
+        ref = pushed(value)
+        assert "open-ses" not in ref.preview and "***" in ref.preview, type(value)
 
 
 # -- by choice: how it begins -----------------------------------------------------------------------
@@ -207,6 +224,32 @@ def test_no_push_fails_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert pushed(FRAMES[0]).preview == ""
 
 
+TOO_LATE = {
+    "a day of polars'": pl.DataFrame({"t": pl.Series([2**31 - 1], dtype=pl.Int32).cast(pl.Date), "n": [7]}),
+    "a time of polars'": pl.DataFrame({"t": pl.Series([2**62]).cast(pl.Datetime("ms")), "n": [7]}),
+    "a while of polars'": pl.DataFrame({"t": pl.Series([2**62]).cast(pl.Duration("ms")), "n": [7]}),
+    "a time of Arrow's": pa.table({"t": pa.array([2**62], pa.timestamp("s")), "n": [7]}),
+    "a place's time": pa.table({"t": pa.array([1], pa.timestamp("s", "No/Where")), "n": [7]}),
+}
+
+
+@pytest.mark.parametrize("preview", ["shape", "full"])
+@pytest.mark.parametrize("frame", TOO_LATE.values(), ids=TOO_LATE.keys())
+def test_what_python_has_no_value_for(monkeypatch: pytest.MonkeyPatch, frame: Any, preview: str) -> None:
+    """polars panics over it, which is no Exception."""
+    monkeypatch.setenv("AIRFLOW__XCOM__PREVIEW", preview)
+    found = glimpse.of(pushed(frame))
+    assert found is not None and [column["name"] for column in found["columns"]] == ["t", "n"]
+    assert found.get("head") == ([["<not shown>", "7"]] if preview == "full" else None)
+
+
+@pytest.mark.usefixtures("full")
+def test_without_a_beginning_or_a_picture_the_rest_is_told() -> None:
+    (odd := Image.new("RGB", (50, 40))).info["transparency"] = "bogus"
+    found = glimpse.of(pushed(odd))
+    assert found is not None and (found["width"], found.get("picture")) == (50, None)
+
+
 def test_a_row_that_has_no_room_for_it_goes_without(monkeypatch: pytest.MonkeyPatch) -> None:
     frame = pd.DataFrame({f"column {number}": [1] for number in range(12)})
     monkeypatch.setenv("AIRFLOW__XCOM__PREVIEW", "off")
@@ -231,6 +274,7 @@ def test_a_row_that_has_no_room_for_it_goes_without(monkeypatch: pytest.MonkeyPa
         '{"kind": "x", "picture": "\\"><script>"}',
         '{"kind": "x", "line": [1e9]}',
         "[" * 4000,
+        f'{{"kind": "x", "value": {"[" * 300}{"]" * 300}}}',
         json.dumps({"kind": "x" * MOST}),
     ],
     ids=lambda text: str(text)[:20],

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
+import io
 import json
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from html import unescape
+from typing import Any
 
 import httpx
 import pytest
 from airflow_versions import asks_first
+from PIL import Image
 from site_server import TABLE, Site
 
 from exclusive_xcom.upkeep.report import DAYS, REPORT
@@ -49,7 +55,9 @@ def test_the_wildcard_and_two_dags_are_refused(site: Site) -> None:
         answer = site.get("task", "guest", **hostile)
         assert answer.status_code == 403 or "DataFrame" not in text_of(answer)
     for missing in ("dag_id", "run_id", "task_id"):
-        assert site.get("task", "admin", **{**query, missing: ""}).status_code == 422
+        for text in ("", "\0", "a\0b"):
+            assert site.get("task", "admin", **{**query, missing: text}).status_code == 422
+    assert site.get("task/", "admin", **query).status_code == 404  # and no way elsewhere
 
 
 def test_nothing_can_be_changed(site: Site) -> None:
@@ -149,6 +157,71 @@ def test_what_is_not_there(site: Site) -> None:
     assert "no such task instance" in text_of(nowhere)
 
 
+@contextlib.contextmanager
+def held(site: Site, text: str, of: tuple[str, str] = ("kinds", "arrow_table")) -> Iterator[None]:
+    """Meanwhile the row of a task is another one."""
+    at = site.rows_of(*of)
+    with site.database() as rows:
+        ((before,),) = rows.execute(f"select value from {TABLE} where {at}").fetchall()
+        rows.execute(f"update {TABLE} set value = ? where {at}", [text])
+    try:
+        yield
+    finally:
+        with site.database() as rows:
+            rows.execute(f"update {TABLE} set value = ? where {at}", [before])
+
+
+def row(site: Site, **change: object) -> str:
+    """The row of a task, changed."""
+    with site.database() as rows:
+        at = site.rows_of("kinds", "arrow_table")
+        ((before,),) = rows.execute(f"select value from {TABLE} where {at}").fetchall()
+    return json.dumps({**json.loads(before), **change})
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("{", "no JSON that can be read"),
+        ("[" * 99_999 + "]" * 99_999, "no JSON that can be read"),
+        (json.dumps({"n": 1})[:-1] + ', "m": ' + "9" * 9999 + "}", "no JSON that can be read"),
+        (json.dumps("x" * 2**21), "too large to be shown here"),
+        ('"\\ud800"', "\\ud800"),
+    ],
+    ids=["none", "deep", "number", "large", "half"],
+)
+def test_a_row_that_is_no_value(site: Site, text: str, word: str) -> None:
+    with held(site, text):
+        answer = site.get("task", **site.task("kinds", "arrow_table"))
+    assert answer.status_code == 200 and word in text_of(answer) and len(answer.content) < 50_000
+
+
+def test_what_turns_letters_around_or_has_no_end_is_told_as_what_it_is(site: Site) -> None:
+    beginning = json.dumps({"kind": "x", "beginning": "\u202egnp.exe"})
+    for change in (
+        {"filename": "\u202egnp.exe"},
+        {"codec": "\ud800"},
+        {"media_type": "\u202e\ud800"},
+        {"uri": "s3://\ud800" + "x" * 10**5},
+        {"kind": "k" * 10**5},
+        {"preview": beginning},
+    ):
+        with held(site, row(site, **change)):
+            answer = site.get("task", **site.task("kinds", "arrow_table"))
+        assert answer.status_code == 200 and len(answer.content) < 50_000, change
+        assert "\u202e" not in answer.text and ("\\u" in answer.text or "kkk" in answer.text), change
+
+
+def test_a_picture_that_would_take_a_browser_s_memory_is_none(site: Site) -> None:
+    for width, there in ((100, True), (16_000, False)):
+        out = io.BytesIO()
+        Image.new("RGB", (width, 40)).save(out, "WEBP", quality=1)
+        found = {"kind": "x", "picture": base64.b64encode(out.getvalue()).decode()}
+        with held(site, row(site, preview=json.dumps(found))):
+            page = site.get("task", **site.task("kinds", "arrow_table")).text
+        assert len(found["picture"]) < 4000 and ("data:image/webp" in page) is there
+
+
 @pytest.mark.parametrize(
     ("change", "word"),
     [
@@ -162,17 +235,8 @@ def test_what_is_not_there(site: Site) -> None:
     ],
 )  # fmt: skip
 def test_a_row_that_was_changed_by_hand(site: Site, change: dict[str, object], word: str) -> None:
-    at = site.rows_of("kinds", "arrow_table")
-    with site.database() as rows:
-        ((before,),) = rows.execute(f"select value from {TABLE} where {at}").fetchall()
-        rows.execute(
-            f"update {TABLE} set value = ? where {at}", [json.dumps({**json.loads(before), **change})]
-        )
-    try:
+    with held(site, row(site, **change)):
         answer = site.get("task", **site.task("kinds", "arrow_table"))
-    finally:
-        with site.database() as rows:
-            rows.execute(f"update {TABLE} set value = ? where {at}", [before])
     assert answer.status_code == 200 and word in text_of(answer)
     assert "data:image" not in answer.text and "<b>" not in answer.text
 
@@ -202,7 +266,7 @@ def test_what_an_older_try_wrote_is_said(site: Site) -> None:
 # -- what the store keeps ---------------------------------------------------------------------------
 
 
-def report(*dags: str) -> dict[str, object]:
+def report(*dags: str) -> dict[str, Any]:
     """What a collection would have counted of these."""
     now = datetime.now(UTC)
     place = {
@@ -253,12 +317,38 @@ def test_without_a_report_it_says_how_to_get_one(site: Site) -> None:
             assert answer.status_code == 200 and "Nobody has counted" in text_of(answer)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"made": "0001-01-01T00:00:00+00:00"},
+        {"store": "x" * 10**6},
+        {"dags": dict.fromkeys(map(str, range(40_000)))},
+        {
+            "dags": {
+                "kinds": {
+                    **report("kinds")["dags"]["kinds"],
+                    "soon": report("kinds")["dags"]["kinds"]["largest"],
+                }
+            }
+        },
+    ],
+    ids=["long ago", "large", "many", "never"],
+)
+def test_a_report_that_was_changed_by_hand_is_none(site: Site, change: dict[str, object]) -> None:
+    with Reported(site, json.dumps({**report("kinds"), **change})):
+        answer = site.get("")
+        assert answer.status_code == 200 and "Nobody has counted" in text_of(answer)
+
+
 def test_everybody_sees_their_own_dags(site: Site) -> None:
     with Reported(site, json.dumps(report("kinds", "hostile", "<b>gone</b>"))):
         all_of_it, part = site.get(""), site.get("", "guest")
     said = text_of(all_of_it)
     assert "9.0 MB" in said and "hostile" in said and "<b>gone</b>" in said and "7 without an XCom" in said
     assert "in 2 days" in said and "run <b>1</b>" in said and "<b>" not in all_of_it.text
+    with Reported(site, json.dumps({**report("kinds"), "more_dags": 9})):
+        said = text_of(site.get("", "guest"))
+    assert "9 smaller DAGs" not in said and "without an XCom" not in said
     said = text_of(part)
     assert "3.0 MB" in said and "hostile" not in said and "gone" not in said and "without an XCom" not in said
     path = "/airflow/dags/kinds/runs/run%20%3Cb%3E1%3C%2Fb%3E/tasks/t/mapped/2/plugin/payloads"

@@ -212,16 +212,21 @@ def one(kind: str) -> str:
 @contextmanager
 def told_as(failure: Callable[[BaseException], XComError]) -> Iterator[None]:
     """Turn whatever a library raises into an error of ours, which `failure` makes of it. Ours stay as they
-    are, and so do orders to stop, as Airflow's time-outs are: these are no `Exception`. A panic of Rust code
-    is none either, but a failure."""
+    are, and so do orders to stop."""
     try:
         yield
     except XComError:
         raise
     except BaseException as error:
-        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+        if not is_failure(error):
             raise
         raise failure(error) from error
+
+
+def is_failure(error: BaseException) -> bool:
+    """Whether something failed, and it is no order to stop, as Airflow's time-outs are: these are no
+    `Exception`. A panic of Rust code, as polars' is, is none either, but a failure."""
+    return isinstance(error, Exception) or type(error).__name__ == "PanicException"
 
 
 def reason(error: BaseException) -> str:

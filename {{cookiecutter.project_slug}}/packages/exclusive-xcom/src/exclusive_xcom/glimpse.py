@@ -16,6 +16,7 @@ import msgspec
 from . import airflow_compat, config
 from .address import Address
 from .codecs import Payload
+from .errors import is_failure
 from .preview import MOST, preview, without_values
 from .reference import Reference
 
@@ -39,7 +40,9 @@ def made(address: Address, value: Any, payload: Payload, *, is_for_few: bool = F
     try:
         values = chosen == "full" and not is_for_few and may_tell_values(address)
         found = preview(value, values=values, kept=True, hide=airflow_compat.without_secrets)
-    except Exception as error:
+    except BaseException as error:
+        if not is_failure(error):
+            raise
         log.debug("No preview of %s was made (%s)", address, type(error).__name__, exc_info=error)
         return ""
     return json.dumps(found, separators=(",", ":")) if len(found) > 1 else ""
@@ -103,7 +106,15 @@ def of(ref: Reference, now: datetime | None = None, *, run_ended_well: bool = Fa
         return None
     if any(not {"name", "type"} <= column.keys() for column in found.get("columns", [])):
         return None
+    if _is_deep(found.get("value")):
+        return None
     return without_values(found) if is_over(ref, now, run_ended_well=run_ended_well) else found
+
+
+def _is_deep(value: Any, left: int = 10) -> bool:
+    """Whether lists and dicts are in one another deeper than `preview` makes them."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return not left or any(_is_deep(each, left - 1) for each in inner)
 
 
 def is_over(ref: Reference, now: datetime | None = None, *, run_ended_well: bool = False) -> bool:

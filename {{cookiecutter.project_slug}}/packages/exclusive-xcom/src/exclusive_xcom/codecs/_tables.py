@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import pyarrow as pa
 
-from ..errors import PayloadUnreadable, UnsupportedValue, XComError, one
+from ..errors import PayloadUnreadable, UnsupportedValue, XComError, is_failure, one
 from . import OURS, Content, Options, OurCodec, Payload
 from ._arrow_types import check_schema, memory, not_held
 from ._ipc import Ipc, write_ipc
@@ -178,11 +178,11 @@ def named(label: Any) -> str:
 
 
 def _by_library(error: BaseException) -> bool:
-    """Whether a library raised it about the value: no words of our own, no lack of memory or disk, no signal.
-    polars' Rust code gives up with an exception that is no Exception."""
+    """Whether a library raised it about the value: no words of our own, no lack of memory or disk, no order
+    to stop."""
     if isinstance(error, XComError | MemoryError | ImportError) or getattr(error, "errno", None):
         return False
-    return isinstance(error, Exception) or type(error).__name__ == "PanicException"
+    return is_failure(error)
 
 
 class _Lost(Exception):

@@ -16,6 +16,7 @@ from typing import Any
 from ..codecs import OURS, is_of
 from .cells import (
     LIMITS,
+    UNREAD,
     Hide,
     Limits,
     as_it_is,
@@ -28,6 +29,7 @@ from .cells import (
     kinds,
     names_of_records,
     outlined,
+    read,
     size_in_words,
     table_of_records,
 )
@@ -66,14 +68,23 @@ def preview(value: Any, *, values: bool = False, kept: bool = False, hide: Hide 
     """
     for limits in LIMITS:
         limits = limits._replace(hide=hide, kept=kept)
-        found = {"kind": kind(value), **told(value, values, limits)}
+        found = _found(value, values, limits)
         if (left := MOST - len(json.dumps(found))) >= 0:
-            if kept and values:
-                from . import thumbnails
-
-                found |= thumbnails.thumbnail(value, left - 20)
-            return found
+            picture = read(_picture, value, left - 20) if kept and values else {}
+            return found if picture is UNREAD else found | picture
     return {"kind": clip(kind(value), 40)}
+
+
+def _found(value: Any, values: bool, limits: Limits) -> dict[str, Any]:
+    """What there is to tell; without its beginning if that can't be read."""
+    found: Any = read(told, value, True, limits) if values else UNREAD
+    return {"kind": kind(value)} | (told(value, False, limits) if found is UNREAD else found)
+
+
+def _picture(value: Any, most: int) -> dict[str, Any]:
+    from . import thumbnails
+
+    return thumbnails.thumbnail(value, most)
 
 
 def without_values(found: dict[str, Any]) -> dict[str, Any]:
@@ -92,7 +103,7 @@ def told(value: Any, values: bool, limits: Limits) -> dict[str, Any]:
     if is_of(value, *OURS["image"]):
         return {"width": int(value.width), "height": int(value.height), "mode": str(value.mode)}
     if is_of(value, *OURS["numpy_array"]):
-        told = {"dtype": clip(str(value.dtype), limits.characters), "shape": [*map(int, value.shape)]}
+        told = {"dtype": cell(str(value.dtype), limits), "shape": [*map(int, value.shape)]}
         first = [cell(each, limits) for each in islice(value.flat, limits.items)] if values else []
         return told | ({"first": first} if values else {})
     if isinstance(value, PurePath):

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from ..codecs import OURS, is_of, kind_word
 from ..codecs.common import count
-from ..errors import visible
+from ..errors import is_failure, visible
 from ..handle import human_size
 
 _DIGITS = 10_000  # bits of a number that is written out
@@ -23,6 +23,7 @@ _SECRET = 4096  # characters of a secret that is found although it begins at the
 _RECORDS = 20  # dicts of a list that are looked at before it counts as a table
 _MANY = 1000  # names of a dict that is a record
 _LINES = 40  # of a text
+UNREAD = "<not shown>"  # in the place of what Python has no value for, as a day in the year 200,000
 _TOLD = (type(None), bool, float, complex, Decimal, date, datetime, time, timedelta, UUID)
 
 Hide = Callable[[str, str], str]  # a text, and the name that it stands under: what may be shown of it
@@ -91,6 +92,16 @@ class Part(list[Any]):
         made = cls(items)
         made.length = length
         return made
+
+
+def read(get: Callable[..., Any], *of: Any) -> Any:
+    """What a library gives; `UNREAD` if it can't."""
+    try:
+        return get(*of)
+    except BaseException as error:
+        if not is_failure(error):
+            raise
+        return UNREAD
 
 
 def clipped(value: Any, limits: Limits, depth: int) -> Any:

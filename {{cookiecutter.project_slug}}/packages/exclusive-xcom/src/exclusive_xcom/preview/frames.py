@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from itertools import islice
 from typing import Any
 
 from ..codecs import OURS, is_of
-from .cells import LIMITS, Limits, Part, cell, clip, row_cells
+from .cells import LIMITS, UNREAD, Limits, Part, cell, read, row_cells
 
 COUNTED = 100_000  # rows up to which columns are looked through
-_ENUM = re.compile(r"Enum\(categories=\[.*?\]\)")
 
 
 def frame_told(value: Any, values: bool, limits: Limits) -> dict[str, Any]:
@@ -34,16 +32,17 @@ def frame_told(value: Any, values: bool, limits: Limits) -> dict[str, Any]:
         frame = as_polars(value)
         names, types, height, width = frame.columns, frame.dtypes, frame.height, frame.width
         part = frame[: limits.rows, : limits.columns]
-        rows = zip(*([_of_polars(each, at) for at in range(part.height)] for each in part), strict=True)
+        cells = ([read(_of_polars, each, at) for at in range(part.height)] for each in part)
+        rows = zip(*cells, strict=True) if values else []
     else:
         frame = as_arrow(value)
         names, types = frame.column_names, frame.schema.types
         height, width = frame.num_rows, frame.num_columns
         part = frame.slice(0, limits.rows).columns[: limits.columns]
-        rows = zip(*([_of_arrow(cell) for cell in column] for column in part), strict=True)
+        cells = ([read(_of_arrow, cell) for cell in column] for column in part)
+        rows = zip(*cells, strict=True) if values else []
     shown = islice(zip(names, types, strict=True), limits.columns)
-    most = limits.characters
-    told = [{"name": cell(name, limits), "type": clip(_type(each), most)} for name, each in shown]
+    told = [{"name": cell(name, limits), "type": cell(_type(each), limits)} for name, each in shown]
     for column, counted in zip(told[before:], _counted(value, limits.columns, values), strict=False):
         column |= {"nulls": counted.pop("nulls")}
         column |= {name: row_cells([end], [column["name"]], limits)[0] for name, end in counted.items()}
@@ -55,8 +54,21 @@ def frame_told(value: Any, values: bool, limits: Limits) -> dict[str, Any]:
 
 
 def _type(kind: Any) -> str:
-    """A column's type; without the words that an Enum of polars' allows, which are values."""
-    return "Enum" if type(kind).__name__ == "Enum" else _ENUM.sub("Enum", str(kind))
+    """A column's type as a text."""
+    return str(_without_words(kind)).replace("Enum(categories=[])", "Enum")
+
+
+def _without_words(kind: Any) -> Any:
+    """A type of polars' without the words that its Enums allow, which are values; any other as it is."""
+    if is_of(kind, "polars", "Enum"):
+        return type(kind)([])
+    if is_of(kind, "polars", "List"):
+        return type(kind)(_without_words(kind.inner))
+    if is_of(kind, "polars", "Array"):
+        return type(kind)(_without_words(kind.inner), kind.size)
+    if is_of(kind, "polars", "Struct"):
+        return type(kind)({field.name: _without_words(field.dtype) for field in kind.fields})
+    return kind
 
 
 def _counted(value: Any, columns: int, values: bool) -> list[dict[str, Any]]:
@@ -76,8 +88,8 @@ def _counted(value: Any, columns: int, values: bool) -> list[dict[str, Any]]:
         nulls, ends = [column.null_count for column in several], _ends_of_arrow
     found: list[dict[str, Any]] = [{"nulls": int(number)} for number in nulls]
     for told, column in zip(found, several if values else [], strict=False):
-        if told["nulls"] < len(column):
-            told |= dict(zip(("least", "most"), ends(column), strict=False))
+        if told["nulls"] < len(column) and (both := read(ends, column)) is not UNREAD:
+            told |= dict(zip(("least", "most"), both, strict=False))
     return found
 
 

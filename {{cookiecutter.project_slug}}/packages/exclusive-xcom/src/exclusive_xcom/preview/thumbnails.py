@@ -10,14 +10,14 @@ from typing import Any
 
 from ..codecs import OURS, is_of
 
-_SIDE, _LEAST = 144, 16  # pixels of the longer side, at most and at least
+MOST_SIDE, _LEAST = 144, 16  # pixels of the longer side, at most and at least
 _ENOUGH = 4  # pixels of a large image for one of the small one, in each direction
 _POINTS = 60  # of a line
 _ALPHA = ("RGBA", "LA", "PA", "La", "RGBa")
 
 
 def thumbnail(value: Any, most: int) -> dict[str, Any]:
-    """ "picture": an image or a part of an array's numbers as WebP or JPEG, in base64 of at most `most`
+    """ "picture": an image or a part of an array's numbers as WebP or PNG, in base64 of at most `most`
     characters; or "line": at most 60 numbers from 0 to 100. Nothing for what is neither, or has no room.
 
     Pillow is used where it is loaded already or the value needs it; nothing is loaded for an array alone.
@@ -54,7 +54,7 @@ def _of_array(value: Any) -> Any:
     except ImportError:
         return None
     numpy = sys.modules["numpy"]
-    some = slice(None, None, max(1, math.ceil(max(value.shape[:2]) / _SIDE)))
+    some = slice(None, None, max(1, math.ceil(max(value.shape[:2]) / MOST_SIDE)))
     part = value[some, some]
     if part.ndim == 3:
         return Image.fromarray(numpy.ascontiguousarray(part))
@@ -67,7 +67,7 @@ def _of_array(value: Any) -> Any:
         return None
     grey = numpy.nan_to_num((part - least) / span * 255, nan=0.0, posinf=255.0, neginf=0.0).astype("uint8")
     small = Image.fromarray(grey)
-    grow = max(1, 2 * _SIDE // 3 // max(small.size))  # of few numbers each is a square
+    grow = max(1, 2 * MOST_SIDE // 3 // max(small.size))  # of few numbers each is a square
     return small.resize((small.width * grow, small.height * grow), Image.Resampling.NEAREST)
 
 
@@ -76,8 +76,8 @@ def _picture(image: Any, most: int) -> dict[str, Any]:
 
     if not (image.width and image.height):
         return {}
-    small = _plain(_fitting(image, _SIDE, Image), Image)
-    side = float(_SIDE)
+    small = _plain(_fitting(image, MOST_SIDE, Image), Image)
+    side = float(MOST_SIDE)
     while side >= _LEAST:
         data = _written(_fitting(small, round(side), Image))
         if len(text := base64.b64encode(data).decode()) <= most:
@@ -116,5 +116,5 @@ def _written(image: Any) -> bytes:
         image.save(target, "WEBP", quality=55, method=1)
     except (KeyError, OSError):  # a Pillow without WebP
         target = io.BytesIO()
-        image.convert("RGB").save(target, "JPEG", quality=55)
+        image.save(target, "PNG")
     return target.getvalue()

@@ -23,8 +23,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.exceptions import HTTPException as AnyHTTPException
 
+from ..errors import visible
+from ..preview.cells import short
 from . import overview, payloads, words
 
+# What no database has in a text, PostgreSQL refuses as a question, too.
+_NoNul = Query(min_length=1, pattern="^[^\0]+$")
 _HERE = Path(__file__).parent / "templates"
 _WORDS = {
     401: ("Nobody is signed in", "Sign in to Airflow, in this window, and open this page again."),
@@ -64,9 +68,19 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 
+_LONGEST = 5000  # characters of one text on a page
+
+
+def _as_seen(told: Any) -> Any:
+    """What a template writes, beside what is HTML already: rows and reports may hold texts that turn the
+    letters beside them around, have no end, or are no Unicode."""
+    return visible(short(told, _LONGEST), "\n") if type(told) is str else told
+
+
 _jinja = Environment(
     loader=FileSystemLoader(_HERE),
     autoescape=True,
+    finalize=_as_seen,
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
@@ -81,7 +95,7 @@ def page(request: Request, template: str, status: int = 200, **told: Any) -> HTM
     return HTMLResponse(text, status)
 
 
-def readable_dag(request: Request, user: GetUserDep, dag_id: Annotated[str, Query(min_length=1)]) -> str:
+def readable_dag(request: Request, user: GetUserDep, dag_id: Annotated[str, _NoNul]) -> str:
     """The DAG that is asked for. 401 for nobody, 403 for who may not read its XComs, and for all DAGs."""
     if dag_id == "~":  # to Airflow every DAG
         raise HTTPException(HTTPStatus.FORBIDDEN)
@@ -92,15 +106,15 @@ def readable_dag(request: Request, user: GetUserDep, dag_id: Annotated[str, Quer
 def _of_task(
     request: Request,
     dag_id: Annotated[str, Depends(readable_dag)],
-    run_id: Annotated[str, Query(min_length=1)],
-    task_id: Annotated[str, Query(min_length=1)],
+    run_id: Annotated[str, _NoNul],
+    task_id: Annotated[str, _NoNul],
     map_index: str = "",
     find: str = "",
     page_number: Annotated[int, Query(alias="page", ge=1, le=10**6)] = 1,
 ) -> HTMLResponse:
     """What a task instance has handed over."""
     index = int(map_index) if re.fullmatch("[0-9]{1,9}", map_index) else None  # {MAP_INDEX} of no mapped one
-    found = payloads.find(dag_id, run_id, task_id, index, find.strip()[:512], page_number)
+    found = payloads.find(dag_id, run_id, task_id, index, find.replace("\0", "").strip()[:512], page_number)
     return page(request, "payloads.html", found=found)
 
 
@@ -135,7 +149,9 @@ class _Guarded:
 
 def make() -> Any:
     """The application."""
-    app = FastAPI(title="Payloads of XComs", docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(
+        title="Payloads of XComs", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False
+    )
     app.add_api_route("/task", _of_task, response_class=HTMLResponse)
     app.add_api_route("/", _of_all, response_class=HTMLResponse)
     app.add_exception_handler(AnyHTTPException, _said)

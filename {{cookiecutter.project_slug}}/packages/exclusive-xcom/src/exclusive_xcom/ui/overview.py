@@ -15,10 +15,11 @@ from airflow.models import DagModel
 from airflow.models.variable import Variable
 from airflow.sdk.configuration import conf
 from airflow.utils.session import create_session
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from ..upkeep.report import DAYS, REPORT
 
+_LARGEST = 100_000  # characters of a report as Airflow keeps it: encrypted it is a third larger
 _MANY = 12  # lines of a table
 _COLOURS = 5  # DAGs that have one of their own in the chart
 _Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
@@ -34,7 +35,6 @@ class Payload(msgspec.Struct):
     key: str
     bytes: _Number
     written: _Time
-    goes: _Time | None = None
     dag: str = ""
 
     @property
@@ -45,6 +45,12 @@ class Payload(msgspec.Struct):
         return "/".join(quote(part, safe="") for part in (*parts, "plugin", "payloads"))
 
 
+class Going(Payload, kw_only=True):
+    """One that goes soon, and when."""
+
+    goes: _Time
+
+
 class Dag(msgspec.Struct):
     """What is kept of a DAG: on each of the last days, and in all."""
 
@@ -53,7 +59,7 @@ class Dag(msgspec.Struct):
     days: Annotated[list[_Number], msgspec.Meta(min_length=DAYS, max_length=DAYS)]
     largest: list[Payload]
     going: tuple[_Number, _Number]
-    soon: list[Payload]
+    soon: list[Going]
 
 
 class Report(msgspec.Struct):
@@ -98,9 +104,9 @@ class Found:
         return sorted(self._all("largest"), key=lambda each: -each.bytes)[:_MANY]
 
     @property
-    def soon(self) -> list[Payload]:
+    def soon(self) -> list[Going]:
         """What goes next."""
-        return sorted(self._all("soon"), key=lambda each: each.goes or self.now)[:_MANY]
+        return sorted(self._all("soon"), key=lambda each: each.goes)[:_MANY]
 
     @property
     def days(self) -> list[tuple[str, list[tuple[int, int]]]]:
@@ -140,7 +146,7 @@ class Found:
         """A DAG's bytes in hundredths of the largest one's."""
         return round(100 * dag.bytes / (self.dags[0][1].bytes or 1), 2)
 
-    def _all(self, what: str) -> Iterator[Payload]:
+    def _all(self, what: str) -> Iterator[Any]:
         for name, dag in self.dags:
             for each in getattr(dag, what):
                 each.dag = name
@@ -151,15 +157,20 @@ def find(user: Any) -> Found:
     """What this user may see of the last report."""
     now, is_db = datetime.now(UTC), ".db." in str(conf.get("core", "xcom_backend", fallback=""))
     with create_session() as session:
-        variable = session.scalar(select(Variable).where(Variable.key == REPORT))
+        kept = Variable.__table__.c.val
+        wanted = select(Variable).where(Variable.key == REPORT, func.length(kept) <= _LARGEST)
+        variable = session.scalar(wanted)
         text = variable.get_val() if variable else None
     try:
         report = msgspec.json.decode(text or "", type=Report)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
+        report.made - timedelta(days=DAYS)  # as its chart begins
+    except (OverflowError, msgspec.MsgspecError, ValueError, RecursionError):
         return Found(now, is_db)
     may_read = _readable(user, report.dags)
     readable = [(name, dag) for name, dag in report.dags.items() if name in may_read]
-    everything = len(readable) == len(report.dags)
+    everything = len(readable) == len(report.dags) and get_auth_manager().is_authorized_dag(
+        method="GET", access_entity=DagAccessEntity.XCOM, user=user
+    )
     return Found(now, is_db, report, sorted(readable, key=lambda pair: -pair[1].bytes), everything)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import struct
+from base64 import b64decode
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -10,12 +13,15 @@ from typing import Any
 from airflow.models import DagRun
 from airflow.models.xcom import XComModel
 from airflow.utils.session import create_session
-from sqlalchemy import func, select
+from sqlalchemy import Text, case, cast, func, select
 
-from .. import glimpse, preview
+from .. import config, glimpse, preview
 from ..address import Address
+from ..errors import reason
+from ..handle import human_size
 from ..inspection import map_index_column
 from ..preview.lines import NUMBERS, lines
+from ..preview.thumbnails import MOST_SIDE
 from ..reference import Reference
 from ..upkeep.airflow_rest import ENDED_WELL
 from ..upkeep.rows import Entry
@@ -24,7 +30,6 @@ from . import tries, words
 AT_ONCE = 25  # XComs of a page
 _OPEN = 5  # of which so many are shown whole
 _WIDTH = 110  # characters of a line of JSON
-_PICTURES = {"UklGR": "webp", "/9j/": "jpeg"}  # how their base64 begins
 
 
 @dataclass(frozen=True)
@@ -111,8 +116,8 @@ class Shown:
     def picture(self) -> str:
         """The preview's picture as a URL; "" for none, and for what is not one of those that are made."""
         data = (self.preview or {}).get("picture", "")
-        kind = next((kind for start, kind in _PICTURES.items() if data.startswith(start)), "")
-        return f"data:image/{kind};base64,{data}" if kind else ""
+        kind, *sides = _form_of(data)
+        return f"data:image/{kind};base64,{data}" if kind and max(sides) <= MOST_SIDE else ""
 
     @property
     def line(self) -> list[str]:
@@ -156,6 +161,37 @@ class Found:
         return at < _OPEN
 
 
+def _form_of(picture: str) -> tuple[str, int, int]:
+    """A picture's form, width and height; "" if it has another one. A few bytes may claim to be an image that
+    takes a browser a gigabyte."""
+    try:
+        head = b64decode(picture[:48])
+        if head[:8] == b"\x89PNG\r\n\x1a\n":
+            width, height = struct.unpack_from(">II", head, 16)
+            return "png", width, height
+        if head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8 ":
+            width, height = struct.unpack_from("<HH", head, 26)
+            return "webp", width, height
+        if head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X":
+            width, height = (int.from_bytes(side, "little") + 1 for side in (head[24:27], head[27:30]))
+            return "webp", width, height
+    except (ValueError, struct.error):
+        pass
+    return "", 0, 0
+
+
+def _entry(of: Address, written: datetime, size: int | None, text: str | None) -> Entry:
+    """What a row holds, as the text that a database has; None of one that is too large."""
+    if size is not None and text is None:
+        trouble = f"The row takes {human_size(size)}, which is too large to be shown here"
+        return Entry(of, written, None, trouble=trouble, row_size=size)
+    try:
+        return Entry(of, written, None if text is None else json.loads(text))
+    except (ValueError, RecursionError) as error:
+        trouble = f"The row is no JSON that can be read ({reason(error)})"
+        return Entry(of, written, None, trouble=trouble, row_size=size or 0)
+
+
 def find(dag_id: str, run_id: str, task_id: str, index: int | None, word: str = "", number: int = 1) -> Found:
     """A page of the XComs of a task instance; of all instances of a mapped task without an index.
 
@@ -169,7 +205,10 @@ def find(dag_id: str, run_id: str, task_id: str, index: int | None, word: str = 
         where.append(map_index == index)
     if word:
         where.append(XComModel.key.contains(word, autoescape=True))
-    columns = map_index, XComModel.key, XComModel.timestamp, XComModel.value
+    # As texts: one that is no JSON, or too large, is to hide none beside it.
+    text = cast(XComModel.value, Text)
+    size, most = func.length(text), config.MAX_ROW_SIZE.read() * 9 // 8  # databases write blanks into JSON
+    columns = map_index, XComModel.key, XComModel.timestamp, size, case((size <= most, text))
     rows = select(*columns).where(*where).order_by(map_index, XComModel.key != "return_value", XComModel.key)
     of_task = tries.current(dag_id, run_id, task_id)
     now = datetime.now(UTC)
@@ -180,8 +219,8 @@ def find(dag_id: str, run_id: str, task_id: str, index: int | None, word: str = 
         numbers = tries.numbers(session, of_task, {row[0] for row in found})
         is_there = bool(numbers) or session.scalar(select(of_task.exists())) is True
         entries = [
-            Entry(Address.of(dag_id, run_id, task_id, at, key), written, value)
-            for at, key, written, value in found
+            _entry(Address.of(dag_id, run_id, task_id, at, key), written, size, value)
+            for at, key, written, size, value in found
         ]
         former = tries.former(session, [each.ref.attempt.ti_id for each in entries if each.ref])
     shown = [

@@ -41,12 +41,14 @@ class Run:
 
 @dataclass(frozen=True)
 class Entry:
-    """A row: whose XCom it is, when it was pushed, and what it holds; or why it can't be asked for."""
+    """A row: whose XCom it is, when it was pushed, and what it holds; or why it can't be asked for, and how
+    much it takes if that is known."""
 
     address: Address
     written: datetime
     stored: Any
     trouble: str = field(default="", kw_only=True)
+    row_size: int = field(default=0, kw_only=True)
 
     @cached_property
     def _read(self) -> tuple[Reference | None, XComError | None]:
@@ -104,7 +106,7 @@ class Entry:
     @cached_property
     def length(self) -> int:
         """Bytes of its payload; of a plain value, of its JSON in the row."""
-        return self.ref.length if self.ref else len(json.dumps(self.stored))
+        return self.ref.length if self.ref else self.row_size or len(json.dumps(self.stored))
 
     @property
     def where(self) -> str:
