@@ -109,8 +109,14 @@ def test_what_stays_up_comes_back_says_that_it_is_well_and_has_an_end_to_its_mem
             assert service["security_opt"] == ["no-new-privileges:true"], name
             assert service["mem_limit"], name
             assert service["image"] == f"${{IMAGE:-{project.path.name}}}", f"{name} is not of the one image"
-    built = [name for name, service in services(project).items() if "build" in service]
+    found = services(project)
+    built = [name for name, service in found.items() if "build" in service]
     assert built == ["init"]
+    sealed = {"api-server", "dag-processor", "postgres"} | ({"scheduler"} if "worker" in found else set())
+    assert sealed == {name for name in found if found[name].get("read_only") and "tmpfs" in found[name]}
+    tasks = found["worker" if "worker" in found else "scheduler"]
+    assert tasks["stop_grace_period"] == "${WORKER_GRACE:-10m}"
+    assert tasks["environment"]["DUMB_INIT_SETSID"] == "0", "the signal to end would reach the tasks"
 
 
 def test_the_executor_is_the_answer_s(project: BakedProject, executor: str) -> None:
