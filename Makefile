@@ -104,7 +104,7 @@ bench-gc: .venv/.ready  ## Measure collections: payloads a second, memory, reque
 
 .PHONY: bench-scale
 bench-scale: export XCOM_SCALE_TASKS = $(TASKS)
-bench-scale: .venv/.ready  ## Measure how far each backend goes: an hour or two, 23 GB of memory and disk (TASKS=200 ONLY="s3 and mapped")
+bench-scale: .venv/.ready  ## Measure how far each backend goes: hours, and 16 GiB of disk (TASKS=200 ONLY="s3 and mapped")
 	$(RUN) pytest -m bench $(if $(ONLY),-k "$(ONLY)") tests/many/test_scale.py
 
 .PHONY: bench-guards

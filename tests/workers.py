@@ -413,8 +413,7 @@ class Deployment(Airflow):
         for each in ("tmp", "logs", "output"):
             (machine.folder / each).mkdir()
         api = self._port
-        # Who has no business with XComs finds nobody there.
-        store = self.store.port if service in ("worker", "triggerer") else free_port()
+        store = self.store.port
         if self.lines and service == "worker":
             machine.api = Line(api)
             api = machine.api.port
@@ -499,13 +498,6 @@ class Deployment(Airflow):
             with suppress(ProcessLookupError, AssertionError):
                 process.send(signal.SIGKILL)
         self.components[name].stop()
-
-    def tell_to_end(self, name: str) -> None:
-        """Tell what leads a machine to end, as `docker stop` does. It stays so until `up`."""
-        self.gone.add(name)
-        ids = {process.pid for process in self.components[name].processes}
-        (leader,) = [pid for pid in ids if os.getsid(pid) == pid and os.getpgid(pid) == pid]
-        os.kill(leader, signal.SIGTERM)
 
     def send(self, name: str, number: signal.Signals) -> None:
         """Send a signal to all that runs on a machine."""

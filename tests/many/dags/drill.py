@@ -1,7 +1,6 @@
 """Pairs of tasks that hand over what shows by itself whose it is, of which try, and whether it is whole.
 
-The conf of the run says how large a value is, how long a first try takes to make it, and in which folder
-notes are left for who runs the drill.
+The conf of the run says how large a value is, and in which folder notes are left for who runs the drill.
 """
 
 # mypy: ignore-errors
@@ -11,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -57,8 +55,6 @@ def drill() -> None:
         def make(number: int) -> Any:
             context = get_current_context()
             size = context["dag_run"].conf["size"]
-            if context["ti"].try_number == 1:
-                time.sleep(context["dag_run"].conf["takes"])
             return value(context["run_id"], number, context["ti"].try_number, size)
 
         @task(task_id=f"read_{number}")
