@@ -92,7 +92,7 @@ def test_a_large_file_takes_the_same_memory_as_a_small_one(tmp_path: Path, lengt
 
 @pytest.mark.parametrize("length", SIZES, ids=NAMES)
 def test_also_by_an_s3_server(tmp_path: Path, length: int) -> None:
-    """SeaweedFS, with its data on the disk. Besides, some parts are under way: 155 MB all in all were seen."""
+    """SeaweedFS, with its data on the disk. Besides, parts are under way: 155 MB in all were seen."""
     (folder := tmp_path / "seaweed").mkdir()
     try:
         with seaweed(folder) as server:
