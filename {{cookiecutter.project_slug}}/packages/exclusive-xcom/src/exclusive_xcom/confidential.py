@@ -33,7 +33,6 @@ log = logging.getLogger(__name__)
 
 LEAST = 8  # characters of a secret that is looked for; shorter ones occur in ordinary text
 _WORD = 4  # bytes
-_SPAN = 2 * _WORD - 1  # bytes in which there is a whole word, wherever the words begin
 _FACTOR = 2654435761  # spreads words over the table (Knuth, The Art of Computer Programming 3, 6.4)
 _BLOCK = 2**16  # words that are looked up together
 _FEW = 64  # words of a block that are compared one by one; of more, the secrets are searched for one by one
@@ -109,9 +108,12 @@ class _Patterns:
         self.all = sorted(patterns)
         self._longest = max(map(len, self.all), default=0)
         self._words: dict[int, list[tuple[int, bytes]]] = defaultdict(list)
+        # If all are long, every other word will do, which takes half the time.
+        is_long = min(map(len, self.all), default=0) >= 3 * _WORD - 1 and sys.byteorder == "little"
+        self._step = 2 * _WORD if is_long else _WORD
         for pattern in self.all:
-            start = _rarest(pattern)
-            for at in range(start, start + _WORD):
+            start = _rarest(pattern, self._step + _WORD - 1)
+            for at in range(start, start + self._step):
                 word = int.from_bytes(pattern[at : at + _WORD], sys.byteorder)
                 self._words[word].append((at, pattern))
         # The smaller the table, the faster; in the larger one there are fewer words by chance.
@@ -129,11 +131,14 @@ class _Patterns:
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        data = pa.py_buffer(view)
-        skipped = -data.address % _WORD
-        count = (len(view) - skipped) // _WORD
-        words = pa.Array.from_buffers(pa.uint32(), count, [None, data.slice(skipped)])
-        factor, shift = pa.scalar(_FACTOR, pa.uint32()), pa.scalar(32 - self._bits, pa.uint32())
+        data, step = pa.py_buffer(view), self._step
+        skipped = -data.address % step
+        count = (len(view) - skipped) // step
+        kind = pa.uint32() if step == _WORD else pa.uint64()
+        words = pa.Array.from_buffers(kind, count, [None, data.slice(skipped)])
+        # Of two words at a time, the product's upper half is that of the first of them alone.
+        factor = pa.scalar(_FACTOR << 8 * (step - _WORD), kind)
+        shift = pa.scalar(8 * step - self._bits, kind)
         # By name, since their Python functions take longer than what they call.
         multiply, shift_right, take = map(pc.get_function, ("multiply", "shift_right", "take"))
         for start in range(0, count, _BLOCK):
@@ -141,21 +146,28 @@ class _Patterns:
             places = shift_right.call([multiply.call([block, factor]), shift])
             found = take.call([self._table, places], pc.TakeOptions(boundscheck=False))
             marks = found.buffers()[1].to_pybytes()
-            if b"\1" in marks and self._in_block(view, skipped + _WORD * start, marks[: len(block)]):
+            if b"\1" in marks and self._in_block(view, skipped + step * start, marks[: len(block)]):
                 return True
-        return False
+        end = skipped + step * count  # a word may be left
+        return end + _WORD <= len(view) and self._is_at(view, end, self._word(view, end))
 
     def _in_block(self, view: memoryview, start: int, marks: bytes) -> bool:
         """Whether one is there where words are marked that may be of one."""
-        first = view[start : start + _WORD * len(marks)].cast("I")
-        marked = [match.start() for match in re.finditer(b"\1", marks)]
+        step = self._step
+        marked = [start + step * match.start() for match in re.finditer(b"\1", marks)]
         if len(marked) <= _FEW:
-            return any(self._is_at(view, start + _WORD * at, first[at]) for at in marked)
+            return any(self._is_at(view, place, self._word(view, place)) for place in marked)
         # They stand there again and again.
-        wanted = {one for word in {first[at] for at in marked} for _, one in self._words.get(word, ())}
-        end = start + first.nbytes + self._longest
+        first = view[start : start + step * len(marks)].cast("I")
+        words = {first[(place - start) // _WORD] for place in marked}
+        wanted = {one for word in words for _, one in self._words.get(word, ())}
+        end = start + step * len(marks) + self._longest
         region = bytes(view[max(0, start - self._longest) : end]) if wanted else b""
         return any(pattern in region for pattern in wanted)
+
+    @staticmethod
+    def _word(view: memoryview, place: int) -> int:
+        return int.from_bytes(view[place : place + _WORD], sys.byteorder)
 
     def _is_at(self, view: memoryview, place: int, word: int) -> bool:
         """Whether one stands where a word of it was read."""
@@ -214,10 +226,11 @@ def _coded(secret: str) -> Iterator[bytes]:
         yield from (part, part.replace(b"+", b"-").replace(b"/", b"_"))
 
 
-def _rarest(pattern: bytes) -> int:
-    """Where in it the words begin that are looked for: where it looks least like ordinary text."""
-    starts = range(len(pattern) - _SPAN + 1)
-    return max(starts, key=lambda start: sum(map(_rarity, pattern[start : start + _SPAN])))
+def _rarest(pattern: bytes, span: int) -> int:
+    """Where in it the words begin that are looked for: where it looks least like ordinary text. Wherever the
+    words begin that are read, there is a whole one in so many bytes."""
+    starts = range(len(pattern) - span + 1)
+    return max(starts, key=lambda start: sum(map(_rarity, pattern[start : start + span])))
 
 
 def _rarity(sign: int) -> int:
