@@ -17,7 +17,7 @@ def test_tasks_hand_over_with(backend: str) -> None:
     """Values and rows."""
     run(backend, "test_tasks.py", "test_bound_tasks.py", "test_loops.py")
     run(backend, "test_kept_tasks.py", "test_told_tasks.py", "test_whole_readers.py", "test_whole_secrets.py")
-    run(backend, "test_whole_encrypted.py")
+    run(backend, "test_whole_encrypted.py", "test_whole_downloads.py")
 
 
 # What Airflow shows of arguments depends on the values, and hardly on the backend.

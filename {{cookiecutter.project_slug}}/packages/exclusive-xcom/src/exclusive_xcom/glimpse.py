@@ -101,6 +101,8 @@ def of(ref: Reference, now: datetime | None = None, *, run_ended_well: bool = Fa
         return None
     if "kind" not in found or ("columns" in found and not {"rows", "more_columns"} <= found.keys()):
         return None
+    if "first" in found and "shape" not in found:
+        return None
     if any(not {"name", "type"} <= column.keys() for column in found.get("columns", [])):
         return None
     return without_values(found) if is_over(ref, now, run_ended_well=run_ended_well) else found

@@ -15,11 +15,11 @@ from sqlalchemy import func, select
 from .. import glimpse, preview
 from ..address import Address
 from ..inspection import map_index_column
-from ..preview.lines import NUMBERS, lines
+from ..preview.lines import NUMBERS, first, lines
 from ..reference import Reference
 from ..upkeep.airflow_rest import ENDED_WELL
 from ..upkeep.rows import Entry
-from . import tries, words
+from . import downloads, tries, words
 
 AT_ONCE = 25  # XComs of a page
 _OPEN = 5  # of which so many are shown whole
@@ -63,6 +63,12 @@ class Shown:
         return "", "", ""
 
     @property
+    def is_given(self) -> bool:
+        """Whether its payload may be downloaded, where anything may."""
+        over = self.ref and glimpse.is_over(self.ref, self.now, run_ended_well=self.ended_well)
+        return self.ref is not None and not over and not downloads.why_not(self.ref)
+
+    @property
     def kept_in(self) -> str:
         """Where the payload is; "" if it is in the row."""
         return (self.ref.uri or "") if self.ref else ""
@@ -104,7 +110,7 @@ class Shown:
         if self.preview is None or not {"value", "beginning", "first"} & self.preview.keys():
             return ""
         if "first" in self.preview:
-            return ", ".join([*self.preview["first"], "…"])
+            return first(self.preview)
         return "\n".join(lines(self.preview, _WIDTH))
 
     @property
