@@ -33,7 +33,7 @@ class Shown:
 
     entry: Entry
     current: int  # the number of the task instance's current try
-    is_former: bool  # whether a try wrote it that another one has replaced
+    former: int | None  # the number of the try that wrote it, if another one has replaced that
     now: datetime
     ended_well: bool
 
@@ -52,11 +52,11 @@ class Shown:
         """What is the matter with it: how it is marked, in a word, and in a sentence; empty if nothing is."""
         if self.entry.why_not:
             return "bad", "unreadable", self.entry.why_not
+        if self.former is not None:
+            said = f"Try {self.former} wrote it, and try {self.current} is the current one."
+            return "warn", "superseded", said
         if self.ref is None:
             return "", "", ""
-        if self.is_former:
-            said = f"Try {self.ref.attempt.try_number} wrote it, and try {self.current} is the current one."
-            return "warn", "superseded", said
         if glimpse.is_over(self.ref, self.now, run_ended_well=self.ended_well):
             said = "Its time is over, so its payload may be gone. Nothing of the value is shown any more."
             return "warn", "expired", said
@@ -64,9 +64,9 @@ class Shown:
 
     @property
     def is_given(self) -> bool:
-        """Whether its payload may be downloaded, where anything may."""
+        """Whether its payload may be downloaded, where anything may: not what an earlier try wrote."""
         over = self.ref and glimpse.is_over(self.ref, self.now, run_ended_well=self.ended_well)
-        return self.ref is not None and not over and not downloads.why_not(self.ref)
+        return self.ref is not None and self.former is None and not over and not downloads.why_not(self.ref)
 
     @property
     def kept_in(self) -> str:
@@ -159,7 +159,7 @@ class Found:
 
     def is_open(self, at: int) -> bool:
         """Whether that one is shown whole."""
-        return at < _OPEN
+        return at < _OPEN and self.shown[at].former is None
 
 
 def find(dag_id: str, run_id: str, task_id: str, index: int | None, word: str = "", number: int = 1) -> Found:
@@ -175,30 +175,36 @@ def find(dag_id: str, run_id: str, task_id: str, index: int | None, word: str = 
         where.append(map_index == index)
     if word:
         where.append(XComModel.key.contains(word, autoescape=True))
-    columns = map_index, XComModel.key, XComModel.timestamp, XComModel.value
-    rows = select(*columns).where(*where).order_by(map_index, XComModel.key != "return_value", XComModel.key)
+    columns = map_index, XComModel.key, XComModel.timestamp, XComModel.value, tries.writer()
+    order = map_index, XComModel.key != "return_value", XComModel.key, XComModel.timestamp.desc()
+    rows = select(*columns).where(*where).order_by(*order)
     of_task = tries.current(dag_id, run_id, task_id)
     now = datetime.now(UTC)
     with create_session() as session:
         state = session.scalar(select(DagRun.state).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id))
-        total = session.scalar(select(func.count()).select_from(XComModel).where(*where)) or 0
-        found = session.execute(rows.limit(AT_ONCE).offset((number - 1) * AT_ONCE)).all()
+        count = select(func.count()).select_from(XComModel).where(*where)
+        total = session.scalar(count, **tries.EVERY) or 0
+        found = session.execute(rows.limit(AT_ONCE).offset((number - 1) * AT_ONCE), **tries.EVERY).all()
         numbers = tries.numbers(session, of_task, {row[0] for row in found})
         is_there = bool(numbers) or session.scalar(select(of_task.exists())) is True
         entries = [
             Entry(Address.of(dag_id, run_id, task_id, at, key), written, value)
-            for at, key, written, value in found
+            for at, key, written, value, _ in found
         ]
-        former = tries.former(session, [each.ref.attempt.ti_id for each in entries if each.ref])
+        writers = [
+            str(row[4] or (each.ref.attempt.ti_id if each.ref else ""))
+            for row, each in zip(found, entries, strict=True)
+        ]
+        former = tries.former(session, writers)
     shown = [
         Shown(
             each,
             numbers.get(each.address.map_index, 0),
-            each.ref is not None and each.ref.attempt.ti_id in former,
+            former.get(writer),
             now,
             state == ENDED_WELL,
         )
-        for each in entries
+        for each, writer in zip(entries, writers, strict=True)
     ]
     address = Address.of(dag_id, run_id, task_id, index)
     return Found(address, index, word, number, total, shown, str(state or ""), is_there)
