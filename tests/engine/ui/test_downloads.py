@@ -45,7 +45,7 @@ def test_who_may_read_it_gets_it(giving: Site) -> None:
     assert answer.content == b"country,orders\nDE,120\nFR,80\n" and answer.status_code == 200
     headers = answer.headers
     assert headers["content-type"] == "application/octet-stream" and headers["cache-control"] == "no-store"
-    assert headers["content-length"] == "29" and headers["x-content-type-options"] == "nosniff"
+    assert headers["content-length"] == "28" and headers["x-content-type-options"] == "nosniff"
     assert headers["content-security-policy"] == "default-src 'none'; sandbox; frame-ancestors 'none'"
     name = "attachment; filename=\"orders_by_country.csv\"; filename*=UTF-8''orders%20by%20country.csv"
     assert headers["content-disposition"] == name
