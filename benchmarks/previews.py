@@ -109,6 +109,7 @@ def main() -> None:
             command = [sys.executable, __file__, "--here", "--rounds", str(asked.rounds), "--place", place]
             command += ["--only", asked.only] if asked.only else []
             environ = {**environment(place, home), "XCOM_BENCH_FILES": home}
+            environ["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "ERROR"  # a line for each push would count, too
             subprocess.run(command, env=environ, check=True)
 
 

@@ -53,6 +53,8 @@ LIMITS.append(Limits(2, 3, 12, 2, 2, 2))
 
 def kind(value: Any) -> str:
     """What a person calls a value: "pandas DataFrame", "image", "list"."""
+    if type(value).__module__ == "builtins":  # nearly all that is in lists and dicts
+        return kind_word(value)
     for name, word in (("frame_pandas", "pandas"), ("frame_polars", "polars"), ("arrow", "Arrow")):
         if is_of(value, *OURS[name]):
             return f"{word} {type(value).__name__}"
