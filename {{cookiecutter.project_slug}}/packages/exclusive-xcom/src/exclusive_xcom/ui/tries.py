@@ -11,7 +11,7 @@ from uuid import UUID
 
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XComModel
-from sqlalchemy import Select, null, select, true
+from sqlalchemy import Select, null, select
 
 # Airflow 3.4 leaves out of every query what earlier tries wrote, unless it is told to take all.
 EVERY: dict[str, Any] = {"execution_options": {"include_all_attempts": True}}
@@ -40,14 +40,16 @@ def former(session: Any, writers: Iterable[Any]) -> dict[str, int]:
     ids = {_id(str(each)) for each in writers} - {None}
     if not ids:
         return {}
+    wanted: Any
     if _marked():
-        found, column = TaskInstance, TaskInstance.id
-        gone = TaskInstance.working_set.is_not(True)
+        is_former = TaskInstance.working_set.is_not(True)
+        wanted = select(TaskInstance.id, TaskInstance.try_number).where(TaskInstance.id.in_(ids), is_former)
     else:
-        from airflow.models.taskinstancehistory import TaskInstanceHistory as found
+        from airflow.models.taskinstancehistory import TaskInstanceHistory
 
-        column, gone = found.task_instance_id, true()
-    rows = session.execute(select(column, found.try_number).where(column.in_(ids), gone), **EVERY)
+        column = TaskInstanceHistory.task_instance_id
+        wanted = select(column, TaskInstanceHistory.try_number).where(column.in_(ids))
+    rows = session.execute(wanted, **EVERY)
     return {str(ti_id): number for ti_id, number in rows}
 
 
