@@ -119,7 +119,8 @@ def names_of_records(value: Any) -> list[str]:
 def table_of_records(value: Any, names: list[str], values: bool, limits: Limits) -> dict[str, Any]:
     """A list of dicts with the same names, as a frame with these columns."""
     first, shown = value[:_RECORDS], names[: limits.columns]
-    kinds = [dict.fromkeys(kind(item[name]) for item in first) for name in shown]
+    one_of_each = ({type(item[name]): item[name] for item in first}.values() for name in shown)
+    kinds = [dict.fromkeys(map(kind, each)) for each in one_of_each]
     told = [
         {"name": cell(name, limits), "type": clip(" or ".join(each), limits.characters)}
         for name, each in zip(shown, kinds, strict=True)
