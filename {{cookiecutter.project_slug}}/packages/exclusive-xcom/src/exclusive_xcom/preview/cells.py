@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import functools
 import json
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
@@ -159,8 +160,14 @@ def _walked(value: Any, limits: Limits, depth: int, leaf: Callable[[Any, Limits]
 
 def _under(name: Any, item: Any, limits: Limits, depth: int, leaf: Callable[[Any, Limits], Any]) -> Any:
     """An item of a dict; of one whose name says that it is secret nothing."""
-    is_secret = type(name) is str and limits.hide("-", name[:200]) != "-"
+    is_secret = type(name) is str and _says_secret(limits.hide, name[:200])
     return limits.hide("-", name[:200]) if is_secret else _walked(item, limits, depth, leaf)
+
+
+@functools.lru_cache(256)
+def _says_secret(hide: Hide, name: str) -> bool:
+    """Whether nothing may be shown of what stands under that name."""
+    return hide("-", name) != "-"
 
 
 def _scalar(value: Any, limits: Limits) -> Any:
@@ -197,7 +204,10 @@ def cell(value: Any, limits: Limits) -> str:
 
 def row_cells(row: Iterable[Any], names: list[str], limits: Limits) -> list[str]:
     """A row's cells, below the names of their columns."""
-    return [limits.hide(cell(each, limits), name) for each, name in zip(row, names, strict=False)]
+    cells = [(cell(each, limits), name) for each, name in zip(row, names, strict=False)]
+    return [
+        limits.hide(text, name) if _says_secret(limits.hide, name[:200]) else text for text, name in cells
+    ]
 
 
 def _size_of(value: Any) -> dict[str, Any]:
