@@ -23,7 +23,7 @@ BACKENDS = {"db": "db.DbXComBackend", "s3": "s3.S3XComBackend", "redis": "redis.
 BACKEND = os.environ.get("XCOM_TEST_BACKEND", "db")
 # Whole tasks need a backend that Airflow is told of from the start: test_backends.py runs them.
 _WHOLE = ("arguments", "bound_tasks", "kept_tasks", "loops", "mapped", "tasks", "told_tasks")
-_WHOLE += ("whole_encrypted", "whole_readers", "whole_secrets")
+_WHOLE += ("whole_downloads", "whole_encrypted", "whole_readers", "whole_secrets")
 collect_ignore = [] if "XCOM_TEST_BACKEND" in os.environ else [f"test_{name}.py" for name in _WHOLE]
 HOME = Path(tempfile.mkdtemp(prefix="engine-airflow-"))
 MIGRATED = HOME / "migrated"  # is there when Airflow's database is

@@ -21,7 +21,7 @@ class WholeTasks:
         """Values and rows."""
         run(self.backend, "test_tasks.py", "test_bound_tasks.py", "test_loops.py", "test_kept_tasks.py")
         run(self.backend, "test_told_tasks.py", "test_whole_readers.py", "test_whole_secrets.py")
-        run(self.backend, "test_whole_encrypted.py")
+        run(self.backend, "test_whole_encrypted.py", "test_whole_downloads.py")
 
 
 class TestDb(WholeTasks):

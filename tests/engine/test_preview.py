@@ -124,7 +124,11 @@ def test_what_is_no_table(tmp_path: Path) -> None:
     ):
         assert size_in_words(preview(value)) == words
     assert shown("größe") == ["größe"] and shown("x" * 10_000) == ["x" * 79 + "…", "…"]
-    assert shown(np.arange(3)) == ['["0", "1", "2"]']
+    assert shown(np.arange(3)) == ["0, 1, 2", "▁▄█"]
+    assert shown(np.arange(99)[:, None])[0] == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9, …"
+    records = [{"name": "a", "n": 1}, {"name": "b", "n": 2}]
+    assert size_in_words(preview(records)) == "2 rows × 2 columns"
+    assert [line.split() for line in shown(records)[3:]] == [["a", "1"], ["b", "2"]]
 
 
 def test_what_is_json_or_nearly_so() -> None:

@@ -50,7 +50,13 @@ def test_the_pulls_of_all_consumers_count_for_the_push() -> None:
 
 def test_map_indexes_are_one_line_with_the_sum_of_their_sizes() -> None:
     text = printed(160, *(transfer(map_index=index) for index in range(8)))
-    assert "load ×8" in text and "20.0 kB" in text and len(text.splitlines()) == 2
+    assert "load ×8" in text and "20.0 kB" in text and "sales" in text
+
+
+def test_of_map_indexes_that_are_alike_the_shape_is_told() -> None:
+    assert "1,000 rows" in printed(160, *(transfer(map_index=index) for index in range(8)))
+    other = transfer(map_index=9, summary="2 rows × 4 columns")
+    assert "rows" not in printed(160, *(transfer(map_index=index) for index in range(8)), other)
 
 
 def test_of_a_task_that_was_tried_twice_the_last_push_counts() -> None:
@@ -74,12 +80,22 @@ def test_no_column_is_lost_and_no_address_broken_in_any_window(width: int) -> No
     wide = [line for line in lines if len(line) > width]
     assert all(re.fullmatch(r"s3: s3://\S+(  \(whole addresses: .*)?", line) for line in wide), wide
     flat = "".join(text.split())
-    for part in ("sales", "load", "return_value", "pandasDataFrame", "2.5kB", "10.0ms", "t[0]"):
+    for part in ("sales", "load", "small", "pandasDataFrame", "2.5kB", "10.0ms", "t[0]"):
         assert part in flat
     named = re.findall(r"s3://\S+", text)
     assert set(named) in ({WHERE, other.where}, {FOLDER})
-    if lines[0].startswith("pipeline"):
-        assert lines[0].split()[-1] == "pull" and lines[1].split()[-1] == "ms"
+    if lines[0].startswith(("pipeline", "task")):
+        assert lines[0].split()[-1] == "pull" and "-" in {line[-1:] for line in lines}
+    assert ("return_value" in flat.split("s3:")[0]) == lines[0].startswith("pipeline")
+
+
+def test_with_less_room_a_pipeline_stands_above_its_tasks() -> None:
+    title, name, first, second = printed(90, transfer(where="row"), transfer(key="small", where="row"))[
+        :-1
+    ].split("\n")
+    assert title.startswith("task") and name.strip() == "sales"
+    assert first.startswith("  load        pandas DataFrame, 1,000 rows × 4 columns  2.5 kB  row")
+    assert second.startswith("  load small  pandas")
 
 
 def test_where_there_is_room_the_table_has_whole_addresses() -> None:
@@ -95,7 +111,7 @@ def test_what_redis_keys_have_in_common_ends_before_the_brace() -> None:
 
 
 def test_a_narrow_window_has_two_lines_for_each_xcom_below_the_name_of_its_pipeline() -> None:
-    lines = printed(80, transfer(where="row"), transfer(key="small", where="row", summary="")).splitlines()
+    lines = printed(60, transfer(where="row"), transfer(key="small", where="row", summary="")).splitlines()
     assert lines[0] == "sales" and len(lines) == 5
     assert lines[3:] == ["  load small  pandas DataFrame, 2.5 kB", "    row, push 10.0 ms, pull -"]
 

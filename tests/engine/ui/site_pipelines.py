@@ -201,9 +201,18 @@ def numerous():
     def nothing():
         return None
 
+    @task(retries=1, retry_delay=0)
+    def twice():
+        ti = get_current_context()["ti"]
+        ti.xcom_push("stored", ("x",) * 2000 * ti.try_number)
+        ti.xcom_push("plain", ti.try_number)
+        if ti.try_number == 1:
+            raise ValueError("again")
+
     thousand()
     huge()
     nothing()
+    twice()
 
 
 orders()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import site_pipelines
 from airflow_versions import ROWS_PER_TRY
 from small_project import Project
@@ -28,10 +29,12 @@ class Site:
 
     Attributes:
         url: of Airflow, without a slash at its end.
+        pid: of the process that serves it, or of its parent.
     """
 
     project: Project
     url: str
+    pid: int
 
     def token(self, user: str) -> str:
         """What a user is known by after the login."""
@@ -99,14 +102,14 @@ def made(folder: Path, *, preview: str = "full") -> Project:
 
 
 @contextlib.contextmanager
-def served(project: Project, path: str = "") -> Iterator[Site]:
-    """An api-server, and nothing else of Airflow; below a path if one is given."""
+def served(project: Project, path: str = "", **settings: str) -> Iterator[Site]:
+    """An api-server, and nothing else of Airflow; below a path if one is given, with settings of its own."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     url = f"http://127.0.0.1:{port}{path}"
     arguments = "airflow", "api-server", "--port", str(port), "--host", "127.0.0.1", "--workers", "1"
-    more = {"PYTHONPATH": str(HERE), "AIRFLOW__API__BASE_URL": url}
-    log = project.folder / "server.log"
+    more = {"PYTHONPATH": str(HERE), "AIRFLOW__API__BASE_URL": url, **settings}
+    log = project.folder / f"server-{port}.log"
     with log.open("w") as said, project.start(*arguments, output=said, **more) as process:
         try:
             for _ in range(600):
@@ -115,9 +118,8 @@ def served(project: Project, path: str = "") -> Iterator[Site]:
                         break
                 assert process.poll() is None, log.read_text()[-4000:]
                 time.sleep(0.2)
-            yield Site(project, url)
+            yield Site(project, url, process.pid)
         finally:
-            for each in project.processes():
+            for each in [*psutil.Process(process.pid).children(recursive=True), process]:
                 with contextlib.suppress(Exception):
                     each.terminate()
-            process.terminate()

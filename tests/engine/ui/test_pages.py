@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
-from airflow_versions import asks_first
+from airflow_versions import asks_first, rows_per_try
 from PIL import Image
 from site_server import TABLE, Site
 
@@ -261,6 +261,22 @@ def test_what_an_older_try_wrote_is_said(site: Site) -> None:
         with site.database() as rows:
             rows.execute("delete from task_instance_history where task_instance_id = ?", [ti_id])
             rows.execute(f"update task_instance set try_number = 1 where {of}")
+
+
+@rows_per_try
+def test_other_tries_are_shown_beside_the_current_one(site: Site) -> None:
+    page = site.get("task", **site.task("numerous", "twice"))
+    said = text_of(page)
+    assert "4 XComs" in said and said.count("superseded") == 2
+    assert said.count("Try 1 wrote it, and try 2 is the current one.") == 2
+    assert said.index("tuple, 4,000 items") < said.index("tuple, 2,000 items")
+    assert page.text.count('<details class="xcom" open>') == 2
+
+
+@asks_first
+def test_of_a_task_that_was_tried_twice_the_last_try_s_are_there(site: Site) -> None:
+    said = text_of(site.get("task", **site.task("numerous", "twice")))
+    assert "2 XComs" in said and "tuple, 4,000 items" in said and "superseded" not in said
 
 
 # -- what the store keeps ---------------------------------------------------------------------------

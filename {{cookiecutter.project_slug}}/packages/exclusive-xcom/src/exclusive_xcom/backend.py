@@ -29,6 +29,7 @@ from .address import NOBODY, SCHEDULER_KEYS, Address, Attempt
 from .binding import Question
 from .codecs import Look, Options, encoded, kind_word
 from .codecs._json import dumps, plain
+from .codecs.common import sized
 from .errors import ValueTooLarge, about, one
 from .final import no_retry
 from .handle import human_size
@@ -208,7 +209,7 @@ class XComBackend(BaseXCom):
             ):
                 row = _looked_at(value, look)
                 attempts.confirm(attempt)
-                watch.log(address, kind_word(value), "", size, attempt=attempt)
+                watch.log(address, kind_word(value), sized(value), size, attempt=attempt)
             else:
                 ref, row = cls._keep(address, attempt, value, wishes, look)
                 garbage.note(ref)

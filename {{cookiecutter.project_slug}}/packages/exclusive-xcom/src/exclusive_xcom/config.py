@@ -92,6 +92,7 @@ CODECS = Option[tuple[str, ...]](
 )
 PREVIEW = _choice("preview", "shape", "off", "full")
 UI = _choice("ui", "off", "on")
+DOWNLOADS = _choice("downloads", "off", "on")
 GRACE = _number("grace", 7 * 86400, 60)
 API_CONN_ID = Option("api_conn_id", "xcom_api", str)
 # How long something is kept: "12h", "30d", "run", "never".

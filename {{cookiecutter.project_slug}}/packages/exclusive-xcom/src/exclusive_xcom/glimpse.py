@@ -104,6 +104,8 @@ def of(ref: Reference, now: datetime | None = None, *, run_ended_well: bool = Fa
         return None
     if "kind" not in found or ("columns" in found and not {"rows", "more_columns"} <= found.keys()):
         return None
+    if "first" in found and "shape" not in found:
+        return None
     if any(not {"name", "type"} <= column.keys() for column in found.get("columns", [])):
         return None
     if _is_deep(found.get("value")):

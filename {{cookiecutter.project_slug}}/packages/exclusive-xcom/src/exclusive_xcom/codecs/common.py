@@ -86,6 +86,13 @@ def extent(rows: int, columns: int | None = None) -> str:
     return count(rows, "value") if columns is None else f"{count(rows, 'row')} × {count(columns, 'column')}"
 
 
+def sized(value: Any) -> str:
+    """How much there is of a text or of what has items: "43 characters", "6 items"; "" of anything else."""
+    if isinstance(value, str):
+        return count(len(value), "character")
+    return count(len(value), "item") if isinstance(value, dict | list | tuple | set | frozenset) else ""
+
+
 def count(number: int, noun: str) -> str:
     """ "1 row", "1,000 rows"."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

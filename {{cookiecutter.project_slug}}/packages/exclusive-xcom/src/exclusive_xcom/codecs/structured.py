@@ -16,7 +16,7 @@ from . import Content, Options, OurCodec, Payload, codec_named, encoded, items, 
 from ._container import Place, pack, unpack
 from ._json import decoded_size, decoded_sizes, dumps, exact, is_repeated, loads
 from ._tagged import Tagger, untag
-from .common import THREADS, check_decoded, check_encoded, check_known, count, readable, within
+from .common import THREADS, check_decoded, check_encoded, check_known, readable, sized, within
 
 _WORTH_PACKING = 2**17  # bytes; below, loading the library that packs takes longer than sending them
 _PIECE = 4 * 2**20  # bytes of text that a thread packs at a time
@@ -42,8 +42,6 @@ class StructuredCodec(OurCodec):
         length = framed.size if framed else len(text)
         size = _decoded_size(framed.texts if framed else lambda: [text], length, form, options)
         check_encoded(one(kind), size, options)
-        sized = isinstance(value, (str, dict, list, tuple, set, frozenset))
-        summary = count(len(value), "character" if isinstance(value, str) else "item") if sized else ""
         if framed:
             meta = {"form": form, "size": length, "zstd": True, **framed.notes}
             payload = Payload("items/1", kind, *_ZSTD, framed.body, meta=meta)
@@ -52,7 +50,7 @@ class StructuredCodec(OurCodec):
             payload = _contained(text, tagger, kind, options, size, several)
         else:
             payload = _of_text(text, kind, form, options)
-        payload = replace(payload, summary=summary, turned=tuple(tagger.turned))
+        payload = replace(payload, summary=sized(value), turned=tuple(tagger.turned))
         if isinstance(payload.body, Path):
             weakref.finalize(payload, payload.body.unlink, missing_ok=True)
         return payload

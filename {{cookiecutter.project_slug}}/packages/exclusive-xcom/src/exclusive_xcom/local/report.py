@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from os.path import commonprefix
 from statistics import median
@@ -22,6 +22,8 @@ COLUMNS: dict[str, Side] = {
     title: "right" if title in RIGHT else "left"
     for title in ("pipeline", "task", "key", "kind", "size", "kept in", "push", "pull")
 }
+_BELOW: dict[str, Side] = {title: COLUMNS[title] for title in COLUMNS if title not in ("pipeline", "key")}
+_RETURNED = "return_value"
 
 
 @dataclass
@@ -41,7 +43,8 @@ class Xcom:
         task, kind = self.task_id, first.what
         if len(pushes) > 1:
             task = f"{task} ×{len(pushes)}"
-            kind = ", ".join(dict.fromkeys(push.kind for push in pushes))
+            if any(push.what != kind for push in pushes):
+                kind = ", ".join(dict.fromkeys(push.kind for push in pushes))
         return task, self.key, kind, size, first.where, _time(pushes), _time(self.pulls)
 
 
@@ -60,8 +63,9 @@ def gather(transfers: Iterable[Transfer]) -> list[Xcom]:
 
 
 def handed_over(out: Console, xcoms: Sequence[Xcom]) -> None:
-    """Print what was handed over: as a table, with whole addresses where there is room for them; in a narrow
-    window as two lines for each XCom. No address is ever broken or cut: who wants one can copy it."""
+    """Print what was handed over: as a table, with whole addresses where there is room for them; with less
+    room the name of a pipeline stands above its tasks; in a narrow window each XCom has two lines. No address
+    is ever broken or cut: who wants one can copy it."""
     if not xcoms:
         out.print("No task pushed an XCom through this project's backend.")
         return
@@ -72,26 +76,37 @@ def handed_over(out: Console, xcoms: Sequence[Xcom]) -> None:
         rows = [[*row[:5], place, *row[6:]] for row, place in zip(cells, where, strict=True)]
         for before, row in zip(reversed(rows[:-1]), reversed(rows[1:]), strict=True):
             row[0] = "" if before[0] == row[0] else row[0]
-        if made := table(out, COLUMNS, rows, ["kind"]):
+        if made := table(out, COLUMNS, rows, []):
             out.print(made)
-            if where is short:
-                _tell_folders(out, folders)
-            return
-    _narrow(out, cells, short, folders)
+            break
+    else:
+        below = list(_below(cells, short))
+        if made := table(out, _BELOW, below, ["kind"]):
+            out.print(made)
+        else:
+            _narrow(out, below)
+        where = short
+    if where is short:
+        _tell_folders(out, folders)
 
 
-def _narrow(
-    out: Console, cells: Sequence[Sequence[str]], short: Sequence[str], folders: Mapping[str, str]
-) -> None:
-    """Two lines for each XCom, below the name of its pipeline: what it is; where and how fast."""
+def _below(cells: Sequence[Sequence[str]], short: Sequence[str]) -> Iterator[list[str]]:
+    """Each pipeline's name alone, and below it its tasks with their keys, but for `return_value`."""
     last = ""
     for (dag_id, task, key, kind, size, _, push, pull), place in zip(cells, short, strict=True):
         if dag_id != last:
-            out.print(f"[bold]{dag_id}[/]")
-        out.print(f"  {task} [cyan]{key}[/]  {kind}, {size}")
-        out.print(f"    {place}, push {push}, pull {pull}", style="dim")
+            yield [f"[bold]{dag_id}[/]", *[""] * (len(_BELOW) - 1)]
+        named = "" if key == _RETURNED else f" [cyan]{key}[/]"
+        yield [f"  {task}{named}", kind, size, place, push, pull]
         last = dag_id
-    _tell_folders(out, folders)
+
+
+def _narrow(out: Console, below: Sequence[Sequence[str]]) -> None:
+    """Two lines for each XCom: what it is; where and how fast."""
+    for name, kind, size, place, push, pull in below:
+        out.print(f"{name}  {kind}, {size}" if kind else name)
+        if kind:
+            out.print(f"    {place}, push {push}, pull {pull}", style="dim")
 
 
 def _shortened(places: Sequence[str]) -> tuple[dict[str, str], list[str]]:

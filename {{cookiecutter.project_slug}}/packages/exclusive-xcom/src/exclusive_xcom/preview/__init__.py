@@ -56,21 +56,22 @@ def preview(value: Any, *, values: bool = False, kept: bool = False, hide: Hide 
     Always: "kind". Of a frame or table "rows" (None if it would have to run for that), "columns" (a list of
     {"name", "type"}, and "nulls" where they were counted), "more_columns"; of an array "dtype", "shape"; of
     an image "width", "height", "mode"; of a file "name", "bytes"; of bytes "bytes"; of a text "characters";
-    of what JSON has a form for "items" and "outline": names and kinds of what is in it.
+    of what JSON has a form for "items" and "outline": names and kinds of what is in it. A list of dicts that
+    all have the same names is a table.
 
     Args:
-        values: whether the beginning is told, too: "head" (rows of texts), "first" (of an array), "beginning"
-            (of a text), "value" (in the place of "outline"), and "least" and "most" of a column.
-        kept: as a row keeps it: a list of dicts that all have the same names is a table; of other dicts no
-            name is told without `values`, as it may be a value ("kinds" and how many of each stand in the
-            place of "outline"); images and arrays have "picture" (base64) or "line" (numbers from 0 to 100).
+        values: whether the beginning is told, too: "head" (rows of texts), "first" and "line" (of an array's
+            numbers; the line's go from 0 to 100), "beginning" (of a text), "value" (in the place of
+            "outline"), and "least" and "most" of a column.
+        kept: as a row keeps it: of a dict no name is told without `values`, as it may be a value ("kinds"
+            and how many of each stand in the place of "outline"); images and arrays have "picture" (base64).
         hide: what may be shown of a text, and of what has a name.
     """
     for limits in LIMITS:
         limits = limits._replace(hide=hide, kept=kept)
         found = _found(value, values, limits)
         if (left := MOST - len(json.dumps(found))) >= 0:
-            picture = read(_picture, value, left - 20) if kept and values else {}
+            picture = read(_picture, value, left - 20, kept) if values else {}
             return found if picture is UNREAD else found | picture
     return {"kind": clip(kind(value), 40)}
 
@@ -81,10 +82,10 @@ def _found(value: Any, values: bool, limits: Limits) -> dict[str, Any]:
     return {"kind": kind(value)} | (told(value, False, limits) if found is UNREAD else found)
 
 
-def _picture(value: Any, most: int) -> dict[str, Any]:
+def _picture(value: Any, most: int, kept: bool) -> dict[str, Any]:
     from . import thumbnails
 
-    return thumbnails.thumbnail(value, most)
+    return thumbnails.thumbnail(value, most) if kept else thumbnails.line(value)
 
 
 def without_values(found: dict[str, Any]) -> dict[str, Any]:
@@ -116,7 +117,7 @@ def told(value: Any, values: bool, limits: Limits) -> dict[str, Any]:
         return {"bytes": memoryview(value).nbytes}
     if type(value) is str:
         return {"characters": len(value), **({"beginning": beginning(value, limits)} if values else {})}
-    if limits.kept and (names := names_of_records(value)):
+    if names := names_of_records(value):
         return table_of_records(value, names, values, limits)
     items = {"items": len(value)} if type(value) in (dict, list, tuple, set, frozenset, deque) else {}
     if items and limits.kept and not values:

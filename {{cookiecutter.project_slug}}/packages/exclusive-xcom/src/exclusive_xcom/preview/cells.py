@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import functools
 import json
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
@@ -54,6 +55,8 @@ LIMITS.append(Limits(2, 3, 12, 2, 2, 2))
 
 def kind(value: Any) -> str:
     """What a person calls a value: "pandas DataFrame", "image", "list"."""
+    if type(value).__module__ == "builtins":  # nearly all that is in lists and dicts
+        return kind_word(value)
     for name, word in (("frame_pandas", "pandas"), ("frame_polars", "polars"), ("arrow", "Arrow")):
         if is_of(value, *OURS[name]):
             return f"{word} {type(value).__name__}"
@@ -128,7 +131,8 @@ def names_of_records(value: Any) -> list[str]:
 def table_of_records(value: Any, names: list[str], values: bool, limits: Limits) -> dict[str, Any]:
     """A list of dicts with the same names, as a frame with these columns."""
     first, shown = value[:_RECORDS], names[: limits.columns]
-    kinds = [dict.fromkeys(kind(item[name]) for item in first) for name in shown]
+    one_of_each = ({type(item[name]): item[name] for item in first}.values() for name in shown)
+    kinds = [dict.fromkeys(map(kind, each)) for each in one_of_each]
     told = [
         {"name": cell(name, limits), "type": clip(" or ".join(each), limits.characters)}
         for name, each in zip(shown, kinds, strict=True)
@@ -167,8 +171,14 @@ def _walked(value: Any, limits: Limits, depth: int, leaf: Callable[[Any, Limits]
 
 def _under(name: Any, item: Any, limits: Limits, depth: int, leaf: Callable[[Any, Limits], Any]) -> Any:
     """An item of a dict; of one whose name says that it is secret nothing."""
-    is_secret = type(name) is str and limits.hide("-", name[:200]) != "-"
+    is_secret = type(name) is str and _says_secret(limits.hide, name[:200])
     return limits.hide("-", name[:200]) if is_secret else _walked(item, limits, depth, leaf)
+
+
+@functools.lru_cache(256)
+def _says_secret(hide: Hide, name: str) -> bool:
+    """Whether nothing may be shown of what stands under that name."""
+    return hide("-", name) != "-"
 
 
 def _scalar(value: Any, limits: Limits) -> Any:
@@ -205,7 +215,10 @@ def cell(value: Any, limits: Limits) -> str:
 
 def row_cells(row: Iterable[Any], names: list[str], limits: Limits) -> list[str]:
     """A row's cells, below the names of their columns."""
-    return [limits.hide(cell(each, limits), name) for each, name in zip(row, names, strict=False)]
+    cells = [(cell(each, limits), name) for each, name in zip(row, names, strict=False)]
+    return [
+        limits.hide(text, name) if _says_secret(limits.hide, name[:200]) else text for text, name in cells
+    ]
 
 
 def _size_of(value: Any) -> dict[str, Any]:

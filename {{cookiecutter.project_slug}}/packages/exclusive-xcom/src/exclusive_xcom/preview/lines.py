@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from math import prod
 from typing import Any
 
 from rich.cells import cell_len, set_cell_size
@@ -23,15 +24,21 @@ def lines(found: dict[str, Any], width: int = 200) -> list[str]:
     """A preview in lines of text, as wide as a window is, without its kind and size."""
     if "columns" in found:
         return _aligned(found, width)
-    for name in ("first", "value", "outline"):
+    bars = "".join(" " if point is None else _BARS[point * 7 // 100] for point in found.get("line", []))
+    if "first" in found:
+        return [short(text, width) for text in (first(found), bars) if text]
+    for name in ("value", "outline"):
         if name in found:
             # JSON writes a backslash as two, which is for programs: here one stands for an escape.
             return [short(line.replace("\\\\", "\\"), width) for line in _folded(found[name], width)]
     if "kinds" in found:
         return [short(f"{number:,} × {kind}", width) for kind, number in found["kinds"].items()]
-    if "line" in found:
-        return [short("".join(_BARS[(point or 0) * 7 // 100] for point in found["line"]), width)]
     return [short(line, width) for line in str(found.get("beginning", "")).splitlines()]
+
+
+def first(found: dict[str, Any]) -> str:
+    """The first numbers of an array, and whether these are all."""
+    return ", ".join([*found["first"], *(["…"] if prod(found["shape"]) > len(found["first"]) else [])])
 
 
 def _folded(value: Any, width: int, indent: str = "", name: str = "", end: str = "") -> Iterator[str]:

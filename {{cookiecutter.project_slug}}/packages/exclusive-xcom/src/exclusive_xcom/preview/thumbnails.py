@@ -27,7 +27,7 @@ def thumbnail(value: Any, most: int) -> dict[str, Any]:
     if not is_of(value, *OURS["numpy_array"]) or value.dtype.kind not in "biuf" or not value.size:
         return {}
     if value.ndim == 1:
-        return {"line": points} if (points := _line(value)) else {}
+        return line(value)
     flat = value.ndim == 2 and min(value.shape) > 1
     colours = value.ndim == 3 and value.shape[2] in (3, 4) and value.dtype == "uint8"
     if (flat or colours) and (image := _of_array(value)) is not None:
@@ -35,7 +35,14 @@ def thumbnail(value: Any, most: int) -> dict[str, Any]:
     return {}
 
 
-def _line(value: Any) -> list[int | None]:
+def line(value: Any) -> dict[str, Any]:
+    """ "line": at most 60 numbers from 0 to 100 of an array of one dimension; nothing of another value."""
+    if not is_of(value, *OURS["numpy_array"]) or value.ndim != 1 or value.dtype.kind not in "biuf":
+        return {}
+    return {"line": points} if (points := _points(value)) else {}
+
+
+def _points(value: Any) -> list[int | None]:
     points = [float(one) for one in value[:: max(1, math.ceil(len(value) / _POINTS))]]
     known = [one for one in points if math.isfinite(one)]
     if len(known) < 2:

@@ -18,14 +18,15 @@ from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessE
 from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_dag
 from fastapi import Depends, FastAPI, HTTPException, Query, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.exceptions import HTTPException as AnyHTTPException
 
+from ..address import Address
 from ..errors import visible
 from ..preview.cells import short
-from . import overview, payloads, words
+from . import downloads, overview, payloads, words
 
 # What no database has in a text, PostgreSQL refuses as a question, too.
 _NoNul = Query(min_length=1, pattern="^[^\0]+$")
@@ -115,7 +116,19 @@ def _of_task(
     """What a task instance has handed over."""
     index = int(map_index) if re.fullmatch("[0-9]{1,9}", map_index) else None  # {MAP_INDEX} of no mapped one
     found = payloads.find(dag_id, run_id, task_id, index, find.replace("\0", "").strip()[:512], page_number)
-    return page(request, "payloads.html", found=found)
+    return page(request, "payloads.html", found=found, has_downloads=request.app.state.has_downloads)
+
+
+def _of_payload(
+    user: GetUserDep,
+    dag_id: Annotated[str, Depends(readable_dag)],
+    run_id: Annotated[str, _NoNul],
+    task_id: Annotated[str, _NoNul],
+    key: Annotated[str, _NoNul],
+    map_index: Annotated[int, Query(ge=-1, lt=10**9)] = -1,
+) -> Response:
+    """A payload as a file."""
+    return downloads.given(user, Address.of(dag_id, run_id, task_id, map_index, key))
 
 
 def _of_all(request: Request, user: GetUserDep) -> HTMLResponse:
@@ -126,6 +139,8 @@ def _of_all(request: Request, user: GetUserDep) -> HTMLResponse:
 def _said(request: Request, error: Exception) -> HTMLResponse:
     status = error.status_code if isinstance(error, AnyHTTPException) else 422
     title, advice = _WORDS.get(status, (HTTPStatus(status).phrase, ""))
+    if isinstance(error, downloads.NotGiven):
+        title, advice = "This payload can't be downloaded", error.detail
     return page(request, "said.html", status, title=title, advice=advice)
 
 
@@ -138,22 +153,25 @@ class _Guarded:
     async def __call__(self, scope: Any, receive: Any, send: Callable[[Any], Any]) -> None:
         async def guarded(message: Any) -> None:
             if message["type"] == "http.response.start":
-                names = {name.lower().encode() for name in HEADERS}
-                kept = [(name, value) for name, value in message["headers"] if name.lower() not in names]
+                mine = {name.lower() for name, _ in message["headers"]}
                 added = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
-                message = {**message, "headers": [*kept, *added]}
+                more = [(name, value) for name, value in added if name not in mine]
+                message = {**message, "headers": [*message["headers"], *more]}
             await send(message)
 
         await self._app(scope, receive, guarded)
 
 
-def make() -> Any:
-    """The application."""
+def make(*, has_downloads: bool = False) -> Any:
+    """The application; with a route for payloads where they may be downloaded."""
     app = FastAPI(
         title="Payloads of XComs", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False
     )
     app.add_api_route("/task", _of_task, response_class=HTMLResponse)
     app.add_api_route("/", _of_all, response_class=HTMLResponse)
+    app.state.has_downloads = has_downloads
+    if has_downloads:
+        app.add_api_route("/payload", _of_payload, response_class=Response)
     app.add_exception_handler(AnyHTTPException, _said)
     app.add_exception_handler(RequestValidationError, _said)
     return _Guarded(app)

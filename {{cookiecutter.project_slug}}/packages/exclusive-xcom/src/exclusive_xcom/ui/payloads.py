@@ -20,12 +20,12 @@ from ..address import Address
 from ..errors import reason
 from ..handle import human_size
 from ..inspection import map_index_column
-from ..preview.lines import NUMBERS, lines
+from ..preview.lines import NUMBERS, first, lines
 from ..preview.thumbnails import MOST_SIDE
 from ..reference import Reference
 from ..upkeep.airflow_rest import ENDED_WELL
 from ..upkeep.rows import Entry
-from . import tries, words
+from . import downloads, tries, words
 
 AT_ONCE = 25  # XComs of a page
 _OPEN = 5  # of which so many are shown whole
@@ -38,7 +38,7 @@ class Shown:
 
     entry: Entry
     current: int  # the number of the task instance's current try
-    is_former: bool  # whether a try wrote it that another one has replaced
+    former: int | None  # the number of the try that wrote it, if another one has replaced that
     now: datetime
     ended_well: bool
 
@@ -57,15 +57,21 @@ class Shown:
         """What is the matter with it: how it is marked, in a word, and in a sentence; empty if nothing is."""
         if self.entry.why_not:
             return "bad", "unreadable", self.entry.why_not
+        if self.former is not None:
+            said = f"Try {self.former} wrote it, and try {self.current} is the current one."
+            return "warn", "superseded", said
         if self.ref is None:
             return "", "", ""
-        if self.is_former:
-            said = f"Try {self.ref.attempt.try_number} wrote it, and try {self.current} is the current one."
-            return "warn", "superseded", said
         if glimpse.is_over(self.ref, self.now, run_ended_well=self.ended_well):
             said = "Its time is over, so its payload may be gone. Nothing of the value is shown any more."
             return "warn", "expired", said
         return "", "", ""
+
+    @property
+    def is_given(self) -> bool:
+        """Whether its payload may be downloaded, where anything may: not what an earlier try wrote."""
+        over = self.ref and glimpse.is_over(self.ref, self.now, run_ended_well=self.ended_well)
+        return self.ref is not None and self.former is None and not over and not downloads.why_not(self.ref)
 
     @property
     def kept_in(self) -> str:
@@ -109,7 +115,7 @@ class Shown:
         if self.preview is None or not {"value", "beginning", "first"} & self.preview.keys():
             return ""
         if "first" in self.preview:
-            return ", ".join([*self.preview["first"], "…"])
+            return first(self.preview)
         return "\n".join(lines(self.preview, _WIDTH))
 
     @property
@@ -158,7 +164,7 @@ class Found:
 
     def is_open(self, at: int) -> bool:
         """Whether that one is shown whole."""
-        return at < _OPEN
+        return at < _OPEN and self.shown[at].former is None
 
 
 def _form_of(picture: str) -> tuple[str, int, int]:
@@ -208,30 +214,43 @@ def find(dag_id: str, run_id: str, task_id: str, index: int | None, word: str = 
     # As texts: one that is no JSON, or too large, is to hide none beside it.
     text = cast(XComModel.value, Text)
     size, most = func.length(text), config.MAX_ROW_SIZE.read() * 9 // 8  # databases write blanks into JSON
-    columns = map_index, XComModel.key, XComModel.timestamp, size, case((size <= most, text))
-    rows = select(*columns).where(*where).order_by(map_index, XComModel.key != "return_value", XComModel.key)
+    columns = (
+        map_index,
+        XComModel.key,
+        XComModel.timestamp,
+        size,
+        case((size <= most, text)),
+        tries.writer(),
+    )
+    order = map_index, XComModel.key != "return_value", XComModel.key, XComModel.timestamp.desc()
+    rows = select(*columns).where(*where).order_by(*order)
     of_task = tries.current(dag_id, run_id, task_id)
     now = datetime.now(UTC)
     with create_session() as session:
         state = session.scalar(select(DagRun.state).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id))
-        total = session.scalar(select(func.count()).select_from(XComModel).where(*where)) or 0
-        found = session.execute(rows.limit(AT_ONCE).offset((number - 1) * AT_ONCE)).all()
+        count = select(func.count()).select_from(XComModel).where(*where)
+        total = session.scalar(count, **tries.EVERY) or 0
+        found = session.execute(rows.limit(AT_ONCE).offset((number - 1) * AT_ONCE), **tries.EVERY).all()
         numbers = tries.numbers(session, of_task, {row[0] for row in found})
         is_there = bool(numbers) or session.scalar(select(of_task.exists())) is True
         entries = [
             _entry(Address.of(dag_id, run_id, task_id, at, key), written, size, value)
-            for at, key, written, size, value in found
+            for at, key, written, size, value, _ in found
         ]
-        former = tries.former(session, [each.ref.attempt.ti_id for each in entries if each.ref])
+        writers = [
+            str(row[5] or (each.ref.attempt.ti_id if each.ref else ""))
+            for row, each in zip(found, entries, strict=True)
+        ]
+        former = tries.former(session, writers)
     shown = [
         Shown(
             each,
             numbers.get(each.address.map_index, 0),
-            each.ref is not None and each.ref.attempt.ti_id in former,
+            former.get(writer),
             now,
             state == ENDED_WELL,
         )
-        for each in entries
+        for each, writer in zip(entries, writers, strict=True)
     ]
     address = Address.of(dag_id, run_id, task_id, index)
     return Found(address, index, word, number, total, shown, str(state or ""), is_there)

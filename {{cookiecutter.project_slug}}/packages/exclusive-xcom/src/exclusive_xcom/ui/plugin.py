@@ -18,14 +18,15 @@ _TASK = "dag_id={DAG_ID}&run_id={RUN_ID}&task_id={TASK_ID}&map_index={MAP_INDEX}
 class Pages:
     """The pages as an ASGI application, which is made when the first of them is asked for."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, has_downloads: bool = False) -> None:
         self._app: Any = None
+        self._has_downloads = has_downloads
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if self._app is None:
             from .app import make
 
-            self._app = make()
+            self._app = make(has_downloads=self._has_downloads)
         await self._app(scope, receive, send)
 
 
@@ -39,7 +40,8 @@ class ExclusiveXcomPlugin(AirflowPlugin):
         """Nothing is added unless AIRFLOW__XCOM__UI is "on". Airflow logs a `BadOption`."""
         if config.UI.read() != "on":
             return
-        cls.fastapi_apps = [{"name": "Payloads of XComs", "app": Pages(), "url_prefix": PREFIX}]
+        pages = Pages(has_downloads=config.DOWNLOADS.read() == "on")
+        cls.fastapi_apps = [{"name": "Payloads of XComs", "app": pages, "url_prefix": PREFIX}]
         # Without a slash in front: from where Airflow's own pages are, also behind a proxy's path.
         cls.external_views = [
             {

@@ -10,7 +10,11 @@ from typing import Any
 from uuid import UUID
 
 from airflow.models.taskinstance import TaskInstance
-from sqlalchemy import Select, select
+from airflow.models.xcom import XComModel
+from sqlalchemy import Select, null, select
+
+# Airflow 3.4 leaves out of every query what earlier tries wrote, unless it is told to take all.
+EVERY: dict[str, Any] = {"execution_options": {"include_all_attempts": True}}
 
 
 def current(dag_id: str, run_id: str, task_id: str) -> Select[Any]:
@@ -26,19 +30,27 @@ def numbers(session: Any, of_task: Select[Any], indexes: Iterable[int]) -> dict[
     return dict(session.execute(of_task.where(_map_index().in_(indexes))).tuples().all())
 
 
-def former(session: Any, writers: Iterable[str]) -> set[str]:
-    """Which of some task instances' ids are those of tries that another one has replaced."""
-    ids = {_id(each) for each in writers} - {None}
+def writer() -> Any:
+    """The id of the task instance whose row it is; null where Airflow has one row for all tries."""
+    return XComModel.task_instance_id if _marked() else null()
+
+
+def former(session: Any, writers: Iterable[Any]) -> dict[str, int]:
+    """Which of some task instances' ids are of tries that another one has replaced, and their numbers."""
+    ids = {_id(str(each)) for each in writers} - {None}
     if not ids:
-        return set()
+        return {}
+    wanted: Any
     if _marked():
-        gone = select(TaskInstance.id).where(TaskInstance.id.in_(ids), TaskInstance.working_set.is_not(True))
+        is_former = TaskInstance.working_set.is_not(True)
+        wanted = select(TaskInstance.id, TaskInstance.try_number).where(TaskInstance.id.in_(ids), is_former)
     else:
         from airflow.models.taskinstancehistory import TaskInstanceHistory
 
         column = TaskInstanceHistory.task_instance_id
-        gone = select(column).where(column.in_(ids))
-    return {str(each) for each in session.scalars(gone)}
+        wanted = select(column, TaskInstanceHistory.try_number).where(column.in_(ids))
+    rows = session.execute(wanted, **EVERY)
+    return {str(ti_id): number for ti_id, number in rows}
 
 
 def _marked() -> bool:
