@@ -153,7 +153,8 @@ def _note(user: Any, ref: Reference) -> None:
     """Write down who gets what, before anything is sent."""
     of, name = ref.address, legible(user.get_name())
     told = {"key": of.key, "bytes": ref.length, "sha256": ref.sha256}
-    place = {"dag_id": of.dag_id, "run_id": of.run_id, "task_id": of.task_id, "map_index": of.map_index}
+    place: dict[str, Any] = {"dag_id": of.dag_id, "run_id": of.run_id}
+    place |= {"task_id": of.task_id, "map_index": of.map_index}
     with create_session() as session:
         session.add(Log(EVENT, owner=name, owner_display_name=name, extra=json.dumps(told), **place))
     fields = metrics.place(of) | {"operation": "download", "user": name, "bytes": ref.length}
