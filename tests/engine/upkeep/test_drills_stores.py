@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+from airflow_versions import ROWS_PER_TRY
 from small_project import BACKENDS, Project, eventually
 
 pytestmark = pytest.mark.slow
@@ -62,8 +63,9 @@ def test_a_run_that_was_deleted(tmp_path: Path, backend: str) -> None:
         ask("DELETE", f"/dags/made/dagRuns/{gone}")
         assert eventually(lambda: "Garbage: " in xcom("gc") and "grace" not in xcom("gc"), 400)
         said = xcom("gc")
-        # With Redis there are the claims of both tasks, too.
-        assert "its run is gone" in said and f"Garbage: {3 if backend == 's3' else 5} payloads" in said
+        # With Redis there are the claims of both tasks, too, where Airflow has one row for all tries.
+        count = 5 if backend == "redis" and not ROWS_PER_TRY else 3
+        assert "its run is gone" in said and f"Garbage: {count} payloads" in said
         assert "Deleted: " in xcom("gc", "--delete")
         assert "Nothing is garbage." in xcom("gc")
         assert "bytes, 700 kB" in xcom("show", "made", "extract", "--run", kept)

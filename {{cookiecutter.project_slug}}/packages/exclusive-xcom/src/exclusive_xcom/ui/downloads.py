@@ -22,7 +22,7 @@ from fastapi.responses import StreamingResponse
 from sqlalchemy import select
 from starlette.exceptions import HTTPException
 
-from .. import encryption, glimpse, keeping, metrics
+from .. import glimpse, keeping, metrics, sealed
 from ..address import Address
 from ..binding import Question
 from ..content import Measured, verify
@@ -120,7 +120,7 @@ def _found(address: Address) -> Reference:
     if (ref := entry.ref) is None:
         raise NotGiven(HTTPStatus.NOT_FOUND, "It is plain JSON in Airflow's row, in the tab XCom.")
     try:
-        encryption.check(Question(address), [ref])
+        sealed.check(Question(address), [ref])
     except XComError as error:
         raise NotGiven(HTTPStatus.FORBIDDEN, str(error)) from error
     if reason := why_not(ref):
