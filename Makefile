@@ -4,8 +4,8 @@
 UV := $(or $(UV),$(shell command -v uv 2>/dev/null),$(CURDIR)/build/tools/bin/uv)
 RUN = $(UV) run --no-sync
 BACKEND ?= db
-# Most tests wait for servers and installations. Two processes fit into two cores.
-WORKERS ?= 2
+# Most tests wait for servers and installations: three processes keep two cores busy.
+WORKERS ?= 3
 PYTEST = $(RUN) pytest --numprocesses=$(WORKERS) --dist=loadscope --no-loadscope-reorder
 # The engine's own tests, in place: a pytest with settings of its own, which does not look at the template's.
 ENGINE = $(RUN) pytest -c tests/engine.ini --confcutdir=tests/engine --numprocesses=$(WORKERS) --dist=loadscope --no-loadscope-reorder

@@ -233,6 +233,9 @@ def test_of_the_workers_secrets_backend(
     lacks = run(**own, AIRFLOW__XCOM__KEYSET_SECRET="other").stderr
     assert "secret 'other': the secrets backend has no configuration of that name" in lacks
     assert material(path) not in done.stdout + done.stderr + lacks
+    by_mistake = "".join(json.loads(path.read_text())["key"][0]["keyData"]["value"].split()) * 2
+    lacks = run(**own, AIRFLOW__XCOM__KEYSET_SECRET=by_mistake).stderr
+    assert f"secret '{by_mistake[:4]}…'" in lacks and by_mistake not in lacks
 
 
 @pytest.fixture

@@ -41,6 +41,7 @@ PLAIN = "plain"
 _PATIENCE = 30  # seconds that a command may take
 _AGAIN = 10.0  # seconds after which a source is asked again for a key that it did not have
 _SOURCES = ("file", "command", "secret")
+_LONGEST = 64  # characters of a secret's name that is shown: by mistake a longer one may be the keyset
 _BY, _IN_PLAIN = " by ", " in plain"
 
 
@@ -59,7 +60,8 @@ class Source:
         """For people."""
         if self.file:
             return self.file
-        return f"secret {self.secret!r}" if self.secret else "a command"
+        name = self.secret if len(self.secret) <= _LONGEST else f"{self.secret[:4]}…"
+        return f"secret {name!r}" if name else "a command"
 
     def stamp(self) -> Any:
         """What changes when the file does; the others are read once, and again when a key is missing. Raises

@@ -118,6 +118,7 @@ def _plain(image: Any, pillow: Any) -> Any:
 
 
 def _written(image: Any) -> bytes:
+
     target = io.BytesIO()
     try:
         image.save(target, "WEBP", quality=55, method=1)
