@@ -288,5 +288,5 @@ def test_nothing_is_published_unless_somebody_says_so(bake: Bake) -> None:
 
 def test_who_has_an_older_airflow_learns_it_before_the_first_answer() -> None:
     first = next(iter(QUESTIONS))
-    assert "Airflow 3.3 or newer" in QUESTIONS["__prompts__"][first]
+    assert "Airflow 3.3 or 3.4" in QUESTIONS["__prompts__"][first]
     assert QUESTIONS["__airflow_version"].startswith("3.3.")

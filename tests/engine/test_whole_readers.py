@@ -170,6 +170,7 @@ def names() -> None:
     def produces() -> dict[str, Any]:
         ti().xcom_push("lazily", exclusive(lazy(keep((1, 2), "2h")), readers=["names.reads_*"]))
         ti().xcom_push("plain", exclusive(7, readers=["names.reads_it"]))
+        seen["its own"] = ti().xcom_pull(task_ids="produces", key="plain")
         return {"part": exclusive(("part",), readers=["names.reads_it"]), "other": 1}
 
     @task
@@ -326,6 +327,7 @@ def test_named(run: Callable[[DAG], Any], monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("AIRFLOW__XCOM__PULLS", "open")
     _, states = run(NAMES)
     assert set(states.values()) == {"success"}, states
+    assert seen["its own"] == 7
     whole = {"part": ("part",), "other": 1}
     assert seen["named"] == {
         "lazily": (1, 2), "plain": 7, "part": ("part",), "return_value": whole, "other": 1,
