@@ -28,6 +28,7 @@ TO_COME = {
     ".airflow/logs/up/",
     ".tools/",
     ".venv/",
+    ".venv/bin/",
     "dist/",
 }
 # What a reader types in the chapter "A pipeline of your own", in this order.

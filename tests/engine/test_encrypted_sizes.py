@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -47,11 +48,11 @@ def measured(folder: Path, length: int, *, encrypted: bool, **variables: str) ->
         file.write(b"beginning")
         file.truncate(length)
     variables = {
+        **os.environ,
         "AIRFLOW__XCOM__URL": (folder / "store").as_uri(),
         "AIRFLOW__CORE__XCOM_BACKEND": "exclusive_xcom.s3.S3XComBackend",
         "AIRFLOW_HOME": str(folder / "home"),
         "TMPDIR": str(folder),
-        "PATH": "/usr/bin:/bin",
         **variables,
     }
     if encrypted:
