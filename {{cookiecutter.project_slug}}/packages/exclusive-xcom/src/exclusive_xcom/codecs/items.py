@@ -14,11 +14,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from typing import Any, cast
 
 from ..errors import PayloadUnreadable
-from . import Content, Options, OurCodec, Payload, codec_named
+from . import Content, Look, Options, OurCodec, Payload, codec_named
 from ._json import NOT_FINITE, decoded_sizes, dumps, exact, loads, most_decoded, paused_gc
 from ._ranges import Part, Parts
 from ._tagged import untag
@@ -27,7 +28,6 @@ from .common import THREADS, check_decoded, check_known, readable
 LEAST = 2**20  # bytes of text; one that is shorter is read in a moment
 _FRAME = 2**19  # bytes of text in a frame, about
 _ITEM = 2**14  # bytes of the text of an item that is read alone
-_LOOKED_AT = 16  # frames that are looked at one after the other: what that needs stays in the caches
 _WALKED = 2**27  # bytes of text from which on the rest of a list is looked at as a whole
 _ENTRY = struct.Struct("<QQQI32s")
 _INEXACT = "JSON does not hold the list exactly"
@@ -106,14 +106,16 @@ def write(found: list[Any], options: Options, *, is_exact: bool, tagged: bool) -
     for a list that JSON does not hold exactly, unless it is known that it does. `tagged` ones are what was
     made of others."""
     groups, first, size = _groups(found, is_exact), [], 0
-    if options.look:
-        groups = _looked_at(groups, found, options, tagged)
+    look = partial(_look, found, options, tagged) if options.look else None
     for group in groups:
         first.append(group)
         size += len(group[0])
         if size >= LEAST:
-            return _packed(chain(first, groups))
-    return b"".join(text for text, _ in first)
+            return _packed(chain(first, groups), options.look, look)
+    text = b"".join(text for text, _ in first)
+    if look:
+        look(text, 0, len(found))
+    return text
 
 
 def _groups(found: list[Any], is_exact: bool) -> Iterator[tuple[bytes, int]]:
@@ -145,51 +147,43 @@ def _groups(found: list[Any], is_exact: bool) -> Iterator[tuple[bytes, int]]:
         start, count = end, min(4 * count, max(1, count * _FRAME // size)) if small else 1
 
 
-def _looked_at(
-    groups: Iterator[tuple[bytes, int]], found: list[Any], options: Options, tagged: bool
-) -> Iterator[tuple[bytes, int]]:
+def _look(found: list[Any], options: Options, tagged: bool, text: bytes, at: int, count: int) -> None:
+    """Have the text of some items looked at."""
     from ._places import look_at_tree
 
-    first, several = 0, list[tuple[bytes, int, int]]()
-
-    def look() -> None:
-        for text, at, count in several:
-            look_at_tree(found[at : at + count], text, options, tagged=tagged, first=at)
-        several.clear()
-
-    for text, count in groups:
-        several.append((text, first, count))
-        first += count
-        if len(several) >= _LOOKED_AT:
-            look()
-        yield text, count
-    look()
+    look_at_tree(found[at : at + count], text, options, tagged=tagged, first=at)
 
 
-def _packed(groups: Iterable[tuple[bytes, int]]) -> Written:
-    """Packed while the next texts are written, so that there never are more than a few of these in memory."""
+def _packed(
+    groups: Iterable[tuple[bytes, int]], looks: Look | None, look: Callable[[bytes, int, int], None] | None
+) -> Written:
+    """Packed, and looked at, while the next texts are written, so that there never are more than a few of
+    these in memory."""
     import pyarrow as pa
 
     codec, frames, index = pa.Codec("zstd", compression_level=1), list[bytes | memoryview](), bytearray()
-    under_way: deque[tuple[int, int, Future[tuple[memoryview, bytes]]]] = deque()
+    under_way: deque[tuple[bytes, int, Future[tuple[memoryview, bytes, bool]]]] = deque()
     items = length = written = 0
 
-    def pack(text: bytes) -> tuple[memoryview, bytes]:
+    def pack(text: bytes) -> tuple[memoryview, bytes, bool]:
+        holds = bool(looks and looks.holds(text))
         frame = memoryview(codec.compress(text, asbytes=True))  # a buffer keeps the room it was given
-        return frame, hashlib.sha256(frame).digest()
+        return frame, hashlib.sha256(frame).digest(), holds
 
     def take(most: int) -> None:
         nonlocal items, length, written
         while len(under_way) > most:
-            size, count, packing = under_way.popleft()
-            frame, digest = packing.result()
-            index.extend(_ENTRY.pack(written, frame.nbytes, size, count, digest))
+            text, count, packing = under_way.popleft()
+            frame, digest, holds = packing.result()
+            if holds and look:
+                look(text, items, count)
+            index.extend(_ENTRY.pack(written, frame.nbytes, len(text), count, digest))
             frames.append(frame)
-            items, length, written = items + count, length + size, written + frame.nbytes
+            items, length, written = items + count, length + len(text), written + frame.nbytes
 
     with ThreadPoolExecutor(THREADS, "xcom-zstd") as pool:
         for text, count in groups:
-            under_way.append((len(text), count, pool.submit(pack, text)))
+            under_way.append((text, count, pool.submit(pack, text)))
             take(THREADS)
         take(0)
     notes = {"items": items, "frames": len(frames), "index": hashlib.sha256(index).hexdigest()}
