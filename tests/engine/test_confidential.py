@@ -11,6 +11,7 @@ import logging
 import random
 import sys
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -216,6 +217,18 @@ def test_what_is_ordinary_passes() -> None:
         pa.table({"a": pa.array([], pa.string())}),
     ):
         push(value)
+
+
+@pytest.mark.parametrize("more", [{}, {"at": datetime(2026, 1, 1)}], ids=["plain", "tagged"])
+@pytest.mark.parametrize("at", [0, 30_000, 39_999])
+def test_in_a_list_that_is_written_in_frames(more: dict[str, Any], at: int) -> None:
+    items = [{"number": number, "text": "x" * 60, **more} for number in range(40_000)]
+    look = confidential.look_for(Address("d", "r", "t", -1, "k"), refuses=True)
+    assert encoded(items, Options(look=look)).codec == "items/1"
+    items[at]["text"] = f"a {ODD}"
+    with pytest.raises(SecretInXCom) as caught:
+        encoded(items, Options(look=look))
+    assert f"in item {at + 1}, entry 2 " in f"{caught.value} "
 
 
 def test_digits_in_numbers_are_none() -> None:
