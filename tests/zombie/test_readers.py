@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +42,19 @@ class Notes:
 
         return self.airflow.wait_for(f"try {least_try} of {task_id} to end", over, timeout=900)
 
+    def _is_heard(self, of: str) -> bool:
+        log = (self.airflow.home / "scheduler.log").read_text("utf-8")
+        return any("Received executor event" in line and of in line for line in log.splitlines())
+
     def clear(self, *task_ids: str) -> None:
-        """As the UI does."""
+        """As the UI does, once the scheduler has heard how the tries before ended: what it hears later, it
+        takes for the end of the new ones."""
+        for task_id in task_ids:
+            which_try = f"'{self.run.run_id}', try_number={self.run.task(task_id)['try_number']},"
+            self.airflow.wait_for(
+                f"the end of {task_id} to be heard of",
+                partial(self._is_heard, f"task_id='{task_id}', run_id={which_try}"),
+            )
         which = {"dag_run_id": self.run.run_id, "task_ids": list(task_ids)}
         how = {"dry_run": False, "only_failed": False, "reset_dag_runs": True}
         self.airflow.ask("POST", "/api/v2/dags/readers/clearTaskInstances", which | how)
