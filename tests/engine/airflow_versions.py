@@ -49,3 +49,21 @@ def _instance(**whose: Any) -> Any:
     place = (uuid.UUID(int=7), index) if index >= 0 else (None, None)
     of = dict(zip(("region_id", "region_index"), place, strict=True))
     return SimpleNamespace(**whose, **of, id=uuid.UUID(ti_id) if ti_id else None)
+
+
+def rendered(run_id: str) -> dict[Any, Any]:
+    """What Airflow shows of the arguments of each task."""
+    from airflow.models.renderedtifields import RenderedTaskInstanceFields
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    fields: Any = RenderedTaskInstanceFields
+    names = ("dag_id", "run_id", "task_id", "map_index")
+    of_task = [getattr(fields, name, None) == getattr(TaskInstance, name) for name in names]
+    if ROWS_PER_TRY:  # they, too, belong to a task instance, and have none of these names
+        of_task = [fields.task_instance_id == TaskInstance.id]
+    found = select(TaskInstance.task_id, TaskInstance.map_index, fields.rendered_fields).where(*of_task)
+    with create_session() as session:
+        rows = session.execute(found.where(TaskInstance.run_id == run_id))
+        return {(task_id, map_index): shown for task_id, map_index, shown in rows}

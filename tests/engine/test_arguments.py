@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from airflow.listeners import hookimpl
-from airflow_versions import ROWS_PER_TRY
+from airflow_versions import rendered
 
 pytestmark = pytest.mark.usefixtures("airflow")
 
@@ -79,24 +79,6 @@ class Said(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """One line of it."""
         self.lines.append(record.getMessage())
-
-
-def rendered(run_id: str) -> dict[Any, Any]:
-    """What Airflow shows of the arguments of each task."""
-    from airflow.models.renderedtifields import RenderedTaskInstanceFields
-    from airflow.models.taskinstance import TaskInstance
-    from airflow.utils.session import create_session
-    from sqlalchemy import select
-
-    fields: Any = RenderedTaskInstanceFields
-    names = ("dag_id", "run_id", "task_id", "map_index")
-    of_task = [getattr(fields, name, None) == getattr(TaskInstance, name) for name in names]
-    if ROWS_PER_TRY:  # they, too, belong to a task instance, and have none of these names
-        of_task = [fields.task_instance_id == TaskInstance.id]
-    found = select(TaskInstance.task_id, TaskInstance.map_index, fields.rendered_fields).where(*of_task)
-    with create_session() as session:
-        rows = session.execute(found.where(TaskInstance.run_id == run_id))
-        return {(task_id, map_index): shown for task_id, map_index, shown in rows}
 
 
 def test_every_task_gets_the_values_themselves() -> None:
