@@ -18,7 +18,7 @@ import logging
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, quote_plus
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 LEAST = 8  # characters of a secret that is looked for; shorter ones occur in ordinary text
 _WORD = 4  # bytes
 _FACTOR = 2654435761  # spreads words over the table (Knuth, The Art of Computer Programming 3, 6.4)
-_BLOCK = 2**16  # words that are looked up together
+_BLOCK = 2**15  # words that are looked up together
 _FEW = 64  # words of a block that are compared one by one; of more, the secrets are searched for one by one
 _SMALL = 2**17  # bytes for which it takes longer to load Arrow than to do without
 
@@ -117,7 +117,7 @@ class _Patterns:
                 word = int.from_bytes(pattern[at : at + _WORD], sys.byteorder)
                 self._words[word].append((at, pattern))
         # The smaller the table, the faster; in the larger one there are fewer words by chance.
-        self._bits = 16 if len(self._words) < 64 else 18
+        self._bits = 16 if len(self._words) < 64 else 17
 
     def in_small(self, view: memoryview) -> bool:
         """Whether one of them is there; for less than it takes to load Arrow."""
@@ -129,24 +129,15 @@ class _Patterns:
     def in_large(self, view: memoryview) -> bool:
         """Whether one of them is there. Asks Arrow."""
         import pyarrow as pa
-        import pyarrow.compute as pc
 
-        data, step = pa.py_buffer(view), self._step
+        data, step, marked = pa.py_buffer(view), self._step, self._marked
         skipped = -data.address % step
         count = (len(view) - skipped) // step
         kind = pa.uint32() if step == _WORD else pa.uint64()
         words = pa.Array.from_buffers(kind, count, [None, data.slice(skipped)])
-        # Of two words at a time, the product's upper half is that of the first of them alone.
-        factor = pa.scalar(_FACTOR << 8 * (step - _WORD), kind)
-        shift = pa.scalar(8 * step - self._bits, kind)
-        # By name, since their Python functions take longer than what they call.
-        multiply, shift_right, take = map(pc.get_function, ("multiply", "shift_right", "take"))
         for start in range(0, count, _BLOCK):
-            block = words[start : start + _BLOCK]
-            places = shift_right.call([multiply.call([block, factor]), shift])
-            found = take.call([self._table, places], pc.TakeOptions(boundscheck=False))
-            marks = found.buffers()[1].to_pybytes()
-            if b"\1" in marks and self._in_block(view, skipped + step * start, marks[: len(block)]):
+            marks = marked(words[start : start + _BLOCK])
+            if b"\1" in marks and self._in_block(view, skipped + step * start, marks):
                 return True
         end = skipped + step * count  # a word may be left
         return end + _WORD <= len(view) and self._is_at(view, end, self._word(view, end))
@@ -154,15 +145,17 @@ class _Patterns:
     def _in_block(self, view: memoryview, start: int, marks: bytes) -> bool:
         """Whether one is there where words are marked that may be of one."""
         step = self._step
-        marked = [start + step * match.start() for match in re.finditer(b"\1", marks)]
+        read = view[start : start + step * len(marks)].cast("I")
+        marked = [match.start() * step for match in re.finditer(b"\1", marks)]
+        words = self._words.keys() & {read[place // _WORD] for place in marked}
+        if not words:
+            return False
         if len(marked) <= _FEW:
-            return any(self._is_at(view, place, self._word(view, place)) for place in marked)
+            return any(self._is_at(view, start + place, read[place // _WORD]) for place in marked)
         # They stand there again and again.
-        first = view[start : start + step * len(marks)].cast("I")
-        words = {first[(place - start) // _WORD] for place in marked}
-        wanted = {one for word in words for _, one in self._words.get(word, ())}
+        wanted = {one for word in words for _, one in self._words[word]}
         end = start + step * len(marks) + self._longest
-        region = bytes(view[max(0, start - self._longest) : end]) if wanted else b""
+        region = bytes(view[max(0, start - self._longest) : end])
         return any(pattern in region for pattern in wanted)
 
     @staticmethod
@@ -178,14 +171,43 @@ class _Patterns:
         return False
 
     @functools.cached_property
-    def _table(self) -> Any:
-        """For each place of words whether one of ours has it."""
+    def _marked(self) -> Callable[[Any], bytes]:
+        """Tells of an array of words which may be of ours: a byte for each, 1 or 0."""
         import pyarrow as pa
 
-        marks = bytearray(2**self._bits)
+        compute, width = _compute(), self._step
+        table = bytearray(2**self._bits)
         for word in self._words:
-            marks[(word * _FACTOR & 0xFFFFFFFF) >> (32 - self._bits)] = 1
-        return pa.Array.from_buffers(pa.uint8(), len(marks), [None, pa.py_buffer(bytes(marks))])
+            table[(word * _FACTOR & 0xFFFFFFFF) >> (32 - self._bits)] = 1
+        places = pa.Array.from_buffers(pa.uint8(), len(table), [None, pa.py_buffer(bytes(table))])
+        # Not `pa.scalar`, which imports pandas to ask whether a number is one of its values. Of two words at
+        # a time, the product's upper half is that of the first of them alone.
+        numbers = (_FACTOR << 8 * (width - _WORD), 8 * width - self._bits)
+        buffer = pa.py_buffer(b"".join(number.to_bytes(width, sys.byteorder) for number in numbers))
+        kind = pa.uint32() if width == _WORD else pa.uint64()
+        factor, shift = pa.Array.from_buffers(kind, 2, [None, buffer])
+        # By name, since their Python functions take longer than what they call.
+        multiply, shift_right, take = map(compute.get_function, ("multiply", "shift_right", "take"))
+        options = compute.TakeOptions(boundscheck=False)
+
+        def marked(words: Any) -> bytes:
+            found = take.call([places, shift_right.call([multiply.call([words, factor]), shift])], options)
+            return bytes(found.buffers()[1].to_pybytes()[: len(words)])
+
+        return marked
+
+
+@functools.cache
+def _compute() -> Any:
+    """Arrow's functions. Its public module first makes a Python function of each, which takes 50 ms, in every
+    task."""
+    try:
+        import pyarrow._compute as compute
+
+        compute.get_function, compute.TakeOptions  # noqa: B018
+    except (ImportError, AttributeError):
+        import pyarrow.compute as compute
+    return compute
 
 
 @functools.lru_cache(1)

@@ -19,7 +19,7 @@ from itertools import chain
 from typing import Any, cast
 
 from ..errors import PayloadUnreadable
-from . import Content, Look, Options, OurCodec, Payload, codec_named
+from . import Content, Options, OurCodec, Payload, codec_named
 from ._json import NOT_FINITE, decoded_sizes, dumps, exact, loads, most_decoded, paused_gc
 from ._ranges import Part, Parts
 from ._tagged import untag
@@ -111,7 +111,7 @@ def write(found: list[Any], options: Options, *, is_exact: bool, tagged: bool) -
         first.append(group)
         size += len(group[0])
         if size >= LEAST:
-            return _packed(chain(first, groups), options.look, look)
+            return _packed(chain(first, groups), look)
     text = b"".join(text for text, _ in first)
     if look:
         look(text, 0, len(found))
@@ -154,35 +154,33 @@ def _look(found: list[Any], options: Options, tagged: bool, text: bytes, at: int
     look_at_tree(found[at : at + count], text, options, tagged=tagged, first=at)
 
 
-def _packed(
-    groups: Iterable[tuple[bytes, int]], looks: Look | None, look: Callable[[bytes, int, int], None] | None
-) -> Written:
-    """Packed, and looked at, while the next texts are written, so that there never are more than a few of
-    these in memory."""
+def _packed(groups: Iterable[tuple[bytes, int]], look: Callable[[bytes, int, int], None] | None) -> Written:
+    """Packed while the next texts are written, so that there never are more than a few of these in memory.
+    Looked at here: a thread that asks Arrow for little, again and again, waits for the others each time."""
     import pyarrow as pa
 
     codec, frames, index = pa.Codec("zstd", compression_level=1), list[bytes | memoryview](), bytearray()
-    under_way: deque[tuple[bytes, int, Future[tuple[memoryview, bytes, bool]]]] = deque()
-    items = length = written = 0
+    under_way: deque[tuple[bytes, int, Future[tuple[memoryview, bytes]]]] = deque()
+    items = length = written = seen = 0
 
-    def pack(text: bytes) -> tuple[memoryview, bytes, bool]:
-        holds = bool(looks and looks.holds(text))
+    def pack(text: bytes) -> tuple[memoryview, bytes]:
         frame = memoryview(codec.compress(text, asbytes=True))  # a buffer keeps the room it was given
-        return frame, hashlib.sha256(frame).digest(), holds
+        return frame, hashlib.sha256(frame).digest()
 
     def take(most: int) -> None:
         nonlocal items, length, written
         while len(under_way) > most:
             text, count, packing = under_way.popleft()
-            frame, digest, holds = packing.result()
-            if holds and look:
-                look(text, items, count)
+            frame, digest = packing.result()
             index.extend(_ENTRY.pack(written, frame.nbytes, len(text), count, digest))
             frames.append(frame)
             items, length, written = items + count, length + len(text), written + frame.nbytes
 
     with ThreadPoolExecutor(THREADS, "xcom-zstd") as pool:
         for text, count in groups:
+            if look:
+                look(text, seen, count)
+                seen += count
             under_way.append((text, count, pool.submit(pack, text)))
             take(THREADS)
         take(0)
