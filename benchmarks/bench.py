@@ -28,6 +28,7 @@ from measure import FEW
 from payloads import PAYLOADS, split
 from stage import BUILD, HERE, PROJECT, Bench
 
+WARM = "bytes@100000000"
 QUICK_PAYLOADS = ["pandas small", "numpy", "small dict", "json records@10000"]
 QUICK_NAMES = ("ours, s3", "ours, redis", "ours, db", "Airflow object storage", "Airflow default")
 LEAST, PATIENCE = 2, 14  # rounds that each payload has, and seconds after which it has no more of them
@@ -59,6 +60,13 @@ SCHEDULED = {  # under the real scheduler
     "Airflow default": ["small/30"],
 }
 FORMATS = ("arrow", "parquet", "packed")
+
+
+def warm_up(bench: Bench) -> None:
+    """Have each server take and give something large, since the first that it takes is slow."""
+    servers = {contestant.server: contestant for contestant in bench.contestants if contestant.ours}
+    for contestant in servers.values():
+        bench.call("measure", [contestant.backend, WARM], contestant)
 
 
 def transfers(bench: Bench, payloads: list[str], rounds: int) -> Iterator[dict[str, Any]]:
@@ -260,6 +268,7 @@ def main() -> None:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         bench = Bench(folder, [named(name) for name in QUICK_NAMES] if quick else CONTESTANTS)
         stack.callback(bench.end)
+        warm_up(bench)
         noted("transfers", transfers(bench, payloads, rounds), whole)
         if not only:
             few = 1 if quick else 2
