@@ -23,7 +23,7 @@ from dataclasses import replace
 from typing import Any
 
 import publish
-from contestants import CONTESTANTS, OURS, PEER, named
+from contestants import CONTESTANTS, IN_ROWS, OURS, PEER, named
 from measure import FEW
 from payloads import PAYLOADS, split
 from stage import BUILD, HERE, PROJECT, Bench
@@ -55,7 +55,7 @@ MAPPED_WAYS = ("expand, without", "expand")
 # Under the real scheduler. Small tasks are alone, since each task reads the file with all DAGs.
 SCHEDULED = (
     ("ours, s3", [f"{name}/{way}" for name in END_TO_END[:2] for way in ("without", "lazy", "value")]),
-    ("ours, s3", ["small/30"]),
+    (IN_ROWS, ["small/30"]),
     ("Airflow default", ["small/30"]),
 )
 FORMATS = ("arrow", "parquet", "packed")
@@ -179,7 +179,8 @@ def scheduled(bench: Bench, rounds: int) -> Iterator[dict[str, Any]]:
     for name, dags in SCHEDULED:
         contestant, folder = named(name), bench.folder / "scheduled"
         env = {**bench.env, **contestant.environment, "AIRFLOW__CORE__XCOM_BACKEND": contestant.backend}
-        command = [sys.executable, str(HERE / "scheduled.py"), str(folder), str(rounds), *dags]
+        times = rounds if len(dags) > 1 else 2 * rounds
+        command = [sys.executable, str(HERE / "scheduled.py"), str(folder), str(times), *dags]
         done = subprocess.run(command, env=env, check=False, stdout=subprocess.PIPE, text=True)
         found = [json.loads(line) for line in done.stdout.splitlines()]
         if done.returncode:

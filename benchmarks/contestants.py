@@ -75,13 +75,14 @@ FRAMES = ("pandas mixed", "polars mixed", "pandas random", "pandas small", "thre
 SMALL = ("small dict", "mapped")
 # What is switched on and off: with each, what handing over these costs.
 OPTIONS = ("small dict", "json records", "pandas mixed", "image", "bytes")
+IN_ROWS = "ours, s3, small in the row"  # as by default
 WITHOUT, WITH, ENCRYPTED = "ours, s3, no preview", "ours, s3, full preview and secrets", "ours, s3, encrypted"
 
 CONTESTANTS = [
     _s3("ours, s3", "s3://bench/ours", "s3"),
     _s3("ours, s3, packed", "s3://bench/ours", "s3", FRAMES, frame_format="packed"),
     _s3("ours, s3, parquet", "s3://bench/ours", "s3", FRAMES, frame_format="parquet"),
-    _s3("ours, s3, small in the row", "s3://bench/ours", "s3", SMALL, inline_limit="4096"),
+    _s3(IN_ROWS, "s3://bench/ours", "s3", SMALL, inline_limit="4096"),
     _s3(WITHOUT, "s3://bench/ours", "s3", OPTIONS, preview="off", secrets="allow"),
     _s3(WITH, "s3://bench/ours", "s3", OPTIONS, preview="full", secrets="refuse", known=20),
     _s3(ENCRYPTED, "s3://bench/ours", "s3", OPTIONS, keyset_file=f"{{folder}}/{KEYSET}"),

@@ -6,7 +6,7 @@ import statistics
 from typing import Any
 
 import report
-from contestants import CONTESTANTS, ENCRYPTED, WITH, WITHOUT, named
+from contestants import CONTESTANTS, ENCRYPTED, IN_ROWS, WITH, WITHOUT, named
 from figures import (
     Results,
     best_peer,
@@ -37,7 +37,7 @@ ROWS = (
 )
 ABOUT = dict(ROWS) | {"mapped@10": "10 mapped values of 200 bytes"}
 RUNS = {"json records": "300,000 JSON log records", "polars mixed@480000": "polars frame of 38 MB"}
-SMALL = {"ours, s3": "with `s3`", "Airflow default": "with Airflow's own"}
+SMALL = {IN_ROWS: "with `s3`", "Airflow default": "with Airflow's own"}
 DAGSTER = "Dagster S3 pickle"
 
 
@@ -172,7 +172,7 @@ def _scheduled(whole: dict[str, Any]) -> str:
     small = {name: [r for r in found if (r["contestant"], r["payload"]) == (name, "small")] for name in SMALL}
     if all(small.values()):
         said = [f"{seconds_of([r['seconds'] for r in small[name]])} {SMALL[name]}" for name in SMALL]
-        text += f"\n{small['ours, s3'][0]['way']} small tasks that hand over a dict: {', '.join(said)}.\n"
+        text += f"\n{small[IN_ROWS][0]['way']} small tasks that hand over a dict: {', '.join(said)}.\n"
     return text
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from contestants import OURS, named
+from contestants import IN_ROWS, OURS, named
 from figures import (
     MOVING,
     Results,
@@ -125,7 +125,7 @@ def _scheduled_targets(whole: dict[str, Any], rows: list[tuple[str, str, str, bo
             1.2,
         )
     for way in dict.fromkeys(r["way"] for r in found if r["payload"] == "small"):
-        ours, stock = (figure(name, "small", way) for name in ("ours, s3", "Airflow default"))
+        ours, stock = (figure(name, "small", way) for name in (IN_ROWS, "Airflow default"))
         add(f"scheduler, {way} small tasks", "≤ 1.05 × stock", ratio(ours, stock), 1.05)
 
 
