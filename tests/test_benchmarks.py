@@ -144,7 +144,7 @@ def test_all_that_is_measured_has_a_table(bench: SimpleNamespace) -> None:
         "end_to_end": [run(way, 0.0) | {"seconds": [1.0, 2.0]} for way in ways],
         "scheduled": [
             *(run(way, 2.0, peak_kib=peak, value_kib=50_000) for way, peak in ways.items()),
-            {"contestant": "ours, s3", **small},
+            {"contestant": "ours, s3, small in the row", **small},
             {"contestant": "Airflow default", **small},
         ],
     }
